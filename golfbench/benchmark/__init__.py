@@ -1,0 +1,1 @@
+"""The benchmark: protocol, records, and metrics that are pure functions of records."""

@@ -1,0 +1,239 @@
+"""The Protocols that plugins implement. Energies in Hartree, lengths in Å, forces in Hartree/Å, always.
+
+A plugin needs no base class: an object with these attributes and methods is one. The runner owns stopping, counting,
+timing and seeds; a component only does what its Protocol says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from golfbench.molecules import Molecule
+
+if TYPE_CHECKING:
+    import torch
+
+    from golfbench.batches import Batch
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """What an oracle says of one geometry.
+
+    Attributes:
+        energy: Total energy, Hartree.
+        forces: Shape (n_atoms, 3), Hartree/Å.
+        method: Level of theory, for example ``GFN2-xTB``. Labels of different methods never mix.
+    """
+
+    energy: float
+    forces: FloatArray
+    method: str
+
+
+@runtime_checkable
+class Oracle(Protocol):
+    """An engine that labels one molecule. It only labels: no cache, no retry, no counting."""
+
+    @property
+    def version(self) -> str:
+        """Version of the engine, for example ``xtb 22.1``."""
+        ...
+
+    def label(self, molecule: Molecule) -> tuple[float, FloatArray]:
+        """Return energy (Hartree) and forces (n_atoms, 3) (Hartree/Å) of one geometry.
+
+        Raises:
+            golfbench.errors.OracleError: If the engine gives no label; ``kind`` says why.
+        """
+        ...
+
+
+@runtime_checkable
+class Network(Protocol):
+    """A trainable potential: a ``torch.nn.Module`` that returns energies, from which forces are differentiated.
+
+    Its outputs are dimensionless: the suite multiplies them by the training set's force scale and adds reference
+    energies. ``forward`` must be twice differentiable with respect to ``batch.positions``.
+
+    Attributes:
+        cutoff: Pairs farther apart than this (Å) are not in ``batch.pairs``; ``None`` asks for all pairs.
+    """
+
+    cutoff: float | None
+
+    def __call__(self, batch: Batch) -> torch.Tensor:
+        """Return energies of shape (n_molecules,) in the dtype of the parameters."""
+        ...
+
+
+@runtime_checkable
+class Model(Protocol):
+    """A potential that the minimizer can walk on.
+
+    Attributes:
+        cutoff: As for ``Network``.
+    """
+
+    cutoff: float | None
+
+    def energy_forces(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return energies (n_molecules,) in Hartree and forces (n_atoms, 3) in Hartree/Å, float64, detached.
+
+        The result for a molecule must not depend on the other molecules of the batch.
+        """
+        ...
+
+
+@runtime_checkable
+class Optimizer(Protocol):
+    """A batched geometry optimizer: proposes the next displacement of each molecule, and nothing else.
+
+    Every molecule in flight has a *slot*. State is kept per slot and entity first (slot is dimension 0), so that a
+    molecule enters or leaves by one write. Arrays are padded: dimension 1 runs over atoms, padding is zero.
+    """
+
+    def allocate(self, slots: int, atoms: int, device: torch.device) -> None:
+        """Make room for ``slots`` molecules of up to ``atoms`` atoms. Called once, before anything else."""
+        ...
+
+    def admit(self, slot: int, molecule: Molecule) -> None:
+        """Start a new molecule in ``slot``, forgetting the one that was there."""
+        ...
+
+    def step(
+        self,
+        slots: torch.Tensor,
+        positions: torch.Tensor,
+        energies: torch.Tensor,
+        forces: torch.Tensor,
+    ) -> torch.Tensor:
+        """Propose displacements for the molecules in ``slots``.
+
+        Args:
+            slots: (m,) integers, the molecules that move in this step; others keep their state untouched.
+            positions: (m, atoms, 3) float64, Å.
+            energies: (m,) float64, Hartree.
+            forces: (m, atoms, 3) float64, Hartree/Å, measured at ``positions``; zero for padding.
+
+        Returns:
+            (m, atoms, 3) float64 displacements in Å, zero for padding; ``positions`` must not be modified.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """One state of a trajectory, as a selection sees it.
+
+    Attributes:
+        step: 0 for the start.
+        positions: (n_atoms, 3), Å.
+        energy: The model's energy, Hartree.
+        force_max: Largest force norm of an atom under the model, Hartree/Å.
+        surrogate_energy: The surrogate's energy, Hartree; ``None`` when the selection did not ask for it.
+        last: True when the runner ends the trajectory here (step limit, convergence, divergence).
+    """
+
+    step: int
+    positions: FloatArray
+    energy: float
+    force_max: float
+    surrogate_energy: float | None = None
+    last: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a selection wants: states to label, and whether the trajectory ends."""
+
+    label: Sequence[State] = ()
+    end: bool = False
+
+
+class TrajectorySelection(Protocol):
+    """The memory of a selection along one trajectory."""
+
+    def observe(self, state: State) -> Decision:
+        """Look at the next state, ``step`` 0 included, and decide.
+
+        After ``state.last`` nothing more is observed: whatever is to be labelled must be in that decision.
+        """
+        ...
+
+
+class Selection(Protocol):
+    """Decides which states of each trajectory the oracle labels and when the trajectory ends."""
+
+    def begin(self, molecule: Molecule, rng: np.random.Generator) -> TrajectorySelection:
+        """Start a trajectory; ``rng`` is its own stream of random numbers."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledMolecule:
+    """A molecule of a training set with its label."""
+
+    molecule: Molecule
+    label: Label
+
+
+@dataclass(frozen=True, slots=True)
+class TestMolecule:
+    """A molecule of a test set: its start and, where the dataset has it, the minimum reached from that start.
+
+    Attributes:
+        molecule: The start.
+        start: Label of the start, or ``None``.
+        minimum_positions: (n_atoms, 3) Å, or ``None``.
+        minimum: Label of the minimum, or ``None``.
+    """
+
+    __test__ = False  # pytest: not a test class
+
+    molecule: Molecule
+    start: Label | None = None
+    minimum_positions: FloatArray | None = None
+    minimum: Label | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """What a reader returns.
+
+    Attributes:
+        name: Its name.
+        method: Level of theory of labels and minima.
+        initial: The initial training set, D_0.
+        test: Test molecules.
+        content_hash: SHA-256 over the content, independent of file layout.
+        atom_energies: Energy (Hartree) per atomic number to subtract, or empty: then least squares.
+        checkpoints: Baseline checkpoints that ship, by name (``painn-small``) -> path.
+    """
+
+    name: str
+    method: str
+    initial: Sequence[LabelledMolecule]
+    test: Sequence[TestMolecule]
+    content_hash: str
+    atom_energies: Mapping[int, float] = field(default_factory=dict)
+    checkpoints: Mapping[str, str] = field(default_factory=dict)
+
+
+class DatasetReader(Protocol):
+    """What a dataset factory returns."""
+
+    def read(self) -> Dataset:
+        """Read everything.
+
+        Raises:
+            golfbench.errors.ConfigurationError: If a file is missing, empty or not what it says.
+        """
+        ...

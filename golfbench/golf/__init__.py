@@ -1,0 +1,1 @@
+"""The learning loop: collect, decide by the surrogate, label, learn."""

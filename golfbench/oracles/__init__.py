@@ -1,0 +1,1 @@
+"""The only door to engines: isolation in worker processes, the ledger, the store of labels."""

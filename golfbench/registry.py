@@ -1,0 +1,179 @@
+"""Discovery of plugins: isolation of broken ones, clashes, look-up with suggestions.
+
+Own loader rather than pluggy's ``load_setuptools_entrypoints``: one broken plugin is rolled back, its reason is kept,
+and the others go on.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, TypeVar
+
+import pluggy
+
+from golfbench import hookspecs
+from golfbench.errors import ConfigurationError, unknown_name
+from golfbench.specs import (
+    DatasetSpec,
+    ExecutorSpec,
+    ModelSpec,
+    OptimizerSpec,
+    OracleSpec,
+    SelectionSpec,
+    Spec,
+)
+
+ENTRY_POINT_GROUP = "golfbench"
+#: Comma-separated entry-point names; when set, only these plugins are loaded.
+ALLOW_LIST_VARIABLE = "GOLFBENCH_PLUGINS"
+#: When ``1``, a broken plugin is an error instead of a row in the list (for CI).
+STRICT_VARIABLE = "GOLFBENCH_STRICT_PLUGINS"
+
+#: What each hook offers: kind -> type of spec.
+KINDS: Mapping[str, type[Spec]] = {
+    "model": ModelSpec,
+    "optimizer": OptimizerSpec,
+    "selection": SelectionSpec,
+    "oracle": OracleSpec,
+    "dataset": DatasetSpec,
+    "executor": ExecutorSpec,
+}
+S = TypeVar("S", bound=Spec)
+
+
+def plural(kind: str) -> str:
+    """Return the plural of a kind, as hooks and commands spell it."""
+    return f"{kind}s"
+
+
+@dataclass(slots=True)
+class Plugin:
+    """One entry point and what became of it.
+
+    Attributes:
+        name: Name of the entry point.
+        distribution: Name of its distribution.
+        version: Version of its distribution.
+        error: Why it is not loaded, or empty.
+        components: ``(kind, name)`` of everything it offers.
+    """
+
+    name: str
+    distribution: str
+    version: str
+    error: str = ""
+    components: list[tuple[str, str]] = field(default_factory=list)
+
+
+class Registry:
+    """All components of all plugins.
+
+    Args:
+        sources: Entry points to load.
+        strict: Raise on the first broken plugin instead of keeping its reason.
+    """
+
+    def __init__(self, sources: list[EntryPoint], strict: bool = False) -> None:
+        self.plugins: list[Plugin] = []
+        self.manager = pluggy.PluginManager(hookspecs.PROJECT)
+        self.manager.add_hookspecs(hookspecs)
+        self._specs: dict[str, dict[str, list[Spec]]] = {kind: {} for kind in KINDS}
+        for source in sorted(sources, key=lambda e: (e.name, e.value)):
+            self._add(source, strict)
+
+    def _add(self, source: EntryPoint, strict: bool) -> None:
+        distribution = source.dist.name if source.dist else source.value
+        plugin = Plugin(source.name, distribution, source.dist.version if source.dist else "")
+        self.plugins.append(plugin)
+        try:
+            self.register(source.load(), plugin)
+        except Exception as error:  # a stranger's module may raise anything
+            if strict:
+                raise
+            plugin.error = f"{type(error).__name__}: {error}".splitlines()[0]
+
+    def register(self, module: Any, plugin: Plugin) -> None:
+        """Register one plugin completely or not at all.
+
+        Raises:
+            Exception: Whatever its import, its hooks or their validation raise; nothing of it stays registered.
+        """
+        self.manager.register(module, name=f"{plugin.distribution}/{plugin.name}")
+        try:
+            self.manager.check_pending()
+            offered = [(kind, spec) for kind in KINDS for spec in self._collect(module, kind)]
+        except BaseException:
+            self.manager.unregister(module)
+            raise
+        for kind, spec in offered:
+            self._index(kind, replace(spec, distribution=plugin.distribution))
+            plugin.components.append((kind, spec.name))
+
+    def _collect(self, module: Any, kind: str) -> list[Spec]:
+        hook = getattr(self.manager.hook, f"golfbench_{plural(kind)}")
+        specs: list[Spec] = []
+        for implementation in hook.get_hookimpls():
+            if implementation.plugin is module:
+                specs.extend(implementation.function())
+        for spec in specs:
+            if not isinstance(spec, KINDS[kind]):
+                raise TypeError(f"golfbench_{plural(kind)} returned {spec!r}, not a {KINDS[kind].__name__}")
+        return specs
+
+    def _index(self, kind: str, spec: Spec) -> None:
+        for name in (spec.name, *spec.aliases):
+            self._specs[kind].setdefault(name, []).append(spec)
+
+    def specs(self, kind: str) -> list[Spec]:
+        """Return every component of a kind, by name; clashing names appear once for each distribution."""
+        listed = [s for name, found in self._specs[kind].items() for s in found if s.name == name]
+        return sorted(listed, key=lambda s: (s.name, s.distribution))
+
+    def clashes(self) -> Iterator[str]:
+        """Yield one line for each name that two distributions claim."""
+        for kind, names in self._specs.items():
+            for name, found in names.items():
+                if len(found) > 1:
+                    yield _clash(kind, name, found)
+
+    def get(self, kind: str, name: str) -> Spec:
+        """Return the component of that kind and name (or alias).
+
+        Raises:
+            ConfigurationError: If no plugin offers it (the nearest names are given, and broken plugins are mentioned)
+                or more than one does (both distributions are named).
+        """
+        found = self._specs[kind].get(name, [])
+        if len(found) > 1:
+            raise ConfigurationError(_clash(kind, name, found))
+        if not found:
+            broken = [p.name for p in self.plugins if p.error]
+            note = f" (plugins that did not load: {', '.join(broken)})" if broken else ""
+            raise ConfigurationError(unknown_name(kind, name, self._specs[kind]) + note)
+        return found[0]
+
+    def find(self, kind: type[S], name: str) -> S:
+        """Return the component of that name, typed by the class of its spec."""
+        spec = self.get(next(k for k, t in KINDS.items() if t is kind), name)
+        assert isinstance(spec, kind)
+        return spec
+
+
+def _clash(kind: str, name: str, found: list[Spec]) -> str:
+    owners = " and ".join(sorted({s.distribution for s in found}))
+    return f"{kind} '{name}' is offered by {owners}: uninstall one, or set {ALLOW_LIST_VARIABLE}"
+
+
+@lru_cache(maxsize=1)
+def registry() -> Registry:
+    """Return the registry of this process, loading the installed plugins on first use."""
+    allowed = os.environ.get(ALLOW_LIST_VARIABLE)
+    sources = list(entry_points(group=ENTRY_POINT_GROUP))
+    if allowed is not None:
+        names = {name.strip() for name in allowed.split(",")}
+        sources = [s for s in sources if s.name in names]
+    return Registry(sources, strict=os.environ.get(STRICT_VARIABLE) == "1")

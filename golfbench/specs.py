@@ -1,0 +1,237 @@
+"""What hooks return: frozen descriptions with lazy factories, cheap to make and safe to list.
+
+Nothing here imports a component; ``factory`` is a ``"module:attribute"`` string that is resolved when the component
+is used for the first time.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from golfbench.errors import ComponentMissingError, ConfigurationError, unknown_name
+
+Scalar = int | float | str | bool | None
+
+#: Elements of drug-like molecules in the shipped data: H C N O F S Cl Br.
+DRUGLIKE_ELEMENTS = frozenset({1, 6, 7, 8, 9, 16, 17, 35})
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter of a component, set as ``name:key=value`` on the command line.
+
+    Attributes:
+        name: Its key.
+        default: Its value when it is not given; its type is the type that values are converted to.
+        help: One sentence, with the unit.
+        choices: The allowed values, when only some are.
+        kind: The type, needed only where the default is ``None``.
+    """
+
+    name: str
+    default: Scalar
+    help: str
+    choices: tuple[Scalar, ...] = ()
+    kind: type | None = None
+
+    def convert(self, value: Any, owner: str) -> Scalar:
+        """Convert a command-line or YAML value to this parameter's type.
+
+        Raises:
+            ConfigurationError: If the value has another type or is not one of the choices.
+        """
+        kind = self.kind or type(self.default)
+        try:
+            converted = _boolean(value) if kind is bool else kind(value)
+        except (TypeError, ValueError):
+            raise ConfigurationError(
+                f"{owner}: parameter '{self.name}' must be {kind.__name__}, not {value!r}"
+            ) from None
+        if self.choices and converted not in self.choices:
+            allowed = ", ".join(map(str, self.choices))
+            raise ConfigurationError(f"{owner}: {self.name}={value} is not one of {allowed}")
+        return converted
+
+
+def _boolean(value: Any) -> bool:
+    words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+    return words[str(value).lower()] if str(value).lower() in words else _refuse(value)
+
+
+def _refuse(value: Any) -> bool:
+    raise ValueError(value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """A component that a plugin offers.
+
+    Attributes:
+        name: The field's name for it, in kebab case (``painn``, ``gfn2-xtb``).
+        factory: ``"module:attribute"``, called with the parameters as keyword arguments.
+        summary: One sentence for lists.
+        parameters: What can be set, with defaults.
+        aliases: Other names that find it.
+        citation: Reference, as a DOI or arXiv number.
+        license: SPDX identifier of the engine or weights behind it.
+        requires: Modules that must be importable for it to run; looked for, never imported, by ``doctor``.
+        install_hint: The command that installs what it requires.
+        distribution: The distribution it came from; filled in by the registry.
+    """
+
+    name: str
+    factory: str
+    summary: str
+    parameters: tuple[Parameter, ...] = ()
+    aliases: tuple[str, ...] = ()
+    citation: str = ""
+    license: str = ""
+    requires: tuple[str, ...] = ()
+    install_hint: str = ""
+    distribution: str = field(default="", compare=False)
+
+    def resolve(self, given: Mapping[str, Any]) -> dict[str, Scalar]:
+        """Return every parameter with its value: the defaults overridden by ``given``.
+
+        Raises:
+            ConfigurationError: If a key is unknown (the nearest is named) or a value does not fit.
+        """
+        known = {p.name: p for p in self.parameters}
+        for key in given:
+            if key not in known:
+                raise ConfigurationError(f"{self.name}: " + unknown_name("parameter", key, known))
+        return {name: p.convert(given[name], self.name) if name in given else p.default for name, p in known.items()}
+
+    def create(self, parameters: Mapping[str, Any]) -> Any:
+        """Import the factory and call it with the resolved parameters.
+
+        Raises:
+            ComponentMissingError: If a package it needs is not installed.
+        """
+        return load_factory(self.factory, self.name, self.install_hint)(**self.resolve(parameters))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec(Spec):
+    """A trainable network (see ``contracts.Network``) or a fixed potential (``contracts.Model``).
+
+    Attributes:
+        elements: Atomic numbers it can represent; ``None`` means any.
+        trainable: Whether the factory returns a ``Network`` that GOLF can train.
+        charged: Whether it tells charge states apart.
+    """
+
+    elements: frozenset[int] | None = None
+    trainable: bool = True
+    charged: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerSpec(Spec):
+    """A batched geometry optimizer (see ``contracts.Optimizer``)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelectionSpec(Spec):
+    """A rule that picks the states to label (see ``contracts.Selection``).
+
+    Attributes:
+        needs_surrogate: Whether it looks at the surrogate's energy of each state.
+        asks_oracle: Whether it labels anything at all (``none`` does not).
+    """
+
+    needs_surrogate: bool = False
+    asks_oracle: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class OracleSpec(Spec):
+    """An engine that labels one molecule with energy and forces (see ``contracts.Oracle``).
+
+    Attributes:
+        method: Level of theory carried by each label; ``{parameter}`` fields are filled in.
+        elements: Atomic numbers it supports; ``None`` means any.
+        charged: Whether it takes charges other than zero.
+        open_shell: Whether it takes multiplicities other than one.
+        isolated: Whether the engine must run in a process of its own (it may crash or leak).
+        cheap: Whether a call costs microseconds to milliseconds, so that it may serve as surrogate.
+    """
+
+    method: str
+    elements: frozenset[int] | None = None
+    charged: bool = True
+    open_shell: bool = True
+    isolated: bool = True
+    cheap: bool = False
+
+    def level_of_theory(self, parameters: Mapping[str, Any]) -> str:
+        """Return the method with its parameter fields filled in, for example ``wB97X-D/def2-SVP``."""
+        return self.method.format(**self.resolve(parameters))
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetSpec(Spec):
+    """A dataset (see ``contracts.DatasetReader``).
+
+    Attributes:
+        method: Level of theory of its labels and minima.
+    """
+
+    method: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExecutorSpec(Spec):
+    """Where oracle calls run; the factory returns a ``concurrent.futures.Executor``."""
+
+
+@dataclass(frozen=True, slots=True)
+class ComponentRef:
+    """A component as a person writes it: a name and the parameters that differ from the defaults."""
+
+    name: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, text: str) -> ComponentRef:
+        """Parse ``psi4:method=hf,basis=sto-3g``.
+
+        Raises:
+            ConfigurationError: If a parameter has no ``=``.
+        """
+        name, _, rest = text.partition(":")
+        parameters = {}
+        for item in filter(None, rest.split(",")):
+            key, equals, value = item.partition("=")
+            if not equals:
+                raise ConfigurationError(f"'{text}': parameters are written key=value, '{item}' is not")
+            parameters[key.strip()] = value.strip()
+        if not name.strip():
+            raise ConfigurationError(f"'{text}' names no component")
+        return cls(name.strip(), parameters)
+
+    def __str__(self) -> str:
+        listed = ",".join(f"{key}={value}" for key, value in self.parameters.items())
+        return f"{self.name}:{listed}" if listed else self.name
+
+
+def load_factory(reference: str, owner: str, install_hint: str = "") -> Any:
+    """Resolve ``"module:attribute"``.
+
+    Raises:
+        ComponentMissingError: If the module or something that it imports is not installed.
+        ConfigurationError: If the module has no such attribute.
+    """
+    module_name, _, attribute = reference.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        hint = f"; install it with: {install_hint}" if install_hint else ""
+        raise ComponentMissingError(f"'{owner}' cannot be loaded ({error}){hint}") from error
+    try:
+        return getattr(module, attribute)
+    except AttributeError:
+        raise ConfigurationError(f"'{owner}': module {module_name} has no '{attribute}'") from None
