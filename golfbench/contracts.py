@@ -56,6 +56,21 @@ class Oracle(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Energies and forces of a batch.
+
+    Attributes:
+        energies: (n_molecules,) float64, Hartree, detached; NaN for a molecule that could not be evaluated.
+        forces: (n_atoms, 3) float64, Hartree/Å, detached, packed like the batch.
+        errors: Why a molecule could not be evaluated, by its index in the batch.
+    """
+
+    energies: torch.Tensor
+    forces: torch.Tensor
+    errors: Mapping[int, Exception] = field(default_factory=dict)
+
+
 @runtime_checkable
 class Network(Protocol):
     """A trainable potential: a ``torch.nn.Module`` that returns energies, from which forces are differentiated.
@@ -76,19 +91,15 @@ class Network(Protocol):
 
 @runtime_checkable
 class Model(Protocol):
-    """A potential that the minimizer can walk on.
+    """A potential that the minimizer can walk on."""
 
-    Attributes:
-        cutoff: As for ``Network``.
-    """
+    @property
+    def cutoff(self) -> float | None:
+        """As for ``Network``."""
+        ...
 
-    cutoff: float | None
-
-    def energy_forces(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return energies (n_molecules,) in Hartree and forces (n_atoms, 3) in Hartree/Å, float64, detached.
-
-        The result for a molecule must not depend on the other molecules of the batch.
-        """
+    def energy_forces(self, batch: Batch) -> Evaluation:
+        """Evaluate a batch. The result for a molecule must not depend on the other molecules of the batch."""
         ...
 
 

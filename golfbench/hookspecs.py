@@ -1,4 +1,6 @@
-"""Everything that can be extended. A plugin is a module named by an entry point in the group ``golfbench``::
+"""Everything that can be extended.
+
+A plugin is a module named by an entry point in the group ``golfbench``::
 
     [project.entry-points.golfbench]
     my-plugin = "my_plugin"

@@ -140,6 +140,10 @@ class Registry:
                 if len(found) > 1:
                     yield _clash(kind, name, found)
 
+    def has(self, kind: str, name: str) -> bool:
+        """Return whether some plugin offers a component of that kind and name (or alias)."""
+        return name in self._specs[kind]
+
     def get(self, kind: str, name: str) -> Spec:
         """Return the component of that kind and name (or alias).
 

@@ -43,6 +43,8 @@ class Parameter:
         Raises:
             ConfigurationError: If the value has another type or is not one of the choices.
         """
+        if value is None and self.default is None:
+            return None
         kind = self.kind or type(self.default)
         try:
             converted = _boolean(value) if kind is bool else kind(value)

@@ -1,0 +1,36 @@
+# make run     set everything up and run the default combination (ARGS='--seed 1' is handed on)
+# make test    set everything up and run the tests (ARGS='-k registry' is handed on)
+
+BIN := .venv/bin
+ARGS ?=
+WORKERS ?= 2
+
+.PHONY: setup run test lint docs docs-check wheels
+
+setup:
+	@./setup.sh
+
+run: setup
+	$(BIN)/golfbench run $(ARGS)
+
+# Each test process gets one thread, or the workers would wait for each other.
+test: export OMP_NUM_THREADS = 1
+test: export MKL_NUM_THREADS = 1
+test: export OPENBLAS_NUM_THREADS = 1
+test: setup
+	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+docs: setup
+	$(BIN)/python docs/generate_cli.py
+
+docs-check: setup
+	$(BIN)/python docs/generate_cli.py --check
+
+wheels: setup
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist . $(dir $(wildcard plugins/*/pyproject.toml datasets/pyproject.toml))
+	@ls dist/*.whl

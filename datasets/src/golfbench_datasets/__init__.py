@@ -1,0 +1,34 @@
+"""The datasets that ship with golfbench, and a reader for folders in the same format."""
+
+from golfbench import hookimpl
+from golfbench.specs import DatasetSpec, Parameter
+
+_READER = "golfbench_datasets.reader"
+
+
+@hookimpl
+def golfbench_datasets() -> list[DatasetSpec]:
+    """Offer the two datasets that ship and ``folder`` for one's own."""
+    return [
+        DatasetSpec(
+            name="druglike-mini",
+            factory=f"{_READER}:open_druglike_mini",
+            summary="The small molecules (18 to 30 atoms) of druglike-xtb: first runs and continuous integration.",
+            method="GFN2-xTB",
+            license="MIT",
+        ),
+        DatasetSpec(
+            name="druglike-xtb",
+            factory=f"{_READER}:open_druglike_xtb",
+            summary="Drug-like molecules (18 to 60 atoms, H C N O F S Cl Br); the test part are known drugs.",
+            method="GFN2-xTB",
+            license="MIT",
+        ),
+        DatasetSpec(
+            name="folder",
+            factory=f"{_READER}:open_dataset",
+            summary="A folder of your own with dataset.yaml, initial.db and test.db (ASE SQLite).",
+            method="from dataset.yaml",
+            parameters=(Parameter("path", None, "The folder.", kind=str),),
+        ),
+    ]

@@ -1,0 +1,128 @@
+"""The card of a dataset: README.md with the counts and the provenance, written by the builder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from statistics import median
+
+from golfbench.contracts import Dataset
+from golfbench.units import HARTREE_TO_KCAL_MOL
+from golfbench_datasets.check import MINIMUM_FORCE, largest_force
+from golfbench_datasets.druglike import SCREENING_FILE
+from golfbench_datasets.files import Description, PartFacts, molecule_name
+
+_CARD = """\
+# {name}
+
+Drug-like molecules for training a neural network potential with gradual optimization learning and judging it as a
+minimizer. Every energy and force is {method} ({engine}).
+
+| | molecules | conformations | atoms with H (median) |
+|---|---|---|---|
+| initial training set (`initial.db`) | {train.molecules} | {train.conformations} | {train_atoms} |
+| test part with reference minima (`test.db`) | {test.molecules} | {test.conformations} | {test_atoms} |
+
+Elements: {elements}. All molecules are neutral, closed-shell and in one piece. Test molecules: {drugs}.
+
+## What is in it
+- **Test part.** Known drugs, each with one ETKDGv3 conformer (not optimized) as start, and the minimum that L-BFGS
+  reaches from that start on the {method} surface. The largest force norm at a minimum is {worst_force:.4f} eV/Å (demanded:
+  below {limit} eV/Å); the energy falls by {drop_median:.0f} kcal/mol from start to minimum (median; {drop_min:.0f} to {drop_max:.0f}),
+  and no bond is formed or broken. The minimum is local: lower ones exist. Drugs are listed by name, SMILES and molecular
+  formula in `druglike-xtb/drugs.csv`; each formula is checked against the structure.
+- **Initial training set.** {train.molecules} compounds, {per_molecule} ETKDGv3 conformers each, labelled where they stand, picked
+  with MaxMin (Morgan fingerprints, radius 2, 2048 bits) from the eligible ones of 10 000 screening compounds. No Murcko
+  scaffold is shared with any drug of druglike-xtb; molecules without rings have no scaffold, so only identical ones are
+  kept apart there. Stereocentres that are drawn without a configuration have one, the same in all conformers.
+{subset}
+## Format
+ASE SQLite databases as in the GOLF paper: positions in Å, `data` with `energy` (Hartree) and `forces` (Hartree/Å), in
+the test part also `optimal_energy`, `optimal_positions` and `optimal_forces`; `key_value_pairs` with `molecule_name`,
+`conformation_id`, `smiles`, and `known_formula` in the test part. Atoms are in the order of
+`Chem.AddHs(Chem.MolFromSmiles(smiles))`. `dataset.yaml` states method, counts, seed, versions and a SHA-256 over the
+content.
+
+    from ase.db import connect
+    row = connect("test.db").get(1)
+    print(row.molecule_name, row.toatoms(), row.data["energy"], row.data["optimal_energy"])
+
+## How it was built
+    {command}
+
+with `golfbench-datasets[build]` installed (GFN2-xTB and L-BFGS). Seed {seed}, RDKit {rdkit}, {engine}. A few minutes on two
+cores. Another version of RDKit may embed or pick differently and thus give other content.
+
+    python -m golfbench_datasets.check {name} --recompute 10
+
+derives everything stated here again (hash, formulas, scaffolds, bonds, minima) and asks the oracle for ten of the
+labels.
+
+Content SHA-256: `{sha256}`
+
+## Sources and licences
+- The drugs are facts of chemistry: names, structures and formulas were written down for this dataset.
+- The screening compounds are read from `Data/Pains/test_data/{screening_file}` of the RDKit distribution (BSD-3-Clause),
+  SHA-256 `{screening_sha256}`.
+  RDKit's notes beside it name as origin Saubern, Guha and Baell, Mol. Inform. 30, 847 (2011), doi
+  10.1002/minf.201100076; no licence of its own is stated there. Ids are those of that file. Of its 10 000 structures,
+  {train.molecules} are used here.
+- Conformers, energies, forces and minima were computed for this dataset and are under the licence of golfbench (MIT).
+- GFN2-xTB: Bannwarth, Ehlert and Grimme, J. Chem. Theory Comput. 15, 1652 (2019), doi 10.1021/acs.jctc.8b01176.
+  ETKDGv3: Wang, Witek, Landrum and Riniker, J. Chem. Inf. Model. 60, 2044 (2020), doi 10.1021/acs.jcim.0c00025.
+
+## Limits
+- GFN2-xTB is a semi-empirical method in the gas phase; its minima are not those of density functional theory.
+- The training set is small and, being a MaxMin pick, rich in unusual structures; screening compounds include reactive
+  and colourful ones that no chemist would take for drugs.
+- No ions, no salts, no metals, no phosphorus, iodine or silicon; one stereoisomer and one tautomer of each molecule.
+"""
+
+_SUBSET = """\
+- **A subset.** Every row is also in druglike-xtb, with the same geometry and label: its {train.molecules} small training
+  compounds and the first {test.molecules} drugs of the list with at most 30 atoms.
+"""
+
+
+def write_card(folder: Path, description: Description, dataset: Dataset) -> None:
+    """Write README.md of a dataset folder."""
+    assert description.initial is not None
+    assert description.test is not None
+    drops = sorted(
+        (item.start.energy - item.minimum.energy) * HARTREE_TO_KCAL_MOL
+        for item in dataset.test
+        if item.start and item.minimum
+    )
+    text = _CARD.format(
+        **description.built_with,
+        name=description.name,
+        method=description.method,
+        train=description.initial,
+        test=description.test,
+        train_atoms=_sizes([len(row.molecule) for row in dataset.initial]),
+        test_atoms=_sizes([len(item.molecule) for item in dataset.test]),
+        elements=" ".join(description.elements),
+        drugs=", ".join(molecule_name(item.molecule) for item in dataset.test),
+        worst_force=max(largest_force(item.minimum.forces) for item in dataset.test if item.minimum),
+        limit=MINIMUM_FORCE,
+        drop_median=median(drops),
+        drop_min=drops[0],
+        drop_max=drops[-1],
+        per_molecule=_per_molecule(description.initial),
+        subset=_subset(description.name, description.initial, description.test),
+        sha256=description.content_sha256,
+        screening_file=SCREENING_FILE.name,
+    )
+    (folder / "README.md").write_text(text, encoding="utf-8")
+
+
+def _sizes(sizes: list[int]) -> str:
+    return f"{min(sizes)} to {max(sizes)} ({median(sizes):.0f})"
+
+
+def _per_molecule(part: PartFacts) -> str:
+    each, rest = divmod(part.conformations, part.molecules)
+    return f"up to {each + 1}" if rest else str(each)
+
+
+def _subset(name: str, train: PartFacts, test: PartFacts) -> str:
+    return _SUBSET.format(train=train, test=test) if name == "druglike-mini" else ""

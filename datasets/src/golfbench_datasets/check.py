@@ -1,0 +1,194 @@
+"""Prove a dataset folder: what its files claim is derived again, and labels are recomputed by the oracle on request.
+
+    python -m golfbench_datasets.check FOLDER --recompute 10
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from ase.data import chemical_symbols
+
+from golfbench.chemistry import bond_graph_changed, formula, scaffold
+from golfbench.contracts import Dataset, FloatArray, Label
+from golfbench.errors import ConfigurationError, GolfbenchError, MoleculeError
+from golfbench.molecules import Molecule
+from golfbench.oracles.opening import open_oracle
+from golfbench.registry import registry
+from golfbench.specs import ComponentRef
+from golfbench.units import HARTREE_TO_EV
+from golfbench_datasets.files import (
+    TEST,
+    Description,
+    PartFacts,
+    molecule_name,
+    read_description,
+    read_known_formulas,
+)
+from golfbench_datasets.reader import load
+
+#: A reference minimum has no force norm above this, eV/Å.
+MINIMUM_FORCE = 0.01
+#: A recomputed label agrees within this, Hartree and Hartree/Å.
+LABEL_TOLERANCE = 1e-9
+
+
+def check(folder: Path, recompute: int = 0) -> list[str]:
+    """Return one line for each thing that is wrong with a dataset folder; an empty list if nothing is.
+
+    Args:
+        folder: The dataset.
+        recompute: How many labels the oracle named in ``dataset.yaml`` gives again.
+    """
+    try:
+        description = read_description(folder)
+        dataset = load(folder, description)
+        problems = [*_statements(description, dataset), *_identity(dataset), *_topology(dataset)]
+        problems += [*_formulas(folder, dataset), *_separation(dataset), *_minima(dataset)]
+        if recompute:
+            problems += _recompute(description, dataset, recompute)
+    except GolfbenchError as error:
+        return [str(error)]
+    return problems
+
+
+def describe(dataset: Dataset, oracle: str) -> Description:
+    """Return the description that the content of a dataset calls for."""
+    molecules = _molecules(dataset)
+    elements = sorted({int(z) for m in molecules for z in set(m.numbers.tolist())})
+    return Description(
+        name=dataset.name,
+        method=dataset.method,
+        oracle=oracle,
+        elements=[chemical_symbols[z] for z in elements],
+        atoms_min=min(map(len, molecules)),
+        atoms_max=max(map(len, molecules)),
+        initial=_counts([row.molecule for row in dataset.initial]),
+        test=_counts([item.molecule for item in dataset.test]),
+        content_sha256=dataset.content_hash,
+    )
+
+
+def _counts(molecules: Sequence[Molecule]) -> PartFacts:
+    return PartFacts(molecules=len({molecule_name(m) for m in molecules}), conformations=len(molecules))
+
+
+def _molecules(dataset: Dataset) -> list[Molecule]:
+    return [row.molecule for row in dataset.initial] + [item.molecule for item in dataset.test]
+
+
+def _statements(stated: Description, dataset: Dataset) -> Iterator[str]:
+    """Compare ``dataset.yaml`` with the content; what it does not state is not compared."""
+    found = describe(dataset, stated.oracle)
+    for key in ("content_sha256", "elements", "atoms_min", "atoms_max", "initial", "test"):
+        says, has = getattr(stated, key), getattr(found, key)
+        if says not in (None, "", []) and says != has:
+            yield f"dataset.yaml says {key} = {says}, the content has {has}"
+
+
+def _identity(dataset: Dataset) -> Iterator[str]:
+    """Look for ids and geometries that occur twice."""
+    molecules = _molecules(dataset)
+    for name, count in Counter(m.id for m in molecules).items():
+        if count > 1:
+            yield f"{name}: this id occurs {count} times"
+    first: dict[str, str] = {}
+    for molecule in molecules:
+        other = first.setdefault(molecule.geometry_hash(), molecule.id)
+        if other != molecule.id:
+            yield f"{molecule.id}: the same geometry as {other}"
+
+
+def _topology(dataset: Dataset) -> Iterator[str]:
+    """Compare atoms and bonds with the SMILES, where there is one."""
+    for molecule in _molecules(dataset):
+        try:
+            if molecule.smiles is not None and bond_graph_changed(molecule, molecule.positions):
+                yield f"{molecule.id}: its bonds are not those of its SMILES"
+        except MoleculeError as error:
+            yield str(error)
+
+
+def _formulas(folder: Path, dataset: Dataset) -> Iterator[str]:
+    known = read_known_formulas(folder / TEST)
+    for item in dataset.test:
+        name = molecule_name(item.molecule)
+        if known.get(name, found := formula(item.molecule)) != found:
+            yield f"{item.molecule.id}: its formula is {known[name]}, its atoms are {found}"
+
+
+def _separation(dataset: Dataset) -> Iterator[str]:
+    """Look for test molecules, and Murcko scaffolds of them, in the initial set; no ring, no scaffold."""
+    trained = {m.smiles for row in dataset.initial if (m := row.molecule).smiles}
+    scaffolds = {scaffold(smiles): smiles for smiles in trained}
+    for item in dataset.test:
+        smiles = item.molecule.smiles
+        if smiles is None:
+            continue
+        if smiles in trained:
+            yield f"{item.molecule.id}: is in the initial set as well"
+        elif (core := scaffold(smiles)) and core in scaffolds:
+            yield f"{item.molecule.id}: shares the scaffold {core} with {scaffolds[core]} of the initial set"
+
+
+def _minima(dataset: Dataset) -> Iterator[str]:
+    """Prove each minimum: force norm, energy below the start, the same bonds."""
+    for item in dataset.test:
+        if item.minimum is None:
+            continue
+        force = largest_force(item.minimum.forces)
+        if not force < MINIMUM_FORCE and np.isfinite(force):
+            yield f"{item.molecule.id}: the minimum's force is {force:.4f} eV/Å, at least {MINIMUM_FORCE}"
+        if item.start is not None and not item.minimum.energy < item.start.energy:
+            yield f"{item.molecule.id}: the minimum's energy is not below the start's"
+        positions = item.minimum_positions
+        if positions is not None and item.molecule.smiles and bond_graph_changed(item.molecule, positions):
+            yield f"{item.molecule.id}: the minimum has other bonds than the SMILES"
+
+
+def largest_force(forces: FloatArray) -> float:
+    """Return the largest force norm of an atom in eV/Å, from forces (n_atoms, 3) in Hartree/Å."""
+    return float(np.linalg.norm(forces, axis=1).max()) * HARTREE_TO_EV
+
+
+def _recompute(description: Description, dataset: Dataset, count: int) -> Iterator[str]:
+    """Ask the oracle again for labels spread evenly over the initial set, the starts and the minima."""
+    if not description.oracle:
+        raise ConfigurationError("dataset.yaml names no oracle, so no label can be recomputed")
+    labelled = _labelled(dataset)
+    chosen = np.unique(np.linspace(0, len(labelled) - 1, min(count, len(labelled))).round().astype(int))
+    with open_oracle(ComponentRef.parse(description.oracle), registry()) as oracle:
+        for molecule, label in (labelled[i] for i in chosen):
+            energy, forces = oracle.label(molecule)
+            difference = max(abs(energy - label.energy), float(np.abs(forces - label.forces).max()))
+            if not difference <= LABEL_TOLERANCE:
+                yield f"{molecule.id}: the recomputed label differs by {difference:.1e} Hartree or Hartree/Å"
+
+
+def _labelled(dataset: Dataset) -> list[tuple[Molecule, Label]]:
+    pairs = [(row.molecule, row.label) for row in dataset.initial]
+    pairs += [(item.molecule, item.start) for item in dataset.test if item.start is not None]
+    for item in dataset.test:
+        if item.minimum is not None and item.minimum_positions is not None:
+            pairs.append((item.molecule.at(item.minimum_positions), item.minimum))
+    return pairs
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Check a folder; the exit code is 1 if something is wrong."""
+    parser = argparse.ArgumentParser(prog="python -m golfbench_datasets.check", description="Prove a dataset folder.")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--recompute", type=int, default=0, metavar="N", help="labels that the oracle gives again")
+    options = parser.parse_args(arguments)
+    problems = check(options.folder, options.recompute)
+    print("\n".join(problems) or f"{options.folder}: nothing wrong")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,180 @@
+"""Which molecules are in druglike-xtb and druglike-mini, and their starting conformers.
+
+Test part: known drugs, listed in ``drugs.csv``. Training part: a diverse pick (MaxMin; Ashton et al. 2002,
+doi 10.1002/qsar.200290002) from the screening compounds that RDKit installs for testing its PAINS filters, without
+any Murcko scaffold of a test drug. The small molecules are picked first, the others follow as far from them as
+possible, so that druglike-mini is a subset of druglike-xtb and is diverse by itself.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rdkit import Chem, RDConfig
+from rdkit.Chem import rdFingerprintGenerator, rdForceFieldHelpers
+from rdkit.SimDivFilters.rdSimDivPickers import MaxMinPicker
+
+from golfbench.chemistry import bond_graph_changed, embed, formula, mol_from_smiles, rdkit_mol, scaffold
+from golfbench.errors import ConfigurationError, MoleculeError
+from golfbench.molecules import Molecule, check_molecule
+from golfbench.specs import DRUGLIKE_ELEMENTS
+
+SEED = 2024
+ATOMS_MIN, ATOMS_MAX, ATOMS_MAX_SMALL = 18, 60, 30
+TRAIN_SMALL, TRAIN_LARGE, TEST_SMALL = 30, 80, 12
+CONFORMERS_TRAIN, CONFORMERS_TEST = 8, 1
+#: Picked beyond what is needed, in the place of molecules that do not embed.
+RESERVE = 20
+SCREENING_FILE = Path(RDConfig.RDDataDir, "Pains", "test_data", "wehi_mols.csv")
+
+
+@dataclass(frozen=True, slots=True)
+class Compound:
+    """One molecule of the plan.
+
+    Attributes:
+        name: Its name, the first part of the ids of its conformers.
+        smiles: Written so that ``golfbench.chemistry.embed`` can use it.
+        formula: The known formula, empty for screening compounds.
+    """
+
+    name: str
+    smiles: str
+    formula: str = ""
+
+    @property
+    def atoms(self) -> int:
+        """Number of atoms, hydrogens included."""
+        return int(mol_from_smiles(self.smiles).GetNumAtoms())
+
+    def conformers(self, count: int) -> list[Molecule]:
+        """Return starting conformers (ETKDGv3, not optimized).
+
+        Raises:
+            MoleculeError: If not all of them can be embedded and have the bonds of the SMILES.
+        """
+        made = embed(self.smiles, self.name, count, SEED)
+        if len(made) < count:
+            raise MoleculeError(f"{self.name}: only {len(made)} of {count} conformers embed")
+        for molecule in made:
+            check_molecule(molecule, DRUGLIKE_ELEMENTS, "this dataset")
+            if bond_graph_changed(molecule, molecule.positions):
+                raise MoleculeError(f"{molecule.id}: the embedded conformer has other bonds than its SMILES")
+        return made
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The molecules of one dataset."""
+
+    training: tuple[Compound, ...]
+    test: tuple[Compound, ...]
+
+
+def make_plan(name: str, drugs_csv: Path) -> Plan:
+    """Select the molecules of ``druglike-xtb`` or ``druglike-mini``. Deterministic.
+
+    Raises:
+        ConfigurationError: If the name is another one, or the list of drugs has a formula that does not fit.
+    """
+    if name not in ("druglike-mini", "druglike-xtb"):
+        raise ConfigurationError(f"no recipe for '{name}': druglike-mini and druglike-xtb can be built")
+    drugs = read_drugs(drugs_csv)
+    candidates = list(screening_compounds(drugs))
+    small = _diverse([c for c in candidates if c.atoms <= ATOMS_MAX_SMALL], [], TRAIN_SMALL)
+    if name == "druglike-mini":
+        small_drugs = [drug for drug in drugs if drug.atoms <= ATOMS_MAX_SMALL]
+        return Plan(tuple(small), tuple(small_drugs[:TEST_SMALL]))
+    return Plan((*small, *_diverse(candidates, small, TRAIN_LARGE)), tuple(drugs))
+
+
+def read_drugs(path: Path) -> list[Compound]:
+    """Read the list of drugs, check each formula, and settle each stereocentre that is drawn without configuration.
+
+    Raises:
+        ConfigurationError: If a formula does not fit the SMILES or a drug does not belong into the dataset.
+    """
+    with path.open(encoding="utf-8", newline="") as lines:
+        drugs = [Compound(row["name"], row["smiles"], row["formula"]) for row in csv.DictReader(lines)]
+    for drug in drugs:
+        if formula(drug.smiles) != drug.formula:
+            raise ConfigurationError(f"{path.name}: {drug.name} is {drug.formula}, not {formula(drug.smiles)}")
+        if not eligible(drug.smiles):
+            raise ConfigurationError(f"{path.name}: {drug.name} does not belong into this dataset")
+    return [settle_stereo(drug) for drug in drugs]
+
+
+def screening_compounds(drugs: Sequence[Compound]) -> Iterator[Compound]:
+    """Yield the eligible screening compounds that share no scaffold and no identity with a drug, each once.
+
+    Molecules without rings have no scaffold; among them only identical molecules are kept apart.
+    """
+    scaffolds = {scaffold(drug.smiles) for drug in drugs} - {""}
+    seen = {flat_smiles(drug.smiles) for drug in drugs}
+    with SCREENING_FILE.open(encoding="utf-8", newline="") as lines:
+        for smiles, identifier in csv.reader(lines):
+            if not eligible(smiles) or scaffold(smiles) in scaffolds or (flat := flat_smiles(smiles)) in seen:
+                continue
+            seen.add(flat)
+            yield Compound(identifier.lower(), smiles)
+
+
+def eligible(smiles: str) -> bool:
+    """Tell whether a molecule is neutral, closed-shell, in one piece, of the right elements and size, and in MMFF94."""
+    try:
+        mol = mol_from_smiles(smiles)
+    except MoleculeError:
+        return False
+    atoms = mol.GetAtoms()
+    return (
+        ATOMS_MIN <= mol.GetNumAtoms() <= ATOMS_MAX
+        and {atom.GetAtomicNum() for atom in atoms} <= DRUGLIKE_ELEMENTS
+        and not any(atom.GetNumRadicalElectrons() or atom.GetIsotope() for atom in atoms)
+        and Chem.GetFormalCharge(mol) == 0
+        and len(Chem.GetMolFrags(mol)) == 1
+        and bool(rdForceFieldHelpers.MMFFHasAllMoleculeParams(mol))
+    )
+
+
+def flat_smiles(smiles: str) -> str:
+    """Return the canonical SMILES without stereochemistry."""
+    return str(Chem.MolToSmiles(Chem.RemoveHs(mol_from_smiles(smiles)), isomericSmiles=False))
+
+
+def settle_stereo(compound: Compound) -> Compound:
+    """Return the compound with every stereocentre and double bond in one configuration.
+
+    What is drawn is kept; what is left open (a racemate) is taken from one embedded conformer, so that all conformers
+    of a molecule are the same stereoisomer.
+    """
+    mol = rdkit_mol(embed(compound.smiles, compound.name, 1, SEED)[0])
+    Chem.AssignStereochemistryFrom3D(mol)
+    return replace(compound, smiles=Chem.MolToSmiles(Chem.RemoveHs(mol)))
+
+
+def _diverse(pool: Sequence[Compound], chosen: Sequence[Compound], count: int) -> list[Compound]:
+    """Return ``count`` molecules of the pool, far from each other and from those already chosen (MaxMin)."""
+    generator = rdFingerprintGenerator.GetMorganGenerator(radius=2, fpSize=2048)
+    position = {compound.name: i for i, compound in enumerate(pool)}
+    first = [position[compound.name] for compound in chosen]
+    prints = [generator.GetFingerprint(Chem.RemoveHs(mol_from_smiles(c.smiles))) for c in pool]
+    wanted = min(len(pool), len(first) + count + RESERVE)
+    picks = list(MaxMinPicker().LazyBitVectorPick(prints, len(pool), wanted, first, SEED))[len(first) :]
+    usable = (settled for i in picks if (settled := _usable(pool[i])) is not None)
+    return [compound for compound, _ in zip(usable, range(count), strict=False)]
+
+
+def _usable(compound: Compound) -> Compound | None:
+    """Return the compound with settled stereochemistry, or ``None`` if it cannot be embedded.
+
+    Imines whose configuration hangs on an explicit ``[H]`` are left out too: it would stand among the heavy atoms.
+    """
+    try:
+        settled = settle_stereo(compound)
+        settled.conformers(CONFORMERS_TRAIN)
+    except MoleculeError:
+        return None
+    return None if "[H]" in settled.smiles else settled

@@ -1,0 +1,99 @@
+"""Readers: the datasets that ship, and any folder in the same format."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from golfbench.contracts import Dataset
+from golfbench.errors import ConfigurationError
+from golfbench_datasets.files import (
+    BASELINES,
+    DESCRIPTION,
+    INITIAL,
+    TEST,
+    Description,
+    content_hash,
+    read_description,
+    read_initial,
+    read_test,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FolderReader:
+    """Reads a dataset folder (see ``contracts.DatasetReader``).
+
+    Attributes:
+        folder: Holds ``dataset.yaml``, ``initial.db``, ``test.db`` and, if there are any, ``baselines/``.
+    """
+
+    folder: Path
+
+    def read(self) -> Dataset:
+        """Read everything.
+
+        Raises:
+            ConfigurationError: If a file is missing, empty, damaged or not what it says, or if the content is not what
+                the hash in ``dataset.yaml`` was taken of.
+        """
+        description = read_description(self.folder)
+        dataset = load(self.folder, description)
+        if description.content_sha256 and description.content_sha256 != dataset.content_hash:
+            raise ConfigurationError(
+                f"{self.folder}: the content is not what {DESCRIPTION} describes "
+                f"(SHA-256 {dataset.content_hash[:12]}, expected {description.content_sha256[:12]})"
+            )
+        return dataset
+
+    def check(self, recompute: int = 0) -> list[str]:
+        """Return what is wrong with the folder; see ``golfbench_datasets.check``."""
+        from golfbench_datasets.check import check
+
+        return check(self.folder, recompute)
+
+
+def load(folder: Path, description: Description) -> Dataset:
+    """Read a folder without comparing its content with the stated hash."""
+    initial = read_initial(folder / INITIAL, description.method)
+    test = read_test(folder / TEST, description.method)
+    baselines = sorted((folder / BASELINES).glob("*.safetensors"))
+    return Dataset(
+        name=description.name,
+        method=description.method,
+        initial=initial,
+        test=test,
+        content_hash=content_hash(description.method, initial, test),
+        checkpoints={path.stem: str(path) for path in baselines},
+    )
+
+
+def data_folder(name: str) -> Path:
+    """Return the folder of a dataset that ships: inside the installed package, or beside ``src`` in a checkout."""
+    package = Path(__file__).resolve().parent
+    installed = package / "data" / name
+    return installed if installed.is_dir() else package.parents[1] / name
+
+
+def open_druglike_mini() -> FolderReader:
+    """Open ``druglike-mini``."""
+    return FolderReader(data_folder("druglike-mini"))
+
+
+def open_druglike_xtb() -> FolderReader:
+    """Open ``druglike-xtb``."""
+    return FolderReader(data_folder("druglike-xtb"))
+
+
+def open_dataset(path: str | None = None) -> FolderReader:
+    """Open a folder of one's own.
+
+    Raises:
+        ConfigurationError: If no path is given or it is not a folder.
+    """
+    if path is None:
+        raise ConfigurationError("folder: which one? Write folder:path=DIRECTORY")
+    folder = Path(path).expanduser()
+    if not folder.is_dir():
+        raise ConfigurationError(f"folder: {path} is not a folder")
+    return FolderReader(folder)

@@ -1,0 +1,198 @@
+"""The data that ship: counts, formulas, separation of train and test, minima, and labels that the oracle gives again."""
+
+from __future__ import annotations
+
+import csv
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase.db import connect
+from rdkit import Chem
+from rdkit.Chem.rdMolDescriptors import CalcMolFormula
+from rdkit.Chem.Scaffolds.MurckoScaffold import MurckoScaffoldSmiles
+
+from golfbench.contracts import Dataset
+from golfbench.errors import ConfigurationError
+from golfbench.units import HARTREE_TO_EV
+from golfbench_datasets.build import main as build_main
+from golfbench_datasets.check import check
+from golfbench_datasets.check import main as check_main
+from golfbench_datasets.druglike import Compound, make_plan, read_drugs, settle_stereo
+from golfbench_datasets.files import (
+    Description,
+    content_hash,
+    molecule_name,
+    read_initial,
+    write_description,
+    write_initial,
+    write_test,
+)
+from golfbench_datasets.reader import FolderReader, data_folder
+
+NAMES = ("druglike-mini", "druglike-xtb")
+COUNTS = {"druglike-mini": (30, 240, 12, 20, 30), "druglike-xtb": (110, 880, 42, 20, 60)}
+DRUGS = data_folder("druglike-xtb") / "drugs.csv"
+
+
+@cache
+def dataset(name: str) -> Dataset:
+    return FolderReader(data_folder(name)).read()
+
+
+def molecules(data: Dataset) -> list:
+    return [row.molecule for row in data.initial] + [item.molecule for item in data.test]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_counts_elements_and_sizes(name: str) -> None:
+    data = dataset(name)
+    sizes = [len(m) for m in molecules(data)]
+    trained = {molecule_name(row.molecule) for row in data.initial}
+    assert (len(trained), len(data.initial), len(data.test), min(sizes), max(sizes)) == COUNTS[name]
+    assert {z for m in molecules(data) for z in m.numbers.tolist()} == {1, 6, 7, 8, 9, 16, 17, 35}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_drug_has_its_known_formula(name: str) -> None:
+    with DRUGS.open(encoding="utf-8") as lines:
+        known = {row["name"]: row["formula"] for row in csv.DictReader(lines)}
+    for item in dataset(name).test:
+        mol = Chem.AddHs(Chem.MolFromSmiles(item.molecule.smiles))
+        assert CalcMolFormula(mol) == known[molecule_name(item.molecule)]
+        assert [a.GetAtomicNum() for a in mol.GetAtoms()] == item.molecule.numbers.tolist()
+
+
+def test_no_scaffold_is_shared_between_train_and_test() -> None:
+    def cores(smiles: set[str]) -> set[str]:
+        flat = {Chem.MolToSmiles(Chem.MolFromSmiles(s), isomericSmiles=False) for s in smiles}
+        return {MurckoScaffoldSmiles(s) or s for s in flat}
+
+    data = dataset("druglike-xtb")
+    trained = cores({row.molecule.smiles for row in data.initial})
+    tested = cores({item.molecule.smiles for item in data.test})
+    assert len(trained) > 100
+    assert not trained & tested
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_minima_are_minima(name: str) -> None:
+    for item in dataset(name).test:
+        assert np.linalg.norm(item.minimum.forces, axis=1).max() * HARTREE_TO_EV < 0.01
+        assert item.minimum.energy < item.start.energy
+        assert not np.array_equal(item.minimum_positions, item.molecule.positions)
+
+
+def test_mini_is_cut_from_the_large_one() -> None:
+    large, small = dataset("druglike-xtb"), dataset("druglike-mini")
+    labels = {row.molecule.id: row for row in large.initial}
+    for row in small.initial:
+        other = labels[row.molecule.id]
+        assert other.molecule.geometry_hash() == row.molecule.geometry_hash()
+        assert other.label.energy == row.label.energy
+        assert np.array_equal(other.label.forces, row.label.forces)
+    minima = {item.molecule.id: item for item in large.test}
+    for item in small.test:
+        assert np.array_equal(minima[item.molecule.id].minimum_positions, item.minimum_positions)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_is_wrong_and_the_oracle_gives_the_same_labels(name: str) -> None:
+    assert check(data_folder(name), recompute=3) == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_card_states_the_command_and_the_hash(name: str) -> None:
+    card = (data_folder(name) / "README.md").read_text(encoding="utf-8")
+    assert f"python -m golfbench_datasets.build {name}" in card
+    assert dataset(name).content_hash in card
+
+
+def copy(name: str, folder: Path, initial: list, test: list) -> Path:
+    """Write a dataset of some rows of another, with a hash that fits."""
+    folder.mkdir()
+    method = "GFN2-xTB"
+    write_initial(folder / "initial.db", method, initial)
+    write_test(folder / "test.db", method, test, {molecule_name(t.molecule): "CH4" for t in test})
+    sha256 = content_hash(method, initial, test)
+    write_description(folder, Description(name=name, method=method, oracle="gfn2-xtb", content_sha256=sha256))
+    return folder
+
+
+def test_what_is_wrong_is_found(tmp_path: Path) -> None:
+    data = dataset("druglike-mini")
+    item = data.test[0]
+    leak = type(data.initial[0])(item.molecule, item.start)
+    folder = copy("wrong", tmp_path / "wrong", [*data.initial[:2], leak, data.initial[0]], [item])
+    problems = "\n".join(check(folder))
+    assert "aspirin/0: its formula is CH4, its atoms are C9H8O4" in problems
+    assert "aspirin/0: is in the initial set as well" in problems
+    assert "aspirin/0: this id occurs 2 times" in problems
+    assert f"{data.initial[0].molecule.id}: this id occurs 2 times" in problems
+
+
+def test_a_start_passed_off_as_minimum_is_found(tmp_path: Path) -> None:
+    data = dataset("druglike-mini")
+    item = data.test[0]
+    false = type(item)(item.molecule, item.start, item.molecule.positions, item.start)
+    problems = "\n".join(check(copy("false", tmp_path / "false", list(data.initial[:1]), [false])))
+    assert "the minimum's force is" in problems
+    assert "the minimum's energy is not below the start's" in problems
+
+
+def test_a_label_of_another_geometry_is_found(tmp_path: Path) -> None:
+    data = dataset("druglike-mini")
+    first, second = data.initial[:2]
+    swapped = type(first)(first.molecule, second.label)
+    folder = copy("swapped", tmp_path / "swapped", [swapped], list(data.test[1:2]))
+    problems = check(folder, recompute=3)
+    assert any(p.startswith(f"{first.molecule.id}: the recomputed label differs by") for p in problems)
+    assert check_main([str(folder), "--recompute", "3"]) == 1
+
+
+def test_rows_survive_the_file_bit_by_bit(tmp_path: Path) -> None:
+    rows = list(dataset("druglike-mini").initial[:3])
+    write_initial(tmp_path / "initial.db", "GFN2-xTB", rows)
+    assert content_hash("GFN2-xTB", read_initial(tmp_path / "initial.db", "GFN2-xTB"), []) == content_hash(
+        "GFN2-xTB", rows, []
+    )
+    assert not list(tmp_path.glob("*.part"))
+    row = connect(str(tmp_path / "initial.db"), use_lock_file=False).get(1)
+    assert row.toatoms().positions.tolist() == rows[0].molecule.positions.tolist()
+    assert row.smiles == rows[0].molecule.smiles
+
+
+def test_a_wrong_formula_in_the_list_of_drugs_stops_the_build(tmp_path: Path) -> None:
+    path = tmp_path / "drugs.csv"
+    path.write_text("name,smiles,formula\naspirin,CC(=O)Oc1ccccc1C(=O)O,C9H8O3\n")
+    with pytest.raises(ConfigurationError, match="aspirin is C9H8O3, not C9H8O4"):
+        read_drugs(path)
+    path.write_text("name,smiles,formula\nmethane,C,CH4\n")
+    with pytest.raises(ConfigurationError, match="methane does not belong"):
+        read_drugs(path)
+
+
+def test_an_unknown_recipe_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert build_main(["druglike-maxi", "--output", str(tmp_path / "maxi")]) == 2
+    assert "druglike-mini and druglike-xtb can be built" in capsys.readouterr().err
+
+
+def test_a_racemate_becomes_one_stereoisomer() -> None:
+    drawn = Compound("ibuprofen", "CC(C)Cc1ccc(C(C)C(=O)O)cc1")
+    settled = settle_stereo(drawn)
+    assert "@" in settled.smiles
+    for molecule in settled.conformers(4):
+        mol = Chem.AddHs(Chem.MolFromSmiles(settled.smiles))
+        conformer = Chem.Conformer(len(molecule))
+        conformer.SetPositions(molecule.positions)
+        mol.AddConformer(conformer)
+        Chem.AssignStereochemistryFrom3D(mol)
+        assert Chem.MolToSmiles(Chem.RemoveHs(mol)) == settled.smiles
+
+
+def test_the_plan_of_mini_names_its_molecules() -> None:
+    plan = make_plan("druglike-mini", DRUGS)
+    data = dataset("druglike-mini")
+    assert {c.name for c in plan.training} == {molecule_name(row.molecule) for row in data.initial}
+    assert [c.name for c in plan.test] == [molecule_name(item.molecule) for item in data.test]

@@ -1,0 +1,191 @@
+"""Evaluating a model as a minimizer: walk the test molecules, judge the end points by the oracle, write records."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+
+from ase import Atoms
+from ase.io import write as write_atoms
+
+from golfbench.benchmark.prepare import group_of
+from golfbench.benchmark.protocol import Protocol
+from golfbench.benchmark.records import ENERGY_TOLERANCE_HARTREE, Identity, Record, Status, append_records
+from golfbench.chemistry import best_rmsd, bond_graph_changed, to_ase
+from golfbench.contracts import FloatArray, Label, Model, Optimizer, TestMolecule
+from golfbench.errors import OracleError
+from golfbench.minimize import Outcome, Point, minimize
+from golfbench.oracles.service import Account, OracleService
+from golfbench.specs import ComponentRef
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """What is the same for every row of a table.
+
+    Attributes:
+        oracle: The genuine oracle, as a person writes it.
+        service: Where its energies come from.
+        protocol: Steps, convergence, evaluation steps.
+        test: Test molecules with their starts and minima at the oracle's level of theory.
+        records: ``records.jsonl`` of the run.
+        log_name: Where details of an error are found, relative to the run directory.
+    """
+
+    oracle: ComponentRef
+    service: OracleService
+    protocol: Protocol
+    test: Sequence[TestMolecule]
+    records: Path
+    log_name: str
+
+
+def evaluate(
+    judge: Judge,
+    identity: Identity,
+    model: Model,
+    optimizer: Optimizer,
+    done: Iterable[str],
+    endpoints: Path,
+    advance: Callable[[int], None],
+    device: str = "cpu",
+) -> None:
+    """Minimize every test molecule that has no record yet, and append its record.
+
+    Args:
+        judge: The oracle, the protocol, the test set.
+        identity: Whose rows these are.
+        model: Gives the forces.
+        optimizer: A fresh one.
+        done: Ids that already have a record.
+        endpoints: Extended-XYZ file that end points are appended to.
+        advance: Told how many molecules have stopped walking.
+        device: Where the model lives.
+    """
+    done = set(done)
+    items = [item for item in judge.test if item.molecule.id not in done]
+    footprints: list[dict[int, FloatArray]] = [{} for _ in items]
+
+    def observe(point: Point) -> bool:
+        step, rest = divmod(point.step, judge.protocol.inner_steps)
+        if not rest and step in judge.protocol.evaluation_steps:
+            footprints[point.index][step] = point.positions
+        return False
+
+    starts = [item.molecule for item in items]
+    ends: dict[int, Outcome] = {}
+    for outcome in minimize(model, starts, optimizer, judge.protocol.rule, observe, device):
+        ends[outcome.point.index] = outcome
+        advance(len(ends))
+    asked = [_ask(judge, identity, item, ends[k], footprints[k]) for k, item in enumerate(items)]
+    for item, outcome, futures in zip(items, (ends[k] for k in range(len(items))), asked, strict=True):
+        record = _record(judge, identity, item, outcome, _settle(futures))
+        append_records(judge.records, [record])
+        _append_endpoint(endpoints, item, outcome, record)
+
+
+#: Labels by environment step; the end point is under ``_END``.
+_Labels = dict[int, Label | OracleError]
+_END = -1
+
+
+def _ask(
+    judge: Judge, identity: Identity, item: TestMolecule, outcome: Outcome, footprint: dict[int, FloatArray]
+) -> dict[int, Future[Label]]:
+    """Ask the oracle for the end point and the evaluation steps, unless the walk itself blew up."""
+    if outcome.status in ("diverged", "error"):
+        return {}
+    account = Account(identity.combination, identity.stage, "evaluation")
+    geometries = footprint | {_END: outcome.point.positions}
+    return {
+        step: judge.service.submit(judge.oracle, item.molecule.at(positions), account)
+        for step, positions in geometries.items()
+    }
+
+
+def _settle(futures: dict[int, Future[Label]]) -> _Labels:
+    settled: _Labels = {}
+    for step, future in futures.items():
+        try:
+            settled[step] = future.result()
+        except OracleError as error:
+            settled[step] = error
+    return settled
+
+
+def _record(judge: Judge, identity: Identity, item: TestMolecule, outcome: Outcome, labels: _Labels) -> Record:
+    end = labels.get(_END)
+    final = end.energy if isinstance(end, Label) else None
+    failure = outcome.error or (end if isinstance(end, OracleError) else None)
+    changed = bond_graph_changed(item.molecule, outcome.point.positions) if final is not None else None
+    status = _status(item, outcome, end, final, changed)
+    finite = math.isfinite(outcome.point.force_max)
+    if failure is not None:
+        log.error("%s, %s: %s: %s", identity.combination, item.molecule.id, type(failure).__name__, failure)
+    return Record(
+        **identity.model_dump(),
+        molecule=item.molecule.id,
+        group=group_of(item.molecule.id),
+        n_atoms=len(item.molecule),
+        status=status,
+        converged=outcome.status == "converged",
+        n_steps=outcome.point.step,
+        model_calls=outcome.model_calls,
+        energy_initial_hartree=item.start.energy if item.start else None,
+        energy_final_hartree=final,
+        energy_reference_hartree=item.minimum.energy if item.minimum else None,
+        energies_at_step_hartree=_curve(judge.protocol, labels, final),
+        force_max_final_hartree_per_angstrom=outcome.point.force_max if finite else None,
+        bond_graph_changed=changed,
+        rmsd_to_references_angstrom=_distances(judge.test, item, outcome) if final is not None else {},
+        wall_s=outcome.wall_s,
+        error_type=type(failure).__name__ if failure else None,
+        error_message=str(failure).splitlines()[0] if failure and str(failure) else None,
+        log=judge.log_name if failure else None,
+    )
+
+
+def _status(
+    item: TestMolecule, outcome: Outcome, end: Label | OracleError | None, final: float | None, changed: bool | None
+) -> Status:
+    if outcome.status == "error" or item.start is None:
+        return Status.ERROR if outcome.error else Status.SKIPPED
+    if isinstance(end, OracleError):
+        return Status.ORACLE_FAILED
+    if final is None or final > item.start.energy + ENERGY_TOLERANCE_HARTREE:
+        return Status.DIVERGED
+    return Status.TOPOLOGY_CHANGED if changed else Status(outcome.status)
+
+
+def _curve(protocol: Protocol, labels: _Labels, final: float | None) -> dict[int, float]:
+    """Return energies at the evaluation steps; a molecule that stopped before keeps its final energy."""
+    curve = {}
+    for step in protocol.evaluation_steps:
+        label = labels.get(step)
+        if isinstance(label, Label):
+            curve[step] = label.energy
+        elif label is None and final is not None:
+            curve[step] = final
+    return curve
+
+
+def _distances(test: Sequence[TestMolecule], item: TestMolecule, outcome: Outcome) -> dict[str, float]:
+    """Return the RMSD of the end point to each reference minimum of the same molecule, Å."""
+    group = group_of(item.molecule.id)
+    return {
+        other.molecule.id: best_rmsd(item.molecule, outcome.point.positions, other.minimum_positions)
+        for other in test
+        if other.minimum_positions is not None and group_of(other.molecule.id) == group
+    }
+
+
+def _append_endpoint(path: Path, item: TestMolecule, outcome: Outcome, record: Record) -> None:
+    atoms: Atoms = to_ase(item.molecule.at(outcome.point.positions))
+    atoms.info |= {"molecule": item.molecule.id, "status": record.status.value}
+    write_atoms(path, atoms, format="extxyz", append=True)

@@ -1,0 +1,115 @@
+"""Preparing a dataset for an oracle: labels and minima at the oracle's own level of theory, never mixed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from golfbench.benchmark.protocol import Protocol
+from golfbench.contracts import Dataset, Label, LabelledMolecule, Optimizer, TestMolecule
+from golfbench.errors import NothingToDoError, OracleError
+from golfbench.minimize import Outcome, minimize
+from golfbench.molecules import Molecule
+from golfbench.oracles.as_model import LabelAll, OracleModel
+from golfbench.oracles.service import Account, OracleService
+from golfbench.specs import ComponentRef
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """Oracle calls that a preparation costs, at most."""
+
+    initial: int
+    reference: int
+
+
+def limited(dataset: Dataset, limit: int | None) -> Dataset:
+    """Keep the first ``limit`` training molecules, with all their conformers, and test molecules.
+
+    Raises:
+        NothingToDoError: If nothing is there to train on or to test with.
+    """
+    if limit is not None:
+        names = list(dict.fromkeys(group_of(item.molecule.id) for item in dataset.initial))[:limit]
+        initial = [item for item in dataset.initial if group_of(item.molecule.id) in names]
+        dataset = replace(dataset, initial=initial, test=dataset.test[:limit])
+    if not dataset.initial or not dataset.test:
+        raise NothingToDoError(f"dataset '{dataset.name}' is empty")
+    return dataset
+
+
+def group_of(molecule_id: str) -> str:
+    """Return the molecule whatever its conformation: ``ibuprofen`` of ``ibuprofen/0``."""
+    return molecule_id.rsplit("/", 1)[0]
+
+
+def expected_calls(dataset: Dataset, method: str, protocol: Protocol) -> Expected:
+    """Return what ``prepare`` will ask the oracle for; the minima are an upper bound."""
+    if method == dataset.method:
+        return Expected(0, 0)
+    return Expected(len(dataset.initial), len(dataset.test) * (protocol.reference_steps + 1))
+
+
+def prepare(
+    dataset: Dataset,
+    method: str,
+    oracle: ComponentRef,
+    service: OracleService,
+    optimizer: Optimizer,
+    protocol: Protocol,
+) -> Dataset:
+    """Return the dataset at the oracle's level of theory, asking for what it does not have.
+
+    Where the dataset's method is the oracle's it is returned as it is. Otherwise its initial set is labelled anew
+    (purpose ``initial``) and each test molecule is minimized under the oracle (purpose ``reference``).
+
+    Raises:
+        OracleError: If no initial label or no reference minimum at all could be had.
+    """
+    if method == dataset.method:
+        return dataset
+    initial = _relabel(dataset.initial, oracle, service)
+    test = _minima(dataset.test, oracle, service, optimizer, protocol)
+    if not initial or not any(item.minimum for item in test):
+        raise OracleError(f"{oracle}: no label or no reference minimum could be had; see the ledger")
+    return replace(dataset, method=method, initial=initial, test=test, atom_energies={}, checkpoints={})
+
+
+def _relabel(
+    initial: Sequence[LabelledMolecule], oracle: ComponentRef, service: OracleService
+) -> list[LabelledMolecule]:
+    molecules = [item.molecule for item in initial]
+    labels = service.label_all(oracle, molecules, Account("", "before", "initial"))
+    return [
+        LabelledMolecule(m, answer) for m, answer in zip(molecules, labels, strict=True) if isinstance(answer, Label)
+    ]
+
+
+def _minima(
+    test: Sequence[TestMolecule],
+    oracle: ComponentRef,
+    service: OracleService,
+    optimizer: Optimizer,
+    protocol: Protocol,
+) -> list[TestMolecule]:
+    account = Account("", "reference", "reference")
+
+    def label_all(molecules: Sequence[Molecule]) -> list[Label | OracleError]:
+        return service.label_all(oracle, molecules, account)
+
+    starts = [item.molecule for item in test]
+    walks = minimize(OracleModel(label_all), starts, optimizer, protocol.reference_rule)
+    ends = {walk.point.index: walk for walk in walks}
+    return [_with_minimum(start, ends[index], label_all) for index, start in enumerate(starts)]
+
+
+def _with_minimum(start: Molecule, walk: Outcome, label_all: LabelAll) -> TestMolecule:
+    """Attach the labels of start and minimum; both geometries are known to the service by now."""
+    first, last = label_all([start, start.at(walk.point.positions)]) if walk.status == "converged" else (None, None)
+    if not isinstance(first, Label) or not isinstance(last, Label):
+        log.warning("%s: no reference minimum (%s after %d steps)", start.id, walk.status, walk.point.step)
+        return TestMolecule(start)
+    return TestMolecule(start, first, walk.point.positions, last)

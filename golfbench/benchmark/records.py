@@ -1,0 +1,284 @@
+"""Records: what happened to one molecule in one stage of one run, one JSON line each.
+
+A record holds energies, counts and a status, never a metric: metrics are recomputed from records (``metrics``). The
+first of these that applies is the status of a molecule:
+
+* ``skipped``, ``error``, ``interrupted``: there is no end point to judge. They stay in every denominator.
+* ``oracle_failed``: the oracle gave no energy for the end point. It counts as divergence (the wider rule of the
+  nabla2DFT benchmark, Khrabrov et al. 2024, App. B.3), and has no final energy.
+* ``diverged``: the end point lies above the start under the oracle (Tsypin et al. 2024, Eq. 9), or the walk blew up
+  before it had an end point.
+* ``topology_changed``: the bond graph of the end point is not that of the SMILES. It takes part in the mean pct, as
+  in the paper, which leaves out only the diverged; it is never a success.
+* ``converged``, ``step_limit``, ``time_limit``: how the walk stopped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable
+from enum import StrEnum
+from io import FileIO
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
+
+from golfbench.errors import ConfigurationError, WriteError
+
+SCHEMA_VERSION = 1
+#: Energies closer than this (Hartree) are the same: about 0.0006 kcal/mol, above the noise of a converged engine.
+ENERGY_TOLERANCE_HARTREE = 1e-6
+
+Stage = Literal["reference", "before", "after"]
+
+
+class Status(StrEnum):
+    """What became of a molecule."""
+
+    CONVERGED = "converged"
+    STEP_LIMIT = "step_limit"
+    TIME_LIMIT = "time_limit"
+    DIVERGED = "diverged"
+    TOPOLOGY_CHANGED = "topology_changed"
+    ORACLE_FAILED = "oracle_failed"
+    ERROR = "error"
+    SKIPPED = "skipped"
+    INTERRUPTED = "interrupted"
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is an end point that did not diverge."""
+        return self in _FINISHED
+
+    @property
+    def divergence(self) -> bool:
+        """Whether it counts in the divergence percentage."""
+        return self in (Status.DIVERGED, Status.ORACLE_FAILED)
+
+
+_FINISHED = (Status.CONVERGED, Status.STEP_LIMIT, Status.TIME_LIMIT, Status.TOPOLOGY_CHANGED)
+
+
+class FrozenModel(BaseModel):
+    """Base of the published documents: frozen, no unknown field, no NaN."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
+
+
+class Identity(FrozenModel):
+    """What a record, and a row of a table, is about.
+
+    Attributes:
+        combination: Id of model × optimizer × selection × oracle × seed, see ``combination_id``.
+        model: The model as it was typed.
+        optimizer: The optimizer as it was typed.
+        selection: The selection as it was typed.
+        oracle: The oracle as it was typed.
+        seed: Seed of the run; ``None`` where nothing was drawn.
+        stage: ``reference`` (a fixed model to compare with), ``before`` or ``after`` the training.
+        method: Level of theory of every energy, for example ``GFN2-xTB``.
+    """
+
+    combination: str = Field(min_length=1)
+    model: str
+    optimizer: str
+    selection: str
+    oracle: str
+    seed: int | None
+    stage: Stage
+    method: str = Field(min_length=1)
+
+
+class Record(Identity):
+    """One molecule of one stage.
+
+    Attributes:
+        schema_version: Version of this schema.
+        molecule: Id of the molecule (one conformation).
+        group: Id of the molecule whatever its conformation; conformations of one group are matched in COV and MAT.
+        n_atoms: Number of atoms.
+        status: What became of it.
+        converged: The force criterion was met, whatever the status.
+        n_steps: Optimizer updates.
+        model_calls: Force evaluations.
+        energy_initial_hartree: Oracle's energy of the start.
+        energy_final_hartree: Oracle's energy of the end point.
+        energy_reference_hartree: Oracle's energy of the reference minimum that belongs to this start.
+        energies_at_step_hartree: Oracle's energy at the evaluation steps.
+        force_max_final_hartree_per_angstrom: The model's largest force norm of an atom at the end point.
+        bond_graph_changed: Whether the bond graph of the end point differs from that of the SMILES.
+        rmsd_to_references_angstrom: RDKit's GetBestRMS of the end point to each reference minimum of the group, by
+            the id of the molecule that the minimum was reached from; its own minimum is among them.
+        wall_s: Wall time of the minimization.
+        error_type: Type of the exception.
+        error_message: Its first line.
+        log: Where the whole of it is, relative to the run directory.
+    """
+
+    schema_version: Literal[1] = 1
+    molecule: str = Field(min_length=1)
+    group: str = Field(min_length=1)
+    n_atoms: PositiveInt
+    status: Status
+    converged: bool
+    n_steps: NonNegativeInt
+    model_calls: NonNegativeInt
+    energy_initial_hartree: float | None
+    energy_final_hartree: float | None
+    energy_reference_hartree: float | None
+    energies_at_step_hartree: dict[NonNegativeInt, float] = Field(default_factory=dict)
+    force_max_final_hartree_per_angstrom: NonNegativeFloat | None = None
+    bond_graph_changed: bool | None = None
+    rmsd_to_references_angstrom: dict[str, NonNegativeFloat] = Field(default_factory=dict)
+    wall_s: NonNegativeFloat
+    error_type: str | None = None
+    error_message: str | None = None
+    log: str | None = None
+
+    @model_validator(mode="after")
+    def _agree(self) -> Record:
+        for contradiction, applies in self._contradictions().items():
+            if applies:
+                raise ValueError(f"{self.molecule}: status is {self.status}, but {contradiction}")
+        return self
+
+    def _contradictions(self) -> dict[str, bool]:
+        status, start, end = self.status, self.energy_initial_hartree, self.energy_final_hartree
+        known = start is not None and end is not None
+        rose = start is not None and end is not None and end > start + ENERGY_TOLERANCE_HARTREE
+        limited = status in (Status.STEP_LIMIT, Status.TIME_LIMIT)
+        own = self.molecule in self.rmsd_to_references_angstrom
+        return {
+            "its initial or final energy is missing": status.finished and not known,
+            "the final energy is above the initial one": status.finished and rose,
+            "it has a final energy": status is Status.ORACLE_FAILED and end is not None,
+            "the force criterion was not met": status is Status.CONVERGED and not self.converged,
+            "the force criterion was met": limited and self.converged,
+            "the bond graph is not said to have changed": (
+                status is Status.TOPOLOGY_CHANGED and self.bond_graph_changed is not True
+            ),
+            "the bond graph changed": (
+                status.finished and status is not Status.TOPOLOGY_CHANGED and self.bond_graph_changed is True
+            ),
+            "no error type is given": status in (Status.ERROR, Status.ORACLE_FAILED) and not self.error_type,
+            "the distance to its own reference minimum is missing": (
+                bool(self.rmsd_to_references_angstrom) and self.energy_reference_hartree is not None and not own
+            ),
+        }
+
+
+def combination_id(model: str, optimizer: str, selection: str, oracle: str, seed: int | None) -> str:
+    """Return the id of a combination, for example ``painn:preset=small|lbfgs|golf|gfn2-xtb|seed=0``."""
+    names = "|".join((model, optimizer, selection, oracle))
+    return names if seed is None else f"{names}|seed={seed}"
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of one line of ``records.jsonl``."""
+    return Record.model_json_schema()
+
+
+def latest_records(records: Iterable[Record]) -> list[Record]:
+    """Return the last record of each molecule, stage and combination, in the order of their first ones.
+
+    Files of records only grow: a molecule that was interrupted has another line after the run was resumed.
+    """
+    return list({(r.combination, r.stage, r.molecule): r for r in records}.values())
+
+
+def append_records(path: str | os.PathLike[str], records: Iterable[Record]) -> None:
+    """Append one line per record and wait until the disk has them.
+
+    A torn last line, left by a crash, is removed first. When writing fails, the file is put back to what it was.
+
+    Args:
+        path: The JSONL file; it is created if it is missing.
+        records: They are validated once more, since ``model_copy`` and ``model_construct`` do not.
+
+    Raises:
+        pydantic.ValidationError: If a record is not valid (a NaN, for example); nothing is written then.
+        golfbench.errors.WriteError: If the disk is full or the file cannot be written.
+    """
+    block = "".join(_line(record) for record in records).encode()
+    if not block:
+        return
+    try:
+        with open(path, "a+b", buffering=0) as file:
+            end = _mend(file)
+            try:
+                _write(file, block)
+            except OSError:
+                file.truncate(end)
+                raise
+    except OSError as error:
+        raise WriteError(f"{path}: {error.strerror or error}; the records before are safe") from error
+
+
+def read_records(path: str | os.PathLike[str]) -> list[Record]:
+    """Read every record of a file, in the order of the lines.
+
+    A last line that a crash has torn (no line end, not a record) is dropped.
+
+    Raises:
+        golfbench.errors.ConfigurationError: If the file cannot be read, or any other line is not a valid record; the
+            line and the field are named.
+    """
+    try:
+        lines = Path(path).read_bytes().split(b"\n")
+    except OSError as error:
+        raise ConfigurationError(f"{path}: {error.strerror or error}") from error
+    tail = lines.pop()
+    records = [_parse(line, f"{path}, line {number}") for number, line in enumerate(lines, start=1)]
+    if tail:
+        with contextlib.suppress(ConfigurationError):
+            records.append(_parse(tail, str(path)))
+    return records
+
+
+def _line(record: Record) -> str:
+    return Record.model_validate(record.model_dump()).model_dump_json() + "\n"
+
+
+def _parse(line: bytes, where: str) -> Record:
+    try:
+        return Record.model_validate_json(line)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(map(str, first["loc"]))
+        raise ConfigurationError(f"{where}: {field + ': ' if field else ''}{first['msg']}") from None
+
+
+def _mend(file: FileIO) -> int:
+    """Make the file end with a line end, as ``read_records`` understands its tail; return its size."""
+    size = file.seek(0, os.SEEK_END)
+    if size == 0:
+        return 0
+    file.seek(-1, os.SEEK_END)
+    if file.read(1) == b"\n":
+        return size
+    file.seek(0)
+    tail = file.readall().rpartition(b"\n")[2]
+    try:
+        _parse(tail, "the last line")
+    except ConfigurationError:
+        return file.truncate(size - len(tail))
+    _write(file, b"\n")
+    return size + 1
+
+
+def _write(file: FileIO, block: bytes) -> None:
+    rest = memoryview(block)
+    while rest:
+        rest = rest[file.write(rest) :]
+    os.fsync(file.fileno())

@@ -1,0 +1,119 @@
+"""What the command line prints: data on stdout, everything else on stderr.
+
+Tables and progress bars are drawn only on a terminal. In a pipe a table is tab-separated lines and progress is plain
+lines, so that both can be cut, searched and logged.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
+    from rich.progress import TaskID
+
+PROGRAM = "golfbench"
+#: Seconds between two plain lines of one task.
+LINE_INTERVAL_S = 10.0
+
+
+def note(text: str) -> None:
+    """Print a line for the person at the screen, on stderr."""
+    print(f"{PROGRAM}: {text}", file=sys.stderr, flush=True)
+
+
+def warn(text: str) -> None:
+    """Print a warning line on stderr."""
+    note(f"warning: {text}")
+
+
+def fail(text: str) -> None:
+    """Print an error line on stderr."""
+    note(f"error: {text}")
+
+
+def print_json(data: Any) -> None:
+    """Print one JSON document on stdout, in the order of its keys.
+
+    Raises:
+        ValueError: If a number is NaN or infinite, which JSON does not have.
+    """
+    print(json.dumps(data, indent=2, allow_nan=False, ensure_ascii=False))
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str = "") -> None:
+    """Print a table on stdout: drawn on a terminal, tab-separated with a header line in a pipe.
+
+    Args:
+        columns: Headings.
+        rows: One sequence of cells a row, each as long as ``columns``.
+        title: Shown above the drawn table only.
+    """
+    cells = [[str(cell) for cell in row] for row in rows]
+    if sys.stdout.isatty():
+        _draw_table(columns, cells, title)
+    else:
+        for line in (columns, *cells):
+            print("\t".join(line))
+
+
+def _draw_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title or None, header_style="bold", title_justify="left")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        # Text: brackets in names and messages are not markup.
+        table.add_row(*map(Text, row))
+    Console().print(table)
+
+
+class Progress:
+    """Shows how far each task of a run is, on stderr: one bar a task on a terminal, else a line now and then.
+
+    Example:
+        >>> with Progress() as progress:
+        ...     progress("baseline training", 10, 200)
+    """
+
+    def __init__(self) -> None:
+        self._bars: Bars | None = _new_bars() if sys.stderr.isatty() else None
+        self._tasks: dict[str, TaskID] = {}
+        self._next_line: dict[str, float] = {}
+
+    def __enter__(self) -> Self:
+        if self._bars:
+            self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bars:
+            self._bars.stop()
+
+    def __call__(self, task: str, done: int, total: int) -> None:
+        """Show that ``done`` of ``total`` steps are done; a new name starts a new task."""
+        if self._bars:
+            if task not in self._tasks:
+                self._tasks[task] = self._bars.add_task(task)
+            self._bars.update(self._tasks[task], completed=done, total=total)
+        elif done == total or time.monotonic() >= self._next_line.get(task, 0.0):
+            self._next_line[task] = time.monotonic() + LINE_INTERVAL_S
+            print(f"{task}: {done}/{total}", file=sys.stderr, flush=True)
+
+
+def _new_bars() -> Bars:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(30), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=Console(stderr=True))

@@ -1,0 +1,87 @@
+"""Specs in words and in JSON, and whether what they require is installed; nothing is imported for it."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from dataclasses import fields
+from typing import Any
+
+from golfbench.specs import Parameter, Spec
+
+SCHEMA_VERSION = 1
+#: Fields of every spec, which have lines of their own; the others are capabilities.
+COMMON_FIELDS = frozenset(field.name for field in fields(Spec))
+
+
+def is_installed(module: str) -> bool:
+    """Say whether a module can be found, without importing it or a package above it."""
+    try:
+        return importlib.util.find_spec(module.partition(".")[0]) is not None
+    except ValueError:  # a module that is imported already and hides its spec
+        return True
+
+
+def missing(spec: Spec) -> list[str]:
+    """Return the modules that the component requires and that are not installed."""
+    return [module for module in spec.requires if not is_installed(module)]
+
+
+def as_json(kind: str, spec: Spec) -> dict[str, Any]:
+    """Return every field of the spec as JSON values, with ``kind`` and what is ``missing``."""
+    described = {field.name: _plain(getattr(spec, field.name)) for field in fields(spec)}
+    return {"kind": kind, **described, "missing": missing(spec)}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Parameter):
+        return {
+            "name": value.name,
+            "type": (value.kind or type(value.default)).__name__,
+            "default": value.default,
+            "choices": list(value.choices),
+            "help": value.help,
+        }
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return sorted(value) if isinstance(value, frozenset) else value
+
+
+def as_lines(kind: str, spec: Spec) -> Iterator[str]:
+    """Yield what ``plugins show`` prints of a component."""
+    also = f" (also {', '.join(spec.aliases)})" if spec.aliases else ""
+    yield f"{kind} {spec.name}{also}: {spec.summary}"
+    yield f"  distribution  {spec.distribution}"
+    yield f"  factory       {spec.factory}"
+    for field in fields(spec):
+        if field.name not in COMMON_FIELDS:
+            yield f"  {field.name:<13} {_in_words(field.name, getattr(spec, field.name))}"
+    for module in spec.requires:
+        yield f"  requires      {module} ({'found' if is_installed(module) else 'missing'})"
+    if missing(spec) and spec.install_hint:
+        yield f"  install with  {spec.install_hint}"
+    for name in ("license", "citation"):
+        if getattr(spec, name):
+            yield f"  {name:<13} {getattr(spec, name)}"
+    for parameter in spec.parameters:
+        choices = f" (one of {', '.join(map(str, parameter.choices))})" if parameter.choices else ""
+        yield f"  parameter     {parameter.name}={_in_words('', parameter.default)}{choices}  {parameter.help}"
+
+
+def _in_words(field: str, value: Any) -> str:
+    if field == "elements":
+        return _symbols(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "none" if value is None else str(value)
+
+
+def _symbols(elements: frozenset[int] | None) -> str:
+    from ase.data import chemical_symbols
+
+    if elements is None:
+        return "any"
+    numbers = sorted(elements)
+    if len(numbers) > 10 and numbers == list(range(numbers[0], numbers[-1] + 1)):
+        return f"{chemical_symbols[numbers[0]]} to {chemical_symbols[numbers[-1]]}"
+    return " ".join(chemical_symbols[number] for number in numbers)

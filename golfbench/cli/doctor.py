@@ -1,0 +1,135 @@
+"""``golfbench doctor``: what is installed, what is missing, and the command that installs it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+
+import typer
+
+import golfbench
+from golfbench.cli import console
+from golfbench.cli.describe import SCHEMA_VERSION, missing
+from golfbench.cli.options import DEFAULTS, JsonOption
+from golfbench.errors import ComponentMissingError
+from golfbench.registry import KINDS, registry
+from golfbench.specs import ComponentRef, Spec
+from golfbench.threads import THREAD_VARIABLES, WAIT_VARIABLE, usable_cpus
+
+#: Programs that plugins start, with the command that installs each.
+PROGRAMS = {"psi4": "apt-get install psi4, or conda install -c conda-forge psi4"}
+#: ``(kind, name)`` of what the default run needs: its combination, the surrogate and the selection it is compared with.
+NEEDED = (
+    *((kind, ComponentRef.parse(text).name) for kind, text in DEFAULTS.items()),
+    ("selection", "random"),
+    ("oracle", "mmff94"),
+)
+#: A run keeps labels, checkpoints and trajectories: below this (bytes) it may not end.
+LOW_DISK_BYTES = 2 * 10**9
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the report.
+
+    Attributes:
+        area: ``system``, ``plugin``, ``program``, or a kind of component.
+        name: What was looked at.
+        status: ``ok``, ``missing`` or ``warning``.
+        detail: Version or value; for what is missing, what installs it.
+        needed: Whether the default run needs it.
+    """
+
+    area: str
+    name: str
+    status: Literal["ok", "missing", "warning"]
+    detail: str = ""
+    needed: bool = False
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb ``doctor``."""
+    app.command()(doctor)
+
+
+def doctor(json: JsonOption = False) -> None:
+    """Say what is installed and what is missing; exit 3 when the default run lacks something."""
+    findings = [*_system(), *_plugins(), *_components(), *_programs()]
+    lacking = [f for f in findings if f.needed and f.status == "missing"]
+    if json:
+        listed = [asdict(finding) for finding in findings]
+        console.print_json({"schema_version": SCHEMA_VERSION, "ready": not lacking, "findings": listed})
+    else:
+        rows = [(f.area, f.name, f.status, f.detail) for f in findings]
+        console.print_table(("area", "name", "status", "detail"), rows)
+    if lacking:
+        names = ", ".join(f"{f.area} {f.name}" for f in lacking)
+        raise ComponentMissingError(f"the default run needs what is not installed: {names}")
+
+
+def _system() -> Iterator[Finding]:
+    yield Finding("system", "python", "ok", platform.python_version())
+    yield Finding("system", "golfbench", "ok", golfbench.__version__)
+    yield _torch()
+    yield Finding("system", "cpus", "ok", str(usable_cpus()))
+    for variable in (*THREAD_VARIABLES, WAIT_VARIABLE):
+        value = os.environ.get(variable)
+        yield Finding("system", variable, "ok" if value else "warning", value or "not set")
+    free = shutil.disk_usage(Path.cwd()).free
+    yield Finding("system", "disk", "ok" if free > LOW_DISK_BYTES else "warning", f"{free / 1e9:.1f} GB free here")
+
+
+def _torch() -> Finding:
+    try:
+        version = metadata.version("torch")
+    except metadata.PackageNotFoundError:
+        return Finding("system", "torch", "missing", "pip install torch", needed=True)
+    return Finding("system", "torch", "ok", f"{version} ({_torch_build(version)})")
+
+
+def _torch_build(version: str) -> str:
+    """Tell the build from metadata: the wheels for CPUs carry a label, those with CUDA require its libraries."""
+    label = version.partition("+")[2]
+    cuda = any(requirement.startswith("nvidia-") for requirement in metadata.requires("torch") or ())
+    if label.startswith(("cu", "rocm")) or (cuda and not label):
+        return f"GPU build {label}".rstrip()
+    return "CPU build"
+
+
+def _plugins() -> Iterator[Finding]:
+    found = registry()
+    for plugin in found.plugins:
+        status: Literal["ok", "warning"] = "warning" if plugin.error else "ok"
+        yield Finding("plugin", plugin.name, status, plugin.error or f"{plugin.distribution} {plugin.version}")
+    for clash in found.clashes():
+        yield Finding("plugin", "clash", "warning", clash)
+
+
+def _components() -> Iterator[Finding]:
+    found = registry()
+    offered = {(kind, spec.name): spec for kind in KINDS for spec in found.specs(kind)}
+    for (kind, name), spec in offered.items():
+        yield _component(kind, spec, (kind, name) in NEEDED)
+    for kind, name in NEEDED:
+        if (kind, name) not in offered:
+            yield Finding(kind, name, "missing", "no plugin that is installed offers it", needed=True)
+
+
+def _component(kind: str, spec: Spec, needed: bool) -> Finding:
+    absent = missing(spec)
+    if not absent:
+        return Finding(kind, spec.name, "ok", spec.distribution, needed)
+    cure = spec.install_hint or f"pip install {' '.join(absent)}"
+    return Finding(kind, spec.name, "missing", f"{', '.join(absent)} not found; {cure}", needed)
+
+
+def _programs() -> Iterator[Finding]:
+    for program, cure in PROGRAMS.items():
+        path = shutil.which(program)
+        yield Finding("program", program, "ok" if path else "missing", path or cure)

@@ -1,0 +1,119 @@
+"""The entry point: puts the verbs together, and turns what goes wrong into one line and an exit code."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import traceback
+from itertools import takewhile
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+import golfbench
+from golfbench.cli import components, console, datasets, doctor, plugins, report, run, train
+from golfbench.errors import GolfbenchError, WriteError
+from golfbench.registry import ALLOW_LIST_VARIABLE, Registry, registry
+from golfbench.threads import limit_threads
+
+#: Modules that each ``register`` their verbs, in the order of the help.
+VERBS = (run, train, report, doctor, plugins, components, datasets)
+NO_PLUGINS = "--no-plugins"
+INTERRUPTED = 130
+
+
+class ErrorReportingGroup(TyperGroup):
+    """The top of the command tree, where errors that a person can cure become one line and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command.
+
+        Raises:
+            typer.Exit: With the exit code of the error that was reported.
+        """
+        try:
+            return super().invoke(ctx)
+        except GolfbenchError as error:
+            console.fail(str(error))
+            raise typer.Exit(error.exit_code) from error
+        except KeyboardInterrupt as error:
+            console.note("interrupted; the same command resumes where it stopped")
+            raise typer.Exit(INTERRUPTED) from error
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            place = f" ({error.filename})" if error.filename else ""
+            console.fail(f"the disk is full{place}: free some space; the same command resumes")
+            raise typer.Exit(WriteError.exit_code) from error
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"{console.PROGRAM} {golfbench.__version__}")
+        raise typer.Exit
+
+
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+    no_plugins: Annotated[bool, typer.Option(NO_PLUGINS, help="Load no plugin.")] = False,
+) -> None:
+    """Train neural network potentials by GOLF and judge them as minimizers of drug-like molecules.
+
+    Exit codes: 0 done, 1 some items failed, 2 usage or configuration, 3 a component is missing, 4 nothing to do,
+    130 interrupted.
+    """
+
+
+def build_app() -> typer.Typer:
+    """Return the command line with every verb of the suite."""
+    app = typer.Typer(
+        cls=ErrorReportingGroup,
+        no_args_is_help=True,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,  # plain help: half the start-up time, and brackets stay brackets
+    )
+    app.callback()(_root)
+    for verb in VERBS:
+        verb.register(app)
+    return app
+
+
+def add_plugin_commands(app: typer.Typer, found: Registry) -> None:
+    """Let every plugin add its commands; one that fails or takes a name is left out with a warning."""
+    for implementation in found.manager.hook.golfbench_commands.get_hookimpls():
+        offered = typer.Typer()  # an app of its own, so that half of a plugin's commands are never added
+        try:
+            implementation.function(*[offered for _ in implementation.argnames])
+            _merge(app, offered)
+        except Exception as error:  # noqa: BLE001 - a stranger's function may raise anything
+            name, reason = implementation.plugin_name, f"{type(error).__name__}: {error}"
+            console.warn(f"the commands of plugin {name} are left out ({reason})")
+
+
+def _merge(app: typer.Typer, offered: typer.Typer) -> None:
+    """Move commands over, after proving that Typer can build them and that their names are free."""
+    taken = set(typer.main.get_group(app).commands) & set(typer.main.get_group(offered).commands)
+    if taken:
+        raise ValueError(f"{', '.join(sorted(taken))} exists already")
+    app.registered_commands += offered.registered_commands
+    app.registered_groups += offered.registered_groups
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    limit_threads()
+    if NO_PLUGINS in takewhile(lambda argument: argument.startswith("-"), sys.argv[1:]):
+        os.environ[ALLOW_LIST_VARIABLE] = ""
+    try:
+        app = build_app()
+        add_plugin_commands(app, registry())
+        app(prog_name=console.PROGRAM)
+    except Exception:  # noqa: BLE001 - the last resort: a traceback and what to do with it
+        traceback.print_exc()
+        console.fail("a defect in golfbench or in a plugin (see `golfbench plugins list`): report the lines above")
+        sys.exit(1)

@@ -1,0 +1,99 @@
+"""Options that several verbs share, with completion of component names and ``GOLFBENCH_*`` variables.
+
+An option that was not given is ``None``, so that a verb can let a YAML file speak before the defaults do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from golfbench.registry import registry
+
+#: What ``run`` combines when nothing is given, by kind of component: the same as in ``golfbench.runs.config``, which
+#: takes torch to import.
+DEFAULTS: Mapping[str, str] = {
+    "dataset": "druglike-mini",
+    "model": "painn:preset=small",
+    "optimizer": "lbfgs",
+    "selection": "golf",
+    "oracle": "gfn2-xtb",
+}
+
+
+def complete(kind: str) -> Callable[[str], list[tuple[str, str]]]:
+    """Return the shell completion for names of that kind, each with its summary."""
+
+    def names(incomplete: str) -> list[tuple[str, str]]:
+        listed = {spec.name: spec.summary for spec in registry().specs(kind)}
+        return [(name, summary) for name, summary in listed.items() if name.startswith(incomplete)]
+
+    return names
+
+
+REPEATABLE = "Parameters follow a colon: NAME:KEY=VALUE,... Repeat for a grid."
+
+ModelOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="NAME",
+        envvar="GOLFBENCH_MODEL",
+        autocompletion=complete("model"),
+        help=f"Potential to train or to judge. {REPEATABLE}",
+    ),
+]
+OptimizerOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--optimizer",
+        metavar="NAME",
+        envvar="GOLFBENCH_OPTIMIZER",
+        autocompletion=complete("optimizer"),
+        help=f"Geometry optimizer. {REPEATABLE}",
+    ),
+]
+SelectionOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--selection",
+        metavar="NAME",
+        envvar="GOLFBENCH_SELECTION",
+        autocompletion=complete("selection"),
+        help=f"Rule that picks the states to label. {REPEATABLE}",
+    ),
+]
+OracleOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--oracle",
+        metavar="NAME",
+        envvar="GOLFBENCH_ORACLE",
+        autocompletion=complete("oracle"),
+        help=f"Engine that labels. {REPEATABLE}",
+    ),
+]
+SeedOption = Annotated[
+    list[int] | None,
+    typer.Option("--seed", envvar="GOLFBENCH_SEED", help="Seed of every random choice. Repeat for a grid."),
+]
+DatasetOption = Annotated[
+    str | None,
+    typer.Option(
+        "--dataset",
+        "-d",
+        metavar="NAME",
+        envvar="GOLFBENCH_DATASET",
+        autocompletion=complete("dataset"),
+        help="Dataset with the initial training set and the test molecules.",
+    ),
+]
+OutputOption = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", envvar="GOLFBENCH_OUTPUT", help="Folder that the results go to."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout instead of a table.")]

@@ -1,0 +1,92 @@
+"""``golfbench plugins list|show``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from golfbench.cli import console
+from golfbench.cli.describe import SCHEMA_VERSION, as_json, as_lines
+from golfbench.cli.options import JsonOption
+from golfbench.errors import ConfigurationError, unknown_name
+from golfbench.registry import KINDS, Plugin, Registry, registry
+from golfbench.specs import Spec
+
+Described = tuple[str, Spec]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group ``plugins``."""
+    group = typer.Typer(no_args_is_help=True, help="The plugins that are installed.")
+    group.command("list")(list_plugins)
+    group.command("show")(show)
+    app.add_typer(group, name="plugins")
+
+
+def list_plugins(json: JsonOption = False) -> None:
+    """List the plugins, what each offers, and why a broken one is broken; exit 2 when two claim the same name."""
+    found = registry()
+    clashes = list(found.clashes())
+    if json:
+        listed = [_plugin_json(plugin) for plugin in found.plugins]
+        console.print_json({"schema_version": SCHEMA_VERSION, "plugins": listed, "clashes": clashes})
+    else:
+        rows = [(p.name, p.distribution, p.version, _offers(p), p.error) for p in found.plugins]
+        console.print_table(("plugin", "distribution", "version", "components", "problem"), rows)
+    for clash in clashes:
+        console.fail(clash)
+    if clashes:
+        raise typer.Exit(ConfigurationError.exit_code)
+
+
+def _plugin_json(plugin: Plugin) -> dict[str, object]:
+    components = [{"kind": kind, "name": name} for kind, name in plugin.components]
+    return {**asdict(plugin), "components": components}
+
+
+def _offers(plugin: Plugin) -> str:
+    return ", ".join(f"{kind} {name}" for kind, name in plugin.components)
+
+
+def _names() -> list[str]:
+    found = registry()
+    components = {spec.name for kind in KINDS for spec in found.specs(kind)}
+    return sorted(components | {plugin.name for plugin in found.plugins})
+
+
+def _complete(incomplete: str) -> list[str]:
+    return [name for name in _names() if name.startswith(incomplete)]
+
+
+NameArgument = Annotated[
+    str, typer.Argument(metavar="NAME", help="A plugin, its distribution or a component.", autocompletion=_complete)
+]
+
+
+def show(name: NameArgument, json: JsonOption = False) -> None:
+    """Show a plugin or a component: capabilities, parameters with defaults, requirements, citation."""
+    found = registry()
+    plugins = [p for p in found.plugins if name in (p.name, p.distribution)]
+    components = _offered_by(found, plugins) or _called(found, name)
+    if not plugins and not components:
+        raise ConfigurationError(unknown_name("plugin or component", name, _names()))
+    if json:
+        described = [as_json(kind, spec) for kind, spec in components]
+        listed = [_plugin_json(plugin) for plugin in plugins]
+        console.print_json({"schema_version": SCHEMA_VERSION, "plugins": listed, "components": described})
+        return
+    for plugin in plugins:
+        print(f"plugin {plugin.name} ({plugin.distribution} {plugin.version}){': ' * bool(plugin.error)}{plugin.error}")
+    for kind, spec in components:
+        print("\n".join(as_lines(kind, spec)))
+
+
+def _offered_by(found: Registry, plugins: list[Plugin]) -> list[Described]:
+    offered = {(p.distribution, kind, name) for p in plugins for kind, name in p.components}
+    return [(k, s) for k in KINDS for s in found.specs(k) if (s.distribution, k, s.name) in offered]
+
+
+def _called(found: Registry, name: str) -> list[Described]:
+    return [(k, s) for k in KINDS for s in found.specs(k) if name in (s.name, *s.aliases)]

@@ -1,0 +1,141 @@
+"""``golfbench run``: the grid, from the command line or from a YAML file."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from golfbench.cli import console
+from golfbench.cli.options import (
+    DatasetOption,
+    JsonOption,
+    ModelOption,
+    OptimizerOption,
+    OracleOption,
+    OutputOption,
+    SeedOption,
+    SelectionOption,
+    complete,
+)
+
+ConfigArgument = Annotated[
+    Path | None, typer.Argument(metavar="[FILE]", help="YAML file with the configuration.", show_default=False)
+]
+BudgetOption = Annotated[
+    int | None, typer.Option("--budget", "-k", min=0, envvar="GOLFBENCH_BUDGET", help="Training labels a combination.")
+]
+LimitOption = Annotated[
+    int | None, typer.Option("--limit", min=1, help="Use only so many training and test molecules.")
+]
+DeltaOption = Annotated[
+    str | None,
+    typer.Option("--delta", metavar="NAME", autocompletion=complete("oracle"), help="Learn the difference to it."),
+]
+CheckpointOption = Annotated[
+    str | None, typer.Option("--checkpoint", help="Baseline: 'auto' (shipped, or trained), 'none' (trained) or a file.")
+]
+ReferenceOption = Annotated[
+    list[str] | None,
+    typer.Option("--reference", metavar="NAME", autocompletion=complete("oracle"), help="Fixed model with a row."),
+]
+WorkersOption = Annotated[
+    int | None, typer.Option("--workers", "-j", min=1, envvar="GOLFBENCH_WORKERS", help="Oracle calls at a time.")
+]
+DeviceOption = Annotated[str | None, typer.Option("--device", help="Where networks live: cpu, cuda.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show the grid and the oracle calls it will cost.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb ``run``."""
+    app.command()(run)
+
+
+def run(
+    config: ConfigArgument = None,
+    model: ModelOption = None,
+    optimizer: OptimizerOption = None,
+    selection: SelectionOption = None,
+    oracle: OracleOption = None,
+    seed: SeedOption = None,
+    reference: ReferenceOption = None,
+    dataset: DatasetOption = None,
+    budget: BudgetOption = None,
+    limit: LimitOption = None,
+    delta: DeltaOption = None,
+    checkpoint: CheckpointOption = None,
+    workers: WorkersOption = None,
+    device: DeviceOption = None,
+    output: OutputOption = None,
+    dry_run: DryRunOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Train by GOLF and judge as a minimizer, for each combination of the grid.
+
+    Repeat an option to make a grid. Interrupted anywhere, the same command resumes.
+    """
+    from golfbench.runs.config import load_config
+    from golfbench.runs.grid import check_names
+
+    settings = load_config(
+        config,
+        {
+            "models": model,
+            "optimizers": optimizer,
+            "selections": selection,
+            "oracles": oracle,
+            "seeds": seed,
+            "references": reference,
+            "dataset": dataset,
+            "budget": budget,
+            "limit": limit,
+            "delta": delta,
+            "checkpoint": checkpoint,
+            "workers": workers,
+            "device": device,
+        },
+    )
+    check_names(settings)
+    if dry_run:
+        _show_plan(settings, json)
+        return
+    _run(settings, output or Path("runs"), json)
+
+
+def _run(settings: Any, output: Path, json: bool) -> None:
+    from golfbench.cli.report import print_rows
+    from golfbench.runs.directory import RunDirectory
+    from golfbench.runs.runner import run as run_grid
+
+    console.note(f"results in {output / settings.run_id()}")
+    with console.Progress() as progress:
+        content = run_grid(settings, output, sys.argv[1:], progress)
+    if json:
+        console.print_json(content)
+    else:
+        print_rows(RunDirectory(output / settings.run_id()), "table")
+    raise typer.Exit(_failed(content))
+
+
+def _failed(content: dict[str, Any]) -> int:
+    """Return 1 when some molecule of some row could not be judged."""
+    lost = ("error", "skipped", "oracle_failed")
+    return int(any(row["statuses"].get(status) for row in content["rows"] for status in lost))
+
+
+def _show_plan(settings: Any, json: bool) -> None:
+    from golfbench.runs.grid import plan
+    from golfbench.runs.runner import open_dataset
+
+    planned = plan(settings, open_dataset(settings.dataset))
+    if json:
+        rows = [{name: getattr(row, name) for name in row.__slots__} for row in planned.rows]
+        console.print_json({"schema_version": 1, "rows": rows, "oracle_calls_at_most": planned.calls})
+        return
+    columns = ("model", "optimizer", "selection", "oracle", "seed")
+    cells = [["" if (value := getattr(row, c)) is None else value for c in columns] for row in planned.rows]
+    console.print_table(columns, cells, title=f"{settings.dataset}, budget {settings.budget}")
+    calls = ", ".join(f"{purpose} {count}" for purpose, count in planned.calls.items())
+    console.note(f"oracle calls at most: {calls}")

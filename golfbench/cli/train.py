@@ -1,0 +1,59 @@
+"""``golfbench train``: a baseline on the initial set of a dataset."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from golfbench.cli import console
+from golfbench.cli.options import DatasetOption, complete
+from golfbench.cli.run import DeltaOption
+
+TrainModelOption = Annotated[
+    str | None,
+    typer.Option("--model", "-m", metavar="NAME", autocompletion=complete("model"), help="What to train."),
+]
+UpdatesOption = Annotated[int | None, typer.Option("--updates", min=1, help="Updates.")]
+BatchOption = Annotated[int | None, typer.Option("--batch-size", min=1, help="Molecules per update.")]
+RateOption = Annotated[float | None, typer.Option("--learning-rate", help="Adam's, at the start of its cosine decay.")]
+TrainSeedOption = Annotated[int, typer.Option("--seed", help="Seed of the weights and of the batches.")]
+FileOption = Annotated[Path, typer.Option("--output", "-o", help="The checkpoint to write.", show_default=False)]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb ``train``."""
+    app.command()(train)
+
+
+def train(
+    output: FileOption,
+    model: TrainModelOption = None,
+    dataset: DatasetOption = None,
+    updates: UpdatesOption = None,
+    batch_size: BatchOption = None,
+    learning_rate: RateOption = None,
+    delta: DeltaOption = None,
+    seed: TrainSeedOption = 0,
+) -> None:
+    """Train a baseline on a dataset's initial set and write it as a checkpoint.
+
+    Interrupted anywhere, the same command resumes.
+    """
+    from golfbench.runs.baseline import train_baseline
+    from golfbench.runs.config import load_config
+    from golfbench.runs.grid import check_names
+    from golfbench.runs.runner import open_dataset
+    from golfbench.specs import ComponentRef
+
+    wanted = {"updates": updates, "batch_size": batch_size, "learning_rate": learning_rate}
+    given = {key: value for key, value in wanted.items() if value is not None}
+    config = load_config(
+        None, {"models": [model] if model else None, "dataset": dataset, "delta": delta, "baseline": given or None}
+    )
+    check_names(config)
+    data = open_dataset(config.dataset)
+    with console.Progress() as progress:
+        train_baseline(data, ComponentRef.parse(config.models[0]), delta, config.baseline, seed, output, progress)
+    console.note(f"checkpoint written to {output}")

@@ -1,0 +1,91 @@
+"""Checkpoints: safetensors with what rebuilds the model in the header; atomic, hashed, versioned.
+
+A checkpoint holds no code: the model is rebuilt from its name and parameters through the registry, and the weights
+are loaded strictly.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from golfbench.errors import CheckpointError, WriteError
+
+SCHEMA_VERSION = 1
+_HEADER = "golfbench"
+
+
+def content_hash(tensors: Mapping[str, torch.Tensor]) -> str:
+    """Return SHA-256 over names, shapes, types and bytes of tensors."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name}/{tensor.dtype}/{tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def save(path: Path, tensors: Mapping[str, torch.Tensor], header: Mapping[str, Any]) -> None:
+    """Write a checkpoint so that a crash leaves the old file or the new one, never half of one.
+
+    Args:
+        path: The file.
+        tensors: Weights and whatever else is a tensor.
+        header: JSON-able facts; ``schema_version`` and ``content_sha256`` are added.
+
+    Raises:
+        WriteError: If it cannot be written.
+    """
+    plain = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
+    full = {"schema_version": SCHEMA_VERSION, **header, "content_sha256": content_hash(plain)}
+    temporary = path.with_suffix(".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(plain, temporary, metadata={_HEADER: json.dumps(full, allow_nan=False)})
+        os.replace(temporary, path)
+    except (OSError, SafetensorError) as error:
+        temporary.unlink(missing_ok=True)
+        raise WriteError(f"checkpoint {path.name} cannot be written: {error}") from error
+
+
+def load(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Read a checkpoint and verify its hash.
+
+    Returns:
+        Tensors by name and the header.
+
+    Raises:
+        CheckpointError: If it is missing, truncated, altered or not a checkpoint of this suite.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = json.loads((file.metadata() or {})[_HEADER])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    except FileNotFoundError:
+        raise CheckpointError(f"checkpoint {path} does not exist") from None
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise CheckpointError(f"checkpoint {path} is not readable: {error}") from error
+    if header.get("schema_version") != SCHEMA_VERSION:
+        raise CheckpointError(f"checkpoint {path} has schema {header.get('schema_version')}, not {SCHEMA_VERSION}")
+    if content_hash(tensors) != header.get("content_sha256"):
+        raise CheckpointError(f"checkpoint {path} was altered: its content does not match its hash")
+    return tensors, header
+
+
+def prefixed(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return the tensors with ``prefix.`` before each name."""
+    return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
+
+
+def unprefixed(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return the tensors whose names begin with ``prefix.``, without it."""
+    start = prefix + "."
+    return {name.removeprefix(start): t for name, t in tensors.items() if name.startswith(start)}

@@ -1,0 +1,58 @@
+"""Hyper-parameters of training and of the learning loop, with the published values beside the defaults."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class TrainSettings(BaseModel):
+    """How a network is fitted (golf-paper, Table 5; published values in brackets).
+
+    The loss is that of the published code: ``energy_weight``·MSE(E) + ``force_weight``·mean over molecules, atoms and
+    components of the squared force error, here in units of the potential's scale, which leaves their ratio unchanged.
+
+    Attributes:
+        batch_size: Molecules per update [64]; small batches suit a CPU, where time grows with their size.
+        learning_rate: Adam's, at the start of its cosine decay to a thousandth [1e-4].
+        energy_weight: ρ [0.01].
+        force_weight: [0.99].
+        gradient_clip: Largest gradient norm [1.0].
+        ema_decay: Decay of the exponential moving average of the weights that acts and is evaluated; 0 is off [off].
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    batch_size: int = Field(8, ge=1)
+    learning_rate: float = Field(5.0e-4, gt=0)
+    energy_weight: float = Field(0.01, ge=0)
+    force_weight: float = Field(0.99, ge=0)
+    gradient_clip: float = Field(1.0, gt=0)
+    ema_decay: float = Field(0.99, ge=0, lt=1)
+
+
+class GolfSettings(BaseModel):
+    """The learning loop (Algorithm 1), with the deviations of the published code as named options.
+
+    Attributes:
+        updates_per_label: U, updates for each label asked for [50 for 10 000 labels, 500 for 1000].
+        initial_share: Share of each batch taken from the initial set [0.1].
+        parallel: Trajectories per round [120].
+        steps: T, environment steps of a training trajectory [100].
+        inner_steps: Optimizer updates per environment step [5].
+        restart: Where trajectories start: ``initial`` (D_0 only, the published code) or ``all`` (the grown set,
+            Algorithm 1).
+        force_norm_guard_hartree_per_angstrom: Labels with a larger Frobenius norm of the forces are not learned from
+            [10.5]; ``None`` switches it off.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    updates_per_label: int = Field(10, ge=0)
+    initial_share: float = Field(0.1, ge=0, le=1)
+    parallel: int = Field(8, ge=1)
+    steps: int = Field(100, ge=1)
+    inner_steps: int = Field(5, ge=1)
+    restart: Literal["initial", "all"] = "initial"
+    force_norm_guard_hartree_per_angstrom: float | None = 10.5

@@ -1,0 +1,163 @@
+"""The ledger: the account of every oracle call, one JSON line each, append-only."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from golfbench.errors import ConfigurationError, WriteError
+
+#: What an oracle call was for. Purposes are never mixed in one number.
+PURPOSES = ("initial", "training", "reference", "evaluation")
+Purpose = Literal["initial", "training", "reference", "evaluation"]
+
+
+class OracleCall(BaseModel):
+    """One energy and force evaluation of one geometry that an engine was asked for; failed calls count.
+
+    Attributes:
+        call_id: Running number in this ledger, from 0.
+        combination: For whom; empty when all combinations of the run share it.
+        stage: ``before``, ``after`` or ``reference``.
+        purpose: See ``PURPOSES``.
+        molecule: Its id.
+        geometry_sha256: Address of the geometry.
+        oracle: The oracle as it was named, with parameters.
+        method: Level of theory.
+        engine: Name and version of the engine, empty if it never started.
+        attempt: 1 for the first.
+        outcome: ``ok``, the kind of failure, or ``cache_hit``: the answer was known and no engine was asked (such
+            lines are kept for the account but are not calls).
+        error: Its text, empty if ok.
+        started_utc: ISO 8601.
+        wall_s: Seconds, waiting excluded.
+        worker: Which worker served it.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schema_version: Literal[1] = 1
+    call_id: int
+    combination: str
+    stage: str
+    purpose: Purpose
+    molecule: str
+    geometry_sha256: str
+    oracle: str
+    method: str
+    engine: str
+    attempt: int
+    outcome: str
+    error: str
+    started_utc: str
+    wall_s: float
+    worker: str
+
+    @property
+    def account(self) -> tuple[str, str, str]:
+        """Whom it is charged to: combination, stage and purpose."""
+        return self.combination, self.stage, self.purpose
+
+
+#: Outcome of a line that cost no engine call.
+CACHE_HIT = "cache_hit"
+
+
+class Ledger:
+    """Appends calls to a file and knows what was asked.
+
+    A last line torn by a crash is cut off when the file is opened.
+
+    Args:
+        path: ``oracle_calls.jsonl`` of a run.
+
+    Raises:
+        ConfigurationError: If a line before the last is damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+        self._count = 0
+        self._known: set[int] = set()
+        self._settled: set[tuple[str, str, tuple[str, str, str]]] = set()
+        self._failures: dict[tuple[str, str], tuple[str, str]] = {}
+        _cut_torn_line(path)
+        for call in read_calls(path):
+            self._tally(call)
+        self._file: IO[str] = path.open("a", encoding="utf-8")
+
+    @property
+    def next_id(self) -> int:
+        """The number that the next call gets."""
+        return self._count
+
+    def append(self, call: OracleCall) -> None:
+        """Write one call; it survives the death of this process.
+
+        Raises:
+            WriteError: If the line cannot be written.
+        """
+        with self._lock:
+            try:
+                self._file.write(call.model_dump_json() + "\n")
+                self._file.flush()
+            except OSError as error:
+                raise WriteError(f"the ledger {self.path.name} cannot be written: {error.strerror}") from error
+            self._tally(call)
+
+    def _tally(self, call: OracleCall) -> None:
+        self._count = max(self._count, call.call_id + 1)
+        self._known.add(call.call_id)
+        self._settled.add((call.oracle, call.geometry_sha256, call.account))
+        if call.outcome not in ("ok", CACHE_HIT):
+            self._failures[call.oracle, call.geometry_sha256] = (call.outcome, call.error)
+
+    def __contains__(self, call_id: int) -> bool:
+        return call_id in self._known
+
+    def is_settled(self, oracle: str, geometry_sha256: str, account: tuple[str, str, str]) -> bool:
+        """Return whether this account already has a line for that geometry (a resumed run asks again)."""
+        return (oracle, geometry_sha256, account) in self._settled
+
+    def failure(self, oracle: str, geometry_sha256: str) -> tuple[str, str] | None:
+        """Return kind and text of the failure that this geometry ended in, if it did."""
+        return self._failures.get((oracle, geometry_sha256))
+
+    def close(self) -> None:
+        """Flush to the disk and close."""
+        if not self._file.closed:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+
+
+def read_calls(path: Path) -> Iterator[OracleCall]:
+    """Yield the calls of a ledger; a missing file has none.
+
+    Raises:
+        ConfigurationError: If a line is damaged.
+    """
+    if not path.exists():
+        return
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                yield OracleCall.model_validate_json(line)
+            except ValueError as error:
+                raise ConfigurationError(f"{path.name}, line {number}: not an oracle call ({error})") from error
+
+
+def _cut_torn_line(path: Path) -> None:
+    """Remove a last line that has no newline: the process died while writing it."""
+    if not path.exists():
+        return
+    data = path.read_bytes()
+    if data and not data.endswith(b"\n"):
+        with path.open("r+b") as file:
+            file.truncate(data.rfind(b"\n") + 1)

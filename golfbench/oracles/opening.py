@@ -1,0 +1,134 @@
+"""From a name to an oracle that checks what goes in and what comes out, in this process or isolated in its own."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from golfbench.contracts import FloatArray
+from golfbench.errors import GolfbenchError, MoleculeError, OracleError
+from golfbench.molecules import Molecule, check_molecule
+from golfbench.oracles.isolation import WorkerOracle
+from golfbench.registry import Registry
+from golfbench.specs import ComponentRef, OracleSpec
+
+
+def precheck(spec: OracleSpec, molecule: Molecule) -> None:
+    """Refuse a molecule that the oracle cannot label, before an engine sees it.
+
+    Raises:
+        MoleculeError: For anything ``check_molecule`` refuses (elements of ``spec`` included), and for a charge or an
+            open shell that the oracle does not take.
+    """
+    check_molecule(molecule, spec.elements, spec.name)
+    if molecule.charge != 0 and not spec.charged:
+        raise MoleculeError(f"{molecule.id}: {spec.name} takes neutral molecules only, charge is {molecule.charge:+d}")
+    if molecule.multiplicity != 1 and not spec.open_shell:
+        raise MoleculeError(
+            f"{molecule.id}: {spec.name} takes closed shells only, multiplicity is {molecule.multiplicity}"
+        )
+
+
+class CheckedOracle:
+    """An oracle behind ``precheck``, whose results are finite and of the right shape; see ``contracts.Oracle``.
+
+    Args:
+        spec: What the oracle supports.
+        engine: The oracle itself.
+    """
+
+    def __init__(self, spec: OracleSpec, engine: Any) -> None:
+        self.spec = spec
+        self.engine = engine
+
+    @property
+    def version(self) -> str:
+        """Version of the engine."""
+        return str(self.engine.version)
+
+    @property
+    def last_cpu_s(self) -> float | None:
+        """CPU seconds of the last answered call where the engine measures them, otherwise ``None``."""
+        return getattr(self.engine, "last_cpu_s", None)
+
+    def label(self, molecule: Molecule) -> tuple[float, FloatArray]:
+        """Return energy (Hartree) and forces (n_atoms, 3) (Hartree/Å) of one geometry.
+
+        Raises:
+            OracleError: ``input`` for a molecule that was refused, otherwise what the engine gave.
+            ComponentMissingError: If the engine is not installed.
+        """
+        energy, forces = self._guard(self.engine.label, molecule)
+        forces = np.asarray(forces, dtype=np.float64)
+        if forces.shape != (len(molecule), 3):
+            raise OracleError(f"{molecule.id}: {self.spec.name} gave forces of shape {forces.shape}")
+        if not (np.isfinite(energy) and np.isfinite(forces).all()):
+            raise OracleError(f"{molecule.id}: {self.spec.name} gave an energy or forces that are not finite")
+        return float(energy), forces
+
+    def energy(self, molecule: Molecule) -> float:
+        """Return the energy (Hartree) alone, which an engine with an ``energy`` method has for less.
+
+        Raises:
+            OracleError: As for ``label``.
+        """
+        if not hasattr(self.engine, "energy"):
+            return self.label(molecule)[0]
+        energy = float(self._guard(self.engine.energy, molecule))
+        if not np.isfinite(energy):
+            raise OracleError(f"{molecule.id}: {self.spec.name} gave an energy that is not finite")
+        return energy
+
+    def _guard(self, call: Any, molecule: Molecule) -> Any:
+        """Check the molecule and call the engine; only this package's errors come out."""
+        try:
+            precheck(self.spec, molecule)
+            return call(molecule)
+        except MoleculeError as error:
+            raise OracleError(str(error), "input") from error
+        except GolfbenchError:
+            raise
+        except Exception as error:
+            raise OracleError(f"{molecule.id}: {self.spec.name}: {type(error).__name__}: {error}") from error
+
+    def close(self) -> None:
+        """End the engine's process, if it has one."""
+        if hasattr(self.engine, "close"):
+            self.engine.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+
+def open_oracle(
+    reference: ComponentRef, registry: Registry, *, threads: int = 1, time_limit_s: float = 600.0
+) -> CheckedOracle:
+    """Open an oracle by name. An isolated one starts its process with the first call.
+
+    Args:
+        reference: Name and parameters.
+        registry: Where to look.
+        threads: Threads of an isolated engine.
+        time_limit_s: Wall-clock limit of a call of an isolated engine, s.
+
+    Raises:
+        ConfigurationError: If the name or a parameter is not known.
+        ComponentMissingError: If an engine of this process is not installed.
+    """
+    spec = registry.find(OracleSpec, reference.name)
+    if not spec.isolated:
+        return CheckedOracle(spec, spec.create(reference.parameters))
+    engine = WorkerOracle(
+        spec.factory,
+        spec.resolve(reference.parameters),
+        name=spec.name,
+        install_hint=spec.install_hint,
+        threads=threads,
+        time_limit_s=time_limit_s,
+    )
+    return CheckedOracle(spec, engine)

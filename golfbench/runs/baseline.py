@@ -1,0 +1,123 @@
+"""Baselines: where a model starts before GOLF. Shipped with the dataset, given as a file, or trained here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from golfbench.contracts import Dataset
+from golfbench.errors import ConfigurationError
+from golfbench.golf import checkpoint
+from golfbench.golf.checkpoint import prefixed, unprefixed
+from golfbench.golf.models import (
+    check_matches,
+    load_weights,
+    matches,
+    new_network,
+    open_delta,
+    potential_header,
+    save_potential,
+)
+from golfbench.golf.samples import TrainingSet, fit_references
+from golfbench.golf.trainer import Trainer
+from golfbench.potential import Potential
+from golfbench.runs.config import Baseline, RunConfig
+from golfbench.runs.directory import slug
+from golfbench.specs import ComponentRef
+
+#: Told the name of a task, the steps done and the steps in all.
+Report = Callable[[str, int, int], None]
+
+#: Updates between two checkpoints of a baseline training.
+CHECKPOINT_EVERY = 500
+
+
+def baseline_path(
+    config: RunConfig, dataset: Dataset, model: ComponentRef, seed: int, directory: Path, report: Report
+) -> tuple[Path, int | None]:
+    """Return the checkpoint that a model starts from, and the seed that it was drawn with.
+
+    The seed is ``None`` for a checkpoint that was there before the run: all seeds of the run share it.
+
+    Raises:
+        CheckpointError: If the given file is damaged or of another model.
+    """
+    if config.checkpoint not in ("auto", "none"):
+        path = Path(config.checkpoint)
+        check_matches(path, checkpoint.load(path)[1], model, config.delta)
+        return path, None
+    if config.checkpoint == "auto" and (shipped := shipped_baseline(dataset, model, config.delta)):
+        return shipped, None
+    path = directory / slug(f"{model}|delta={config.delta}|{dataset.method}|seed={seed}") / "baseline.safetensors"
+    if not path.exists():
+        train_baseline(dataset, model, config.delta, config.baseline, seed, path, report, config.device)
+    return path, seed
+
+
+def shipped_baseline(dataset: Dataset, model: ComponentRef, delta: str | None) -> Path | None:
+    """Return the dataset's own checkpoint of that model and delta, if it has one."""
+    for name in sorted(dataset.checkpoints):
+        path = Path(dataset.checkpoints[name])
+        if matches(checkpoint.load(path)[1], model, delta, dataset.method):
+            return path
+    return None
+
+
+def train_baseline(
+    dataset: Dataset,
+    model: ComponentRef,
+    delta: str | None,
+    settings: Baseline,
+    seed: int,
+    path: Path,
+    report: Report,
+    device: str = "cpu",
+) -> None:
+    """Train a model on a dataset's initial set and write its checkpoint.
+
+    Interrupted, it continues from the last ``CHECKPOINT_EVERY`` updates when it is called again.
+
+    Args:
+        dataset: Its initial set is learned.
+        model: What to train.
+        delta: A fixed model to add, or ``None``.
+        settings: Updates and hyper-parameters.
+        seed: Root seed.
+        path: The checkpoint to write; ``.training`` beside it holds the state meanwhile.
+        report: Shows progress.
+        device: Where the network lives.
+
+    Raises:
+        ConfigurationError: If ``path`` already exists.
+    """
+    if path.exists():
+        raise ConfigurationError(f"{path} exists already: remove it to train anew")
+    fixed = open_delta(delta)
+    references, scale = fit_references(dataset.initial, dict(dataset.atom_energies), fixed)
+    potential = Potential(new_network(model, seed).to(device), references, scale, fixed)
+    samples = TrainingSet(potential, dataset.initial)
+    trainer = Trainer(potential, samples, settings, settings.updates, seed, "baseline")
+    state = path.with_name(path.stem + ".training.safetensors")
+    if state.exists():
+        tensors, header = checkpoint.load(state)
+        load_weights(potential.network, unprefixed("network", tensors), state.name)
+        trainer.restore(tensors, header["update"])
+    while trainer.update < settings.updates:
+        count = min(CHECKPOINT_EVERY, settings.updates - trainer.update)
+        trainer.run(count, lambda update, loss: report(f"baseline training: {model}", update, settings.updates))
+        tensors = trainer.tensors() | prefixed("network", potential.network.state_dict())
+        checkpoint.save(state, tensors, {"update": trainer.update})
+    facts = potential_header(model, potential, delta, dataset.method)
+    save_potential(path, potential, {**facts, "training": _training(dataset, settings, seed)})
+    state.unlink(missing_ok=True)
+
+
+def _training(dataset: Dataset, settings: Baseline, seed: int) -> dict[str, Any]:
+    return {
+        "dataset": dataset.name,
+        "dataset_sha256": dataset.content_hash,
+        "initial_labels": len(dataset.initial),
+        "settings": settings.model_dump(mode="json"),
+        "seed": seed,
+    }

@@ -1,0 +1,132 @@
+"""What a run is told: the grid, the data, the budget, the hyper-parameters; unknown keys are refused by path."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from golfbench.benchmark.protocol import Protocol
+from golfbench.errors import ConfigurationError
+from golfbench.golf.settings import GolfSettings, TrainSettings
+from golfbench.specs import ComponentRef
+
+
+class Baseline(TrainSettings):
+    """How a baseline is trained on the initial set when no checkpoint is at hand.
+
+    Attributes:
+        updates: Updates of the baseline training [500 000].
+    """
+
+    updates: int = Field(3000, ge=0)
+    learning_rate: float = Field(1.0e-3, gt=0)
+
+
+class RunConfig(BaseModel):
+    """A run: the grid of models × optimizers × selections × oracles × seeds on one dataset.
+
+    Attributes:
+        models: As a person writes them: ``painn:preset=small``.
+        optimizers: Optimizers that walk, in training and in the benchmark.
+        selections: Rules that pick what is labelled; all of them get the same budget.
+        oracles: Genuine oracles.
+        seeds: Root seeds.
+        references: Fixed models (any oracle) that get a row of their own.
+        dataset: Name of the dataset, with parameters.
+        budget: K, training labels per combination.
+        limit: Use only so many training molecules (with all their conformers) and test molecules.
+        surrogate: The cheap oracle that watches trajectories.
+        delta: A fixed model to add: the network learns the difference.
+        checkpoint: ``auto`` takes the baseline that ships with the dataset or trains one; ``none`` trains one; else a
+            file.
+        baseline: How a baseline is trained.
+        golf: The learning loop.
+        training: Training within the loop.
+        protocol: The benchmark's protocol.
+        workers: Oracle calls at a time.
+        device: Where networks live.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    models: tuple[str, ...] = Field(("painn:preset=small",), min_length=1)
+    optimizers: tuple[str, ...] = Field(("lbfgs",), min_length=1)
+    selections: tuple[str, ...] = Field(("golf", "random"), min_length=1)
+    oracles: tuple[str, ...] = Field(("gfn2-xtb",), min_length=1)
+    seeds: tuple[int, ...] = Field((0,), min_length=1)
+    references: tuple[str, ...] = ("mmff94",)
+    dataset: str = "druglike-mini"
+    budget: int = Field(120, ge=0)
+    limit: int | None = Field(None, ge=1)
+    surrogate: str = "mmff94"
+    delta: str | None = None
+    checkpoint: str = "auto"
+    baseline: Baseline = Baseline()
+    golf: GolfSettings = GolfSettings()
+    training: TrainSettings = TrainSettings()
+    protocol: Protocol = Protocol()
+    workers: int = Field(2, ge=1)
+    device: str = "cpu"
+
+    def run_id(self) -> str:
+        """Return the name of the run directory: the same configuration always finds the same one."""
+        scientific = self.model_dump(mode="json", exclude={"workers"})
+        digest = hashlib.sha256(json.dumps(scientific, sort_keys=True).encode()).hexdigest()
+        return f"{ComponentRef.parse(self.dataset).name}-{digest[:10]}"
+
+
+def load_config(path: Path | None, overrides: Mapping[str, Any]) -> RunConfig:
+    """Read a YAML file and put the command line's values over it.
+
+    Args:
+        path: The file, or ``None`` for the defaults.
+        overrides: Values by key; ``None`` and empty ones are left out.
+
+    Raises:
+        ConfigurationError: Naming the file and the path of the key that is wrong.
+    """
+    data = _read_yaml(path) if path else {}
+    merged = data | {key: value for key, value in overrides.items() if value not in (None, [], ())}
+    try:
+        return RunConfig.model_validate(merged)
+    except ValidationError as error:
+        owner = path.name if path else "command line"
+        raise ConfigurationError(f"{owner}: " + "; ".join(_problems(error))) from None
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"{path}: {error.strerror}") from None
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"{path.name}: not valid YAML: {' '.join(str(error).split())}") from None
+    if data is None:
+        return {}
+    if not isinstance(data, dict):
+        raise ConfigurationError(f"{path.name}: a mapping of keys is expected, not a {type(data).__name__}")
+    return data
+
+
+def _problems(error: ValidationError) -> Iterator[str]:
+    for problem in error.errors():
+        where = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            yield f"unknown key '{where}'" + _suggestion(problem["loc"])
+        else:
+            yield f"{where}: {problem['msg']} (got {problem['input']!r})"
+
+
+def _suggestion(location: tuple[int | str, ...]) -> str:
+    model: Any = RunConfig
+    for part in location[:-1]:
+        model = model.model_fields[part].annotation
+    near = difflib.get_close_matches(str(location[-1]), model.model_fields, n=1, cutoff=0.5)
+    return f": did you mean '{near[0]}'?" if near else f"; known: {', '.join(model.model_fields)}"

@@ -1,0 +1,103 @@
+"""The run directory: its files, its lock, its manifest."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from golfbench.errors import ConfigurationError, NothingToDoError, WriteError
+
+SCHEMA_VERSION = 1
+
+
+class RunDirectory:
+    """``<out>/<run_id>/`` and the names of the files in it.
+
+    Args:
+        path: The directory.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.manifest = path / "manifest.json"
+        self.records = path / "records.jsonl"
+        self.calls = path / "oracle_calls.jsonl"
+        self.labels = path / "labels.db"
+        self.summary = path / "summary.json"
+        self.log = path / "log.txt"
+        self.checkpoints = path / "checkpoints"
+        self.trajectories = path / "trajectories"
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the directory for one process; its log is written meanwhile.
+
+        Raises:
+            ConfigurationError: If another process has it.
+            WriteError: If it cannot be made.
+        """
+        try:
+            for folder in (self.checkpoints, self.trajectories):
+                folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise WriteError(f"{self.path} cannot be made: {error.strerror}") from error
+        lock = FileLock(self.path / "lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise ConfigurationError(f"{self.path} is in use by another process") from None
+        handler = _log_handler(self.log)
+        logging.getLogger("golfbench").addHandler(handler)
+        try:
+            yield
+        finally:
+            logging.getLogger("golfbench").removeHandler(handler)
+            handler.close()
+            lock.release()
+
+    def read_manifest(self) -> dict[str, Any]:
+        """Return the manifest.
+
+        Raises:
+            NothingToDoError: If this is not a run directory.
+        """
+        try:
+            manifest: dict[str, Any] = json.loads(self.manifest.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise NothingToDoError(f"{self.path} is not a run: it has no manifest.json") from None
+        except ValueError as error:
+            raise ConfigurationError(f"{self.manifest} is damaged: {error}") from None
+        return manifest
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a JSON file whole or not at all.
+
+    Raises:
+        WriteError: If it cannot be written.
+    """
+    temporary = path.with_suffix(".partial")
+    try:
+        temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        os.replace(temporary, path)
+    except OSError as error:
+        raise WriteError(f"{path.name} cannot be written: {error.strerror}") from error
+
+
+def _log_handler(path: Path) -> logging.Handler:
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.getLogger("golfbench").setLevel(logging.INFO)
+    return handler
+
+
+def slug(text: str) -> str:
+    """Return a text as a file name."""
+    return "".join(c if c.isalnum() or c in "-=.+" else "_" for c in text)

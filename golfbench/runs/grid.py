@@ -1,0 +1,137 @@
+"""The grid of a run, and what it will cost before anything runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from golfbench.benchmark.prepare import expected_calls, limited
+from golfbench.benchmark.records import Identity, Stage, combination_id
+from golfbench.contracts import Dataset
+from golfbench.errors import ConfigurationError
+from golfbench.golf.models import is_oracle
+from golfbench.registry import registry
+from golfbench.runs.config import RunConfig
+from golfbench.specs import ComponentRef, ModelSpec, OracleSpec, SelectionSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Combination:
+    """Model × optimizer × selection × oracle, and a seed.
+
+    ``selection`` is empty for a model that no selection has touched (before training, or fixed); ``seed`` is ``None``
+    where nothing was drawn.
+    """
+
+    model: str
+    optimizer: str
+    selection: str
+    oracle: str
+    seed: int | None
+
+    @property
+    def id(self) -> str:
+        """Its id in records, ledger and random streams."""
+        return combination_id(self.model, self.optimizer, self.selection, self.oracle, self.seed)
+
+    def identity(self, stage: Stage, method: str) -> Identity:
+        """Return what its records have in common."""
+        return Identity(
+            combination=self.id,
+            model=self.model,
+            optimizer=self.optimizer,
+            selection=self.selection,
+            oracle=self.oracle,
+            seed=self.seed,
+            stage=stage,
+            method=method,
+        )
+
+
+def combinations(config: RunConfig) -> list[Combination]:
+    """Return the trained combinations of a grid; fixed models take no selection and no seed."""
+    listed = []
+    for oracle in config.oracles:
+        for optimizer in config.optimizers:
+            for model in filter(is_trainable, config.models):
+                listed += [
+                    Combination(model, optimizer, selection, oracle, seed)
+                    for seed in config.seeds
+                    for selection in config.selections
+                ]
+    return listed
+
+
+def fixed_rows(config: RunConfig) -> list[Combination]:
+    """Return the rows of fixed models: the references, and models of the grid that are not trainable."""
+    fixed = dict.fromkeys([*config.references, *(m for m in config.models if not is_trainable(m))])
+    return [
+        Combination(model, optimizer, "", oracle, None)
+        for oracle in config.oracles
+        for optimizer in config.optimizers
+        for model in fixed
+    ]
+
+
+def is_trainable(model: str) -> bool:
+    """Return whether a model of the grid is trained; oracles and fixed models are not."""
+    name = ComponentRef.parse(model).name
+    return not is_oracle(name) and registry().find(ModelSpec, name).trainable
+
+
+def check_names(config: RunConfig) -> None:
+    """Look every component up and resolve its parameters, before anything expensive.
+
+    Raises:
+        ConfigurationError: For an unknown name (with a suggestion) or parameter, or a surrogate that is not cheap.
+    """
+    deltas = (config.delta,) if config.delta else ()
+    oracles = (*config.oracles, *config.references, config.surrogate, *deltas)
+    named = {
+        "optimizer": config.optimizers,
+        "selection": config.selections,
+        "oracle": (*oracles, *filter(_named_oracle, config.models)),
+        "model": tuple(m for m in config.models if not _named_oracle(m)),
+        "dataset": (config.dataset,),
+    }
+    for kind, texts in named.items():
+        for ref in map(ComponentRef.parse, texts):
+            registry().get(kind, ref.name).resolve(ref.parameters)
+    for text in (config.surrogate, *deltas):
+        if not registry().find(OracleSpec, ComponentRef.parse(text).name).cheap:
+            raise ConfigurationError(f"oracle '{text}' is not cheap: it cannot be the surrogate or the delta model")
+
+
+def _named_oracle(text: str) -> bool:
+    return is_oracle(ComponentRef.parse(text).name)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run will do.
+
+    Attributes:
+        rows: Trained combinations and fixed models.
+        calls: Oracle calls by purpose, at most, over the whole run.
+    """
+
+    rows: list[Combination]
+    calls: dict[str, int]
+
+
+def plan(config: RunConfig, dataset: Dataset) -> Plan:
+    """Return the grid and an upper bound of the oracle calls that it will cost, by purpose."""
+    dataset = limited(dataset, config.limit)
+    trained, fixed = combinations(config), fixed_rows(config)
+    calls = dict.fromkeys(("initial", "training", "reference", "evaluation"), 0)
+    for oracle in map(ComponentRef.parse, config.oracles):
+        method = registry().find(OracleSpec, oracle.name).level_of_theory(oracle.parameters)
+        expected = expected_calls(dataset, method, config.protocol)
+        calls["initial"] += expected.initial
+        calls["reference"] += expected.reference
+    asking = [c for c in trained if registry().find(SelectionSpec, ComponentRef.parse(c.selection).name).asks_oracle]
+    calls["training"] = len(asking) * config.budget
+    # Baselines are judged once per seed at most, the trained and the fixed once each.
+    before = {(c.model, c.optimizer, c.oracle, c.seed) for c in trained}
+    judged = len(trained) + len(fixed) + len(before)
+    calls["evaluation"] = judged * len(dataset.test) * (1 + len(config.protocol.evaluation_steps))
+    return Plan([*fixed, *trained], calls)

@@ -1,0 +1,59 @@
+"""Provenance: what ran, where and with which versions. No user name, no host name, no path of the machine."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, distributions, version
+from typing import Any
+
+import psutil
+
+import golfbench
+
+#: Distributions whose versions decide the numbers.
+DECISIVE = ("torch", "numpy", "ase", "rdkit", "xtb", "schnetpack", "mace-torch", "nequip", "e3nn", "tblite")
+
+
+def provenance(arguments: Iterable[str]) -> dict[str, Any]:
+    """Return the versions, the hardware and the command line of this process."""
+    return {
+        "golfbench_version": golfbench.__version__,
+        "python_version": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "versions": {name: found for name in DECISIVE if (found := _version(name))},
+        "plugins": {d.name: d.version for d in distributions() if d.name.startswith("golfbench-")},
+        "hardware": _hardware(),
+        "threads": {name: os.environ[name] for name in sorted(os.environ) if name.endswith("_NUM_THREADS")},
+        "argv": [os.path.basename(sys.argv[0]), *(_without_folder(a) for a in arguments)],
+    }
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""
+
+
+def _hardware() -> dict[str, Any]:
+    return {
+        "cpu": _cpu_model(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+    }
+
+
+def _cpu_model() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+            return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or "unknown"
+
+
+def _without_folder(argument: str) -> str:
+    """Shorten an absolute path: it would tell the user's name, and nothing about the run."""
+    return os.path.basename(argument) if os.path.isabs(argument) else argument

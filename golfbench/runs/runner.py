@@ -1,0 +1,224 @@
+"""A run: the grid, in order, each stage skipped where its records are there already."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from golfbench.benchmark.evaluate import Judge, evaluate
+from golfbench.benchmark.prepare import limited, prepare
+from golfbench.benchmark.records import Stage, latest_records, read_records
+from golfbench.contracts import Dataset, Model, Optimizer
+from golfbench.errors import OracleError
+from golfbench.golf.collect import Surrogate
+from golfbench.golf.loop import Golf, Parts
+from golfbench.golf.models import load_potential, open_fixed_model, potential_header, save_potential
+from golfbench.molecules import Molecule, check_molecule
+from golfbench.oracles.opening import open_oracle
+from golfbench.oracles.service import OracleService
+from golfbench.potential import Potential
+from golfbench.registry import registry
+from golfbench.runs.baseline import Report, baseline_path
+from golfbench.runs.config import RunConfig
+from golfbench.runs.directory import SCHEMA_VERSION, RunDirectory, slug, write_json
+from golfbench.runs.grid import Combination, combinations, fixed_rows
+from golfbench.runs.provenance import provenance
+from golfbench.runs.summary import write_summary
+from golfbench.specs import ComponentRef, DatasetSpec, ModelSpec, OptimizerSpec, OracleSpec, SelectionSpec
+
+log = logging.getLogger(__name__)
+
+
+def open_dataset(name: str) -> Dataset:
+    """Read a dataset by the name (with parameters) that a person gives."""
+    ref = ComponentRef.parse(name)
+    dataset: Dataset = registry().find(DatasetSpec, ref.name).create(ref.parameters).read()
+    return dataset
+
+
+def run(config: RunConfig, output: Path, arguments: Sequence[str], report: Report) -> dict[str, Any]:
+    """Run or resume a grid.
+
+    Args:
+        config: What to do.
+        output: Folder that holds run directories.
+        arguments: The command line, for the manifest.
+        report: Shows progress.
+
+    Returns:
+        The summary (see ``summary_content``).
+    """
+    dataset = limited(open_dataset(config.dataset), config.limit)
+    directory = RunDirectory(output / config.run_id())
+    with directory.locked():
+        manifest = _manifest(config, dataset, arguments)
+        write_json(directory.manifest, manifest)
+        service = OracleService(directory.path, workers=config.workers)
+        try:
+            for oracle in config.oracles:
+                _Grid(config, directory, service, dataset, oracle, report).run()
+        finally:
+            service.close()
+        manifest["finished_utc"] = _now()
+        write_json(directory.manifest, manifest)
+        return write_summary(directory)
+
+
+def _manifest(config: RunConfig, dataset: Dataset, arguments: Sequence[str]) -> dict[str, Any]:
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "run_id": config.run_id(),
+        "started_utc": _now(),
+        "finished_utc": None,
+        "config": config.model_dump(mode="json"),
+        "dataset": {
+            "name": dataset.name,
+            "method": dataset.method,
+            "sha256": dataset.content_hash,
+            "initial_labels": len(dataset.initial),
+            "test_molecules": len(dataset.test),
+        },
+        **provenance(arguments),
+    }
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+class _Grid:
+    """The part of the grid that one oracle judges."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        directory: RunDirectory,
+        service: OracleService,
+        dataset: Dataset,
+        oracle: str,
+        report: Report,
+    ) -> None:
+        self.config, self.directory, self.service, self.report = config, directory, service, report
+        self.oracle = ComponentRef.parse(oracle)
+        spec = registry().find(OracleSpec, self.oracle.name)
+        self.method = spec.level_of_theory(self.oracle.parameters)
+        self._check_elements(dataset, spec)
+        reference_optimizer = self._optimizer(config.optimizers[0])
+        self.dataset = prepare(dataset, self.method, self.oracle, service, reference_optimizer, config.protocol)
+        self.judge = Judge(
+            self.oracle, service, config.protocol, self.dataset.test, directory.records, directory.log.name
+        )
+
+    def _check_elements(self, dataset: Dataset, oracle: OracleSpec) -> None:
+        """Refuse a molecule outside an oracle or a model before anything is computed."""
+        owners: list[tuple[str, frozenset[int] | None]] = [(oracle.name, oracle.elements)]
+        for combination in combinations(self.config):
+            spec = registry().find(ModelSpec, ComponentRef.parse(combination.model).name)
+            owners.append((spec.name, spec.elements))
+        trained = frozenset(int(z) for item in dataset.initial for z in item.molecule.numbers)
+        owners.append((f"the initial set of '{dataset.name}'", trained))
+        molecules = [item.molecule for item in dataset.initial] + [item.molecule for item in dataset.test]
+        for molecule in molecules:
+            for name, elements in owners:
+                check_molecule(molecule, elements, name)
+
+    def run(self) -> None:
+        """Judge the fixed models, then train and judge each combination."""
+        for row in fixed_rows(self.config):
+            if row.oracle == str(self.oracle):
+                self._evaluate(row, "reference", partial(open_fixed_model, ComponentRef.parse(row.model)))
+        for combination in combinations(self.config):
+            if combination.oracle == str(self.oracle):
+                self._combination(combination)
+
+    def _combination(self, combination: Combination) -> None:
+        config = self.config
+        model = ComponentRef.parse(combination.model)
+        path, seed = baseline_path(
+            config, self.dataset, model, combination.seed or 0, self.directory.checkpoints, self.report
+        )
+        before = Combination(combination.model, combination.optimizer, "", combination.oracle, seed)
+        self._evaluate(before, "before", lambda: load_potential(path, config.device)[0])
+        final = self.directory.checkpoints / slug(combination.id) / "final.safetensors"
+        if not final.exists():
+            self._learn(combination, path, final)
+        self._evaluate(combination, "after", lambda: load_potential(final, config.device)[0])
+
+    def _learn(self, combination: Combination, baseline: Path, final: Path) -> None:
+        potential, header = load_potential(baseline, self.config.device)
+        name = f"learning: {combination.selection}, seed {combination.seed}"
+        golf = Golf(
+            self._parts(combination, potential),
+            list(self.dataset.initial),
+            self.config.golf,
+            self.config.training,
+            self.config.budget,
+            self.config.protocol.force_max_ev_per_angstrom,
+            combination.seed or 0,
+            combination.id,
+            final.parent,
+        )
+        progress = golf.run(lambda so_far: self.report(name, so_far.spent, self.config.budget))
+        facts = potential_header(ComponentRef.parse(combination.model), potential, self.config.delta, self.method)
+        save_potential(final, potential, {**facts, "training": header["training"], "golf": progress.to_json()})
+
+    def _parts(self, combination: Combination, potential: Potential) -> Parts:
+        ref = ComponentRef.parse(combination.selection)
+        spec = registry().find(SelectionSpec, ref.name)
+        return Parts(
+            potential,
+            lambda: self._optimizer(combination.optimizer),
+            spec.create(ref.parameters),
+            _surrogate(self.config.surrogate) if spec.needs_surrogate else None,
+            self.oracle,
+            self.service,
+            spec.asks_oracle,
+        )
+
+    def _optimizer(self, name: str) -> Optimizer:
+        ref = ComponentRef.parse(name)
+        optimizer: Optimizer = registry().find(OptimizerSpec, ref.name).create(ref.parameters)
+        return optimizer
+
+    def _evaluate(self, row: Combination, stage: Stage, model: Callable[[], Model]) -> None:
+        done = self._recorded(row, stage)
+        left = len(self.judge.test) - len(done)
+        if not left:
+            return
+        name = f"minimizing: {row.model} {row.selection or stage}" + ("" if row.seed is None else f", seed {row.seed}")
+        endpoints = self.directory.trajectories / f"{slug(row.id)}-{stage}.extxyz"
+        identity = row.identity(stage, self.method)
+        optimizer = self._optimizer(row.optimizer)
+
+        evaluate(
+            self.judge,
+            identity,
+            model(),
+            optimizer,
+            done,
+            endpoints,
+            lambda count: self.report(name, count, left),
+            self.config.device,
+        )
+
+    def _recorded(self, row: Combination, stage: Stage) -> set[str]:
+        if not self.directory.records.exists():
+            return set()
+        records = latest_records(read_records(self.directory.records))
+        return {r.molecule for r in records if (r.combination, r.stage) == (row.id, stage)}
+
+
+def _surrogate(name: str) -> Surrogate:
+    oracle = open_oracle(ComponentRef.parse(name), registry())
+
+    def energy(molecule: Molecule) -> float:
+        try:
+            return oracle.energy(molecule)
+        except OracleError:
+            return float("inf")
+
+    return energy

@@ -1,0 +1,35 @@
+"""One root seed per run, derived per axis.
+
+Every random decision draws from a stream that is a pure function of the root seed and the name of the decision, so
+that nothing depends on the order of execution and a resumed run needs no saved generator.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+
+def derived(root: int, *axes: str | int) -> np.random.Generator:
+    """Return the random stream of one decision.
+
+    Args:
+        root: The run's seed.
+        axes: The decision, for example ``("trajectory", 17)``.
+    """
+    digest = hashlib.sha256("/".join(map(str, axes)).encode()).digest()
+    words = np.frombuffer(digest[:16], dtype="<u4").tolist()
+    return np.random.default_rng(np.random.SeedSequence(entropy=root, spawn_key=words))
+
+
+@contextmanager
+def torch_seed(root: int, *axes: str | int) -> Iterator[None]:
+    """Seed torch's CPU generator inside the block and restore it afterwards."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(derived(root, *axes).integers(2**63)))
+        yield

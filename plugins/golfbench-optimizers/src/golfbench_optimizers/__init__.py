@@ -1,0 +1,34 @@
+"""Batched Cartesian optimizers: L-BFGS and gradient descent."""
+
+from __future__ import annotations
+
+from golfbench.hookspecs import hookimpl
+from golfbench.specs import OptimizerSpec, Parameter
+
+_MAX_STEP = Parameter("max_step", 0.2, "Largest displacement of an atom in one step, Å.")
+
+
+@hookimpl
+def golfbench_optimizers() -> list[OptimizerSpec]:
+    """Offer ``lbfgs`` and ``gradient-descent``."""
+    return [
+        OptimizerSpec(
+            name="lbfgs",
+            factory="golfbench_optimizers.lbfgs:LBFGS",
+            summary="Limited-memory BFGS without line search, one force call per step.",
+            parameters=(Parameter("memory", 100, "Pairs of displacement and gradient change kept."), _MAX_STEP),
+            citation="10.1007/BF01589116",
+            license="MIT",
+        ),
+        OptimizerSpec(
+            name="gradient-descent",
+            factory="golfbench_optimizers.descent:GradientDescent",
+            summary="Steps along the forces, with momentum if wanted.",
+            parameters=(
+                Parameter("rate", 0.2, "Displacement per force, Å²/Hartree."),
+                Parameter("momentum", 0.0, "Share of the last displacement that is added, from 0 up to 1."),
+                _MAX_STEP,
+            ),
+            license="MIT",
+        ),
+    ]

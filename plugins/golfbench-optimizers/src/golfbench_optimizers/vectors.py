@@ -1,0 +1,39 @@
+"""Arithmetic whose result for one molecule depends neither on its batch nor on the width of the padding."""
+
+from __future__ import annotations
+
+import torch
+
+#: Elements that ``dot`` hands to one ``torch.sum``; 85 atoms fit into one block.
+BLOCK = 256
+
+
+def padded_width(length: int) -> int:
+    """Return the smallest multiple of ``BLOCK`` that is at least ``length``."""
+    return max(1, -(-length // BLOCK)) * BLOCK
+
+
+def dot(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Return the scalar products (m,) of the rows of two (m, width) tensors; ``width`` is a multiple of ``BLOCK``.
+
+    ``torch.sum`` adds in an order that depends on the length, so it always gets rows of the same length; blocks are
+    then added one after the other, and a block of padding adds an exact zero.
+    """
+    blocks = (a * b).view(len(a), -1, BLOCK).sum(-1).unbind(1)
+    total = blocks[0]
+    for block in blocks[1:]:
+        total = total + block
+    return total
+
+
+def cap(displacements: torch.Tensor, max_step: float) -> torch.Tensor:
+    """Scale each molecule's displacement (m, atoms, 3) so that no atom moves farther than ``max_step`` (Å)."""
+    x, y, z = displacements.unbind(-1)
+    longest = (x * x + y * y + z * z).sqrt().amax(-1)
+    scale = torch.where(longest > max_step, max_step / longest, torch.ones_like(longest))
+    return displacements * scale[:, None, None]
+
+
+def finite_rows(values: torch.Tensor) -> torch.Tensor:
+    """Return (m,) booleans: whether every element of that row of (m, ...) is finite."""
+    return torch.isfinite(values).flatten(1).all(1)

@@ -1,0 +1,81 @@
+"""The controls: what GOLF's rule has to beat at the same number of oracle calls."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from golfbench.contracts import Decision, State
+from golfbench.molecules import Molecule
+from golfbench_selections.states import is_finite
+
+
+class Random:
+    """Labels one state of each whole trajectory, drawn uniformly from those after the start."""
+
+    def begin(self, molecule: Molecule, rng: np.random.Generator) -> RandomTrajectory:
+        """Start a trajectory that draws from ``rng``."""
+        return RandomTrajectory(rng)
+
+
+class RandomTrajectory:
+    """Reservoir sampling of one state (Vitter, 1985, Algorithm R): the k-th state replaces the held one with odds 1/k.
+
+    Args:
+        rng: Random numbers of this trajectory.
+    """
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self._rng = rng
+        self._seen = 0
+        self._held: State | None = None
+
+    def observe(self, state: State) -> Decision:
+        """Hold or pass over the next state; label the held one at the end, if there is one."""
+        if state.step >= 1 and is_finite(state):
+            self._seen += 1
+            if self._rng.integers(self._seen) == 0:
+                self._held = state
+        return _at_the_end(state, self._held)
+
+
+class Last:
+    """Labels the last state of each whole trajectory."""
+
+    def begin(self, molecule: Molecule, rng: np.random.Generator) -> LastTrajectory:
+        """Start a trajectory; nothing here is random."""
+        return LastTrajectory()
+
+
+class LastTrajectory:
+    """Holds the last finite state after the start."""
+
+    def __init__(self) -> None:
+        self._held: State | None = None
+
+    def observe(self, state: State) -> Decision:
+        """Hold the next state, and label it at the end."""
+        if state.step >= 1 and is_finite(state):
+            self._held = state
+        return _at_the_end(state, self._held)
+
+
+def _at_the_end(state: State, held: State | None) -> Decision:
+    if not state.last:
+        return Decision()
+    return Decision(label=() if held is None else (held,), end=True)
+
+
+class Nothing:
+    """Ends every trajectory at its start and labels nothing."""
+
+    def begin(self, molecule: Molecule, rng: np.random.Generator) -> NothingTrajectory:
+        """Start a trajectory that will not go anywhere."""
+        return NothingTrajectory()
+
+
+class NothingTrajectory:
+    """Has no memory."""
+
+    def observe(self, state: State) -> Decision:
+        """End at once."""
+        return Decision(end=True)

@@ -1,0 +1,80 @@
+"""Algorithm 1 of Gradual Optimization Learning (Tsypin et al., ICLR 2024, arXiv 2311.06295)."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from golfbench.contracts import Decision, State
+from golfbench.errors import ConfigurationError
+from golfbench.molecules import Molecule
+from golfbench.units import KCAL_MOL_TO_HARTREE
+from golfbench_selections.states import is_finite
+
+
+class Golf:
+    """Ends a trajectory where the surrogate contradicts the model, and labels the state before.
+
+    A rise of the surrogate energy from one state to the next says that the model's forces were wrong at the first of
+    the two: that one is labelled. At ``state.last`` it is again the previous state, as in Algorithm 1 and the published
+    code. When the previous state is the start, the start is labelled.
+
+    Args:
+        patience: Rises that end a trajectory, not necessarily in a row; the state before the last of them is
+            labelled. 1 is Algorithm 1.
+        ceiling_kcal_mol: A state with this surrogate energy or more ends the trajectory without a label, as in the
+            published code (300 there, absent from the paper); ``None`` for no ceiling.
+
+    Raises:
+        ConfigurationError: If ``patience`` is below 1.
+    """
+
+    def __init__(self, patience: int = 1, ceiling_kcal_mol: float | None = None) -> None:
+        if patience < 1:
+            raise ConfigurationError(f"golf: patience must be at least 1, not {patience}")
+        self.patience = patience
+        self.ceiling = None if ceiling_kcal_mol is None else ceiling_kcal_mol * KCAL_MOL_TO_HARTREE
+
+    def begin(self, molecule: Molecule, rng: np.random.Generator) -> GolfTrajectory:
+        """Start a trajectory; nothing here is random."""
+        return GolfTrajectory(self.patience, self.ceiling)
+
+
+class GolfTrajectory:
+    """One trajectory: the previous state and the rises so far.
+
+    Args:
+        patience: Rises that end it.
+        ceiling: Surrogate energy (Hartree) that ends it without a label, or ``None``.
+    """
+
+    def __init__(self, patience: int, ceiling: float | None) -> None:
+        self._patience = patience
+        self._ceiling = ceiling
+        self._rises = 0
+        self._previous: State | None = None
+
+    def observe(self, state: State) -> Decision:
+        """Look at the next state and decide; see ``golfbench.contracts.TrajectorySelection``.
+
+        A state whose positions or energies are not finite ends the trajectory; the state before it, which the model
+        left for it, is labelled.
+        """
+        energy = _surrogate_energy(state)
+        broken = not (is_finite(state) and math.isfinite(energy))
+        previous, self._previous = self._previous, state
+        if previous is None:
+            return Decision(end=broken or state.last)
+        if self._ceiling is not None and energy >= self._ceiling:
+            return Decision(end=True)
+        self._rises += energy > _surrogate_energy(previous)
+        if self._rises >= self._patience or state.last or broken:
+            return Decision(label=(previous,), end=True)
+        return Decision()
+
+
+def _surrogate_energy(state: State) -> float:
+    if state.surrogate_energy is None:
+        raise ConfigurationError("golf: needs a surrogate, and no surrogate energy was given")
+    return state.surrogate_energy

@@ -1,0 +1,118 @@
+"""Selections on hand-made trajectories: which state is labelled, and where the trajectory ends."""
+
+import numpy as np
+import pytest
+
+from golfbench.contracts import State
+from golfbench.errors import ConfigurationError
+from golfbench.molecules import Molecule
+from golfbench.registry import registry
+from golfbench.specs import SelectionSpec
+from golfbench.units import KCAL_MOL_TO_HARTREE
+from golfbench_selections import golfbench_selections
+
+HYDROGEN = Molecule("h2", np.array([1, 1]), np.array([[0.0, 0, 0], [0, 0, 0.74]]))
+
+
+def states(surrogate_kcal_mol, broken=(), last=True):
+    """One state per surrogate energy; those in ``broken`` have infinite positions."""
+    made = []
+    for step, energy in enumerate(surrogate_kcal_mol):
+        positions = HYDROGEN.positions + (np.inf if step in broken else 0.01 * step)
+        ends = last and step == len(surrogate_kcal_mol) - 1
+        made.append(State(step, positions, -1.0 - step, 0.1, energy * KCAL_MOL_TO_HARTREE, last=ends))
+    return made
+
+
+def follow(spec_text, trajectory, seed=0):
+    """Return (steps that were labelled, step where it ended)."""
+    name, _, rest = spec_text.partition(":")
+    parameters = dict(item.split("=") for item in rest.split(",") if item)
+    selection = registry().find(SelectionSpec, name).create(parameters)
+    memory = selection.begin(HYDROGEN, np.random.default_rng(seed))
+    for state in trajectory:
+        decision = memory.observe(state)
+        if decision.end:
+            return [s.step for s in decision.label], state.step
+        assert not decision.label
+    return [], None
+
+
+@pytest.mark.parametrize(
+    ("spec", "energies", "labelled", "end"),
+    [
+        ("golf", [9, 7, 5, 6, 4], [2], 3),  # Algorithm 1: the state before the rise
+        ("golf", [9, 10, 5], [0], 1),  # a rise in the first step: the start is labelled
+        ("golf", [9, 7, 7, 7, 5], [3], 4),  # ties are no rise; at the end the previous state
+        ("golf", [9, 7, 7, 7.001], [2], 3),
+        ("golf", [9, 8, 7], [1], 2),
+        ("golf", [9], [], 0),  # nothing before the start
+        ("golf:patience=2", [9, 10, 8, 7, 8, 5], [3], 4),  # not in a row
+        ("golf:patience=2", [9, 10, 11, 5], [1], 2),
+        ("golf:patience=3", [9, 10, 9, 10, 9, 10, 1], [4], 5),
+        ("golf:patience=3", [9, 10, 9, 10, 9], [3], 4),
+        ("golf:ceiling_kcal_mol=300", [290, 299, 5], [0], 1),
+        ("golf:ceiling_kcal_mol=300", [290, 310, 5], [], 1),
+        ("golf:ceiling_kcal_mol=300", [400, 200, 150, 160], [2], 3),  # the start is not held against it
+        ("golf:ceiling_kcal_mol=300", [400, 310, 150], [], 1),
+        ("golf", [400, 310, 320], [1], 2),
+        ("last", [9, 10, 5, 6], [3], 3),
+        ("last", [9], [], 0),
+        ("random", [9], [], 0),
+        ("random", [9, 7], [1], 1),
+        ("none", [9, 8, 7], [], 0),
+    ],
+)
+def test_which_state_is_labelled(spec, energies, labelled, end):
+    assert follow(spec, states(energies)) == (labelled, end)
+
+
+def test_a_trajectory_goes_on_without_a_rise():
+    assert follow("golf", states([9, 8, 7, 7], last=False)) == ([], None)
+
+
+@pytest.mark.parametrize(
+    ("spec", "labelled", "end"), [("golf", [1], 2), ("golf:patience=3", [1], 2), ("last", [1], 3), ("random", [1], 3)]
+)
+def test_states_that_are_not_finite_are_never_labelled(spec, labelled, end):
+    assert follow(spec, states([9, 8, 7, 6], broken={2, 3})) == (labelled, end)
+
+
+def test_golf_ends_at_a_start_that_is_not_finite():
+    assert follow("golf", states([9, 8, 7], broken={0})) == ([], 0)
+
+
+@pytest.mark.parametrize("energy", [np.nan, np.inf])
+def test_golf_labels_the_state_before_the_surrogate_breaks_down(energy):
+    assert follow("golf:patience=2", states([9, 8, energy, 5])) == ([1], 2)
+
+
+def test_golf_ceiling_takes_an_infinite_surrogate_energy():
+    assert follow("golf:ceiling_kcal_mol=300", states([9, 8, np.inf, 5])) == ([], 2)
+
+
+def test_random_is_uniform_over_the_states_after_the_start():
+    trajectory = states([9] * 6)
+    counts = np.bincount([follow("random", trajectory, seed)[0][0] for seed in range(3000)], minlength=6)
+    assert counts[0] == 0
+    chi_squared = ((counts[1:] - 600) ** 2 / 600).sum()
+    assert chi_squared < 18.5  # 4 degrees of freedom: exceeded once in a thousand
+
+
+def test_random_depends_on_its_stream_only():
+    trajectory = states([9] * 50)
+    assert follow("random", trajectory, 3) == follow("random", trajectory, 3)
+    assert len({follow("random", trajectory, seed)[0][0] for seed in range(30)}) > 15
+
+
+def test_golf_refuses_what_it_cannot_work_with():
+    memory = registry().find(SelectionSpec, "golf").create({}).begin(HYDROGEN, np.random.default_rng(0))
+    with pytest.raises(ConfigurationError, match="surrogate"):
+        memory.observe(State(0, HYDROGEN.positions, -1.0, 0.1))
+    with pytest.raises(ConfigurationError, match="patience"):
+        registry().find(SelectionSpec, "golf").create({"patience": 0})
+
+
+def test_specs_say_what_the_runner_must_know():
+    facts = {s.name: (s.needs_surrogate, s.asks_oracle) for s in golfbench_selections()}
+    assert facts == {"golf": (True, True), "random": (False, True), "last": (False, True), "none": (False, False)}

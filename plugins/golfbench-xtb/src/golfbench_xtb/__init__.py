@@ -1,0 +1,41 @@
+"""Semiempirical oracles through xtb-python: ``gfn2-xtb`` and ``gfn1-xtb``."""
+
+from golfbench import hookimpl
+from golfbench.specs import OracleSpec, Parameter
+
+#: H to Rn; heavier elements crash the library.
+ELEMENTS = frozenset(range(1, 87))
+
+PARAMETERS = (
+    Parameter("accuracy", 1.0, "Numerical accuracy, 1000 (loose) to 0.0001 (tight)."),
+    Parameter("electronic_temperature_k", 300.0, "Temperature of the Fermi smearing, K."),
+    Parameter("max_iterations", 250, "Limit of the self-consistent charge iterations."),
+)
+
+
+def _spec(name: str, attribute: str, method: str, aliases: tuple[str, ...], summary: str, citation: str) -> OracleSpec:
+    return OracleSpec(
+        name=name,
+        aliases=aliases,
+        factory=f"golfbench_xtb.engine:{attribute}",
+        summary=summary,
+        method=method,
+        parameters=PARAMETERS,
+        elements=ELEMENTS,
+        isolated=True,  # the library takes the process down for input that it does not know
+        citation=citation,
+        license="LGPL-3.0-or-later",
+        requires=("xtb",),
+        install_hint="pip install xtb",
+    )
+
+
+@hookimpl
+def golfbench_oracles() -> list[OracleSpec]:
+    """Offer GFN2-xTB (also found as ``xtb``) and GFN1-xTB."""
+    gfn2 = "Extended tight binding with multipole electrostatics and D4 dispersion: the oracle of a laptop."
+    gfn1 = "Extended tight binding with D3 dispersion, the predecessor of GFN2-xTB."
+    return [
+        _spec("gfn2-xtb", "gfn2", "GFN2-xTB", ("xtb",), gfn2, "10.1021/acs.jctc.8b01176"),
+        _spec("gfn1-xtb", "gfn1", "GFN1-xTB", (), gfn1, "10.1021/acs.jctc.7b00118"),
+    ]

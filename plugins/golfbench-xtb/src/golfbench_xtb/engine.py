@@ -1,0 +1,84 @@
+"""xtb-python as an oracle: single points in Hartree and Hartree/Å."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+from xtb.interface import Calculator, Param, XTBException
+
+from golfbench.contracts import FloatArray
+from golfbench.errors import OracleError
+from golfbench.molecules import Molecule
+from golfbench.units import BOHR_TO_ANGSTROM
+
+_NOT_CONVERGED = "did not converge"
+
+
+class XtbOracle:
+    """One parametrisation of xtb; see ``golfbench.contracts.Oracle``.
+
+    Every call builds a calculator of its own: no wavefunction is carried over, so a label depends on the molecule
+    alone, and for molecules of tens of atoms reusing the calculator would not be measurably faster.
+
+    Args:
+        parametrisation: GFN2-xTB or GFN1-xTB.
+        accuracy: Numerical accuracy, 1000 to 0.0001.
+        electronic_temperature_k: Temperature of the Fermi smearing, K.
+        max_iterations: Limit of the self-consistent charge iterations.
+    """
+
+    def __init__(
+        self, parametrisation: Param, accuracy: float, electronic_temperature_k: float, max_iterations: int
+    ) -> None:
+        self._parametrisation = parametrisation
+        self._accuracy = accuracy
+        self._electronic_temperature_k = electronic_temperature_k
+        self._max_iterations = max_iterations
+
+    @property
+    def version(self) -> str:
+        """Version of the installed xtb, for example ``xtb 22.1``."""
+        return f"xtb {version('xtb')}"
+
+    def label(self, molecule: Molecule) -> tuple[float, FloatArray]:
+        """Return energy (Hartree) and forces (n_atoms, 3) (Hartree/Å).
+
+        Raises:
+            OracleError: ``not_converged`` when the charges do not converge, otherwise ``engine`` with xtb's reason.
+        """
+        try:
+            results = self._calculator(molecule).singlepoint()
+            return results.get_energy(), results.get_gradient() / -BOHR_TO_ANGSTROM
+        except XTBException as error:
+            raise _translate(error, molecule) from error
+
+    def _calculator(self, molecule: Molecule) -> Calculator:
+        calculator = Calculator(
+            self._parametrisation,
+            molecule.numbers,
+            molecule.positions / BOHR_TO_ANGSTROM,
+            charge=molecule.charge,
+            uhf=molecule.multiplicity - 1,
+        )
+        calculator.set_verbosity("muted")
+        calculator.set_accuracy(self._accuracy)
+        calculator.set_electronic_temperature(self._electronic_temperature_k)
+        calculator.set_max_iterations(self._max_iterations)
+        return calculator
+
+
+def gfn2(accuracy: float, electronic_temperature_k: float, max_iterations: int) -> XtbOracle:
+    """Make the GFN2-xTB oracle; parameters as for ``XtbOracle``."""
+    return XtbOracle(Param.GFN2xTB, accuracy, electronic_temperature_k, max_iterations)
+
+
+def gfn1(accuracy: float, electronic_temperature_k: float, max_iterations: int) -> XtbOracle:
+    """Make the GFN1-xTB oracle; parameters as for ``XtbOracle``."""
+    return XtbOracle(Param.GFN1xTB, accuracy, electronic_temperature_k, max_iterations)
+
+
+def _translate(error: XTBException, molecule: Molecule) -> OracleError:
+    """Turn xtb's numbered stack of messages into one line; the root cause comes last."""
+    lines = [line.lstrip("-0123456789 ") for line in str(error).splitlines()]
+    kind = "not_converged" if _NOT_CONVERGED in str(error) else "engine"
+    return OracleError(f"{molecule.id}: {'; '.join(line for line in lines if line)}", kind)

@@ -1,0 +1,187 @@
+"""The xtb oracles against xtb-python called directly, against finite differences, and against input that kills xtb."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import pytest
+
+from golfbench.chemistry import embed
+from golfbench.errors import ConfigurationError, MoleculeError, OracleError
+from golfbench.molecules import Molecule
+from golfbench.oracles.isolation import WorkerOracle
+from golfbench.oracles.opening import CheckedOracle, open_oracle, precheck
+from golfbench.registry import registry
+from golfbench.specs import ComponentRef, OracleSpec
+from golfbench.threads import THREAD_VARIABLES
+from golfbench.units import BOHR_TO_ANGSTROM
+
+#: xtb-python with nothing around it; one thread, as in the worker, because the sum of two threads rounds differently.
+DIRECT = """
+import json, sys
+import numpy as np
+from xtb.interface import Calculator, Param
+answers = []
+for job in json.load(sys.stdin):
+    numbers, positions = np.array(job["numbers"]), np.array(job["positions_bohr"])
+    calculator = Calculator(Param[job["param"]], numbers, positions, charge=job["charge"], uhf=job["uhf"])
+    calculator.set_verbosity("muted")
+    if job["accuracy"]:
+        calculator.set_accuracy(job["accuracy"])
+    results = calculator.singlepoint()
+    answers.append([results.get_energy(), results.get_gradient().tolist()])
+json.dump(answers, sys.stdout)
+"""
+
+
+def directly(molecules: list[Molecule], param: str, accuracy: float | None = None) -> list[tuple[float, Any]]:
+    jobs = [
+        {
+            "numbers": m.numbers.tolist(),
+            "positions_bohr": (m.positions / BOHR_TO_ANGSTROM).tolist(),
+            "charge": m.charge,
+            "uhf": m.multiplicity - 1,
+            "param": param,
+            "accuracy": accuracy,
+        }
+        for m in molecules
+    ]
+    environment = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, "1")}
+    command = [sys.executable, "-c", DIRECT]
+    done = subprocess.run(command, input=json.dumps(jobs), capture_output=True, text=True, check=True, env=environment)
+    return [(energy, np.array(gradient)) for energy, gradient in json.loads(done.stdout)]
+
+
+def open_xtb(text: str) -> CheckedOracle:
+    return open_oracle(ComponentRef.parse(text), registry())
+
+
+@pytest.fixture(scope="module")
+def gfn2() -> Iterator[CheckedOracle]:
+    with open_xtb("gfn2-xtb") as oracle:
+        yield oracle
+
+
+@pytest.fixture(scope="module")
+def molecules() -> list[Molecule]:
+    """Neutral, anion, cation, radical, and one with sulfur, chlorine, bromine and fluorine."""
+    smiles = ("CC(=O)Nc1ccc(O)cc1", "CC(=O)[O-]", "C[NH3+]", "C[CH]C", "O=S(=O)(N)c1cc(Cl)c(F)cc1Br")
+    return [m for s in smiles for m in embed(s, s, 2, seed=11)]
+
+
+@pytest.mark.parametrize(
+    ("name", "param", "accuracy"),
+    [("gfn2-xtb", "GFN2xTB", None), ("gfn1-xtb", "GFN1xTB", None), ("xtb:accuracy=0.01", "GFN2xTB", 0.01)],
+)
+def test_labels_are_those_of_the_library_to_the_last_bit(
+    name: str, param: str, accuracy: float | None, molecules: list[Molecule]
+) -> None:
+    with open_xtb(name) as oracle:
+        for molecule, (energy, gradient) in zip(molecules, directly(molecules, param, accuracy), strict=True):
+            got_energy, got_forces = oracle.label(molecule)
+            assert got_energy == energy
+            assert (got_forces == gradient / -BOHR_TO_ANGSTROM).all()
+
+
+def test_a_label_does_not_depend_on_earlier_calls(gfn2: CheckedOracle, molecules: list[Molecule]) -> None:
+    forwards = [gfn2.label(m) for m in molecules]
+    backwards = [gfn2.label(m) for m in molecules[::-1]][::-1]
+    for (energy, forces), (again, forces_again) in zip(forwards, backwards, strict=True):
+        assert energy == again
+        assert (forces == forces_again).all()
+
+
+@pytest.mark.parametrize("name", ["gfn2-xtb:accuracy=0.001", "gfn1-xtb:accuracy=0.001"])
+def test_forces_are_the_derivative_of_the_energy(name: str) -> None:
+    molecule = embed("NCC(=O)[O-]", "glycinate", 1, seed=2)[0]
+    step = 1e-3
+    with open_xtb(name) as oracle:
+        _, forces = oracle.label(molecule)
+        for atom, axis in ((0, 0), (2, 1), (3, 2), (6, 0)):
+            shift = np.zeros_like(forces)
+            shift[atom, axis] = step
+            up, down = (oracle.label(molecule.at(molecule.positions + s))[0] for s in (shift, -shift))
+            assert forces[atom, axis] == pytest.approx((down - up) / (2 * step), abs=2e-6)
+
+
+def test_water_has_the_published_energy(gfn2: CheckedOracle) -> None:
+    """The geometry and energy in the documentation of xtb-python."""
+    bohr = [
+        [0, 0, -0.73578586109551],
+        [1.44183152868459, 0, 0.36789293054775],
+        [-1.44183152868459, 0, 0.36789293054775],
+    ]
+    water = Molecule("water", np.array([8, 1, 1]), np.array(bohr) * BOHR_TO_ANGSTROM)
+    energy, forces = gfn2.label(water)
+    assert energy == pytest.approx(-5.070451354836705, abs=1e-8)
+    assert forces[0, 2] * BOHR_TO_ANGSTROM == pytest.approx(5.07156941e-03, abs=1e-6)
+
+
+def test_version_specs_and_alias(gfn2: CheckedOracle) -> None:
+    assert gfn2.version == f"xtb {version('xtb')}"
+    spec = registry().find(OracleSpec, "xtb")
+    assert spec.name == "gfn2-xtb"
+    assert spec.level_of_theory({}) == "GFN2-xTB"
+    assert registry().find(OracleSpec, "gfn1-xtb").level_of_theory({}) == "GFN1-xTB"
+    assert spec.isolated
+    assert spec.elements == frozenset(range(1, 87))
+    with pytest.raises(ConfigurationError, match="did you mean 'accuracy'"):
+        open_xtb("xtb:acuracy=1")
+
+
+def test_no_convergence_has_its_own_kind(molecules: list[Molecule]) -> None:
+    with (
+        open_xtb("gfn2-xtb:max_iterations=2") as oracle,
+        pytest.raises(OracleError, match="did not converge") as caught,
+    ):
+        oracle.label(molecules[0])
+    assert caught.value.kind == "not_converged"
+    assert "\n" not in str(caught.value)
+
+
+def test_electronic_temperature_reaches_the_library(gfn2: CheckedOracle) -> None:
+    diradical = embed("[CH2]CC[CH2]", "diradical", 1, seed=1)[0]
+    with open_xtb("gfn2-xtb:electronic_temperature_k=5000") as hot:
+        assert hot.label(diradical)[0] < gfn2.label(diradical)[0] - 1e-3
+
+
+def test_multiplicity_and_charge_reach_the_library(gfn2: CheckedOracle) -> None:
+    singlet = embed("C", "methane", 1, seed=1)[0]
+    triplet = Molecule("methane", singlet.numbers, singlet.positions, multiplicity=3)
+    cation = Molecule("methane", singlet.numbers, singlet.positions, charge=1, multiplicity=2)
+    energies = [gfn2.label(m)[0] for m in (singlet, triplet, cation)]
+    assert energies[1] - energies[0] > 0.2
+    assert energies[2] - energies[0] > 0.3
+
+
+def test_other_errors_of_the_library_are_engine_errors() -> None:
+    water = embed("O", "water", 1, seed=1)[0]
+    impossible = Molecule("anion", water.numbers, water.positions, charge=-20)
+    with open_xtb("gfn2-xtb") as oracle, pytest.raises(OracleError, match="Not enough basis functions") as caught:
+        oracle.label(impossible)
+    assert caught.value.kind == "engine"
+
+
+def test_uranium_is_refused_and_would_otherwise_be_a_crash() -> None:
+    uranium = Molecule("UO2", np.array([92, 8, 8]), np.array([[0.0, 0, 0], [1.8, 0, 0], [-1.8, 0, 0]]))
+    spec = registry().find(OracleSpec, "gfn2-xtb")
+    with pytest.raises(MoleculeError, match="element U is outside gfn2-xtb"):
+        precheck(spec, uranium)
+    water = embed("O", "water", 1, seed=1)[0]
+    with WorkerOracle(spec.factory, spec.resolve({}), name=spec.name) as unchecked:
+        before = unchecked.label(water)
+        with pytest.raises(OracleError, match="UO2: gfn2-xtb crashed: SIG") as caught:
+            unchecked.label(uranium)
+        assert caught.value.kind == "crashed"
+        assert unchecked.label(water)[0] == before[0]
+
+
+def test_listing_imports_no_engine() -> None:
+    code = "import sys, golfbench_xtb; golfbench_xtb.golfbench_oracles(); print({'xtb', 'torch'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

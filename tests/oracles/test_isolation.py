@@ -1,0 +1,341 @@
+"""Engines in worker processes: crashes, hangs, chatter, litter. Every process here is real."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+
+from golfbench.errors import ComponentMissingError, ConfigurationError, MoleculeError, OracleError
+from golfbench.molecules import Molecule
+from golfbench.oracles.isolation import WorkerOracle
+from golfbench.oracles.opening import CheckedOracle, precheck
+from golfbench.specs import OracleSpec
+
+HERE = Path(__file__).parent
+
+
+def h2(id: str = "fine", x: float = 0.25) -> Molecule:
+    return Molecule(id, np.array([1, 1]), np.array([[x, 0, 0], [x, 0, 0.74]]))
+
+
+def workers() -> list[psutil.Process]:
+    return [p for p in psutil.Process().children() if "golfbench.oracles.worker" in " ".join(p.cmdline())]
+
+
+def wait_until(condition: Any, limit_s: float = 10.0) -> None:
+    deadline = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.01)
+
+
+def is_gone(pid: int) -> bool:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    return True
+
+
+@pytest.fixture
+def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where this process makes temporary directories."""
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+@pytest.fixture
+def open_engine(tmp_path: Path, scratch: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Open engines of the module beside this one, and see to it that they leave nothing behind."""
+    monkeypatch.setenv("PYTHONPATH", str(HERE))
+    opened: list[WorkerOracle] = []
+
+    def open_one(attribute: str = "Engine", parameters: dict[str, Any] | None = None, **options: Any) -> WorkerOracle:
+        opened.append(WorkerOracle(f"misbehaving_engines:{attribute}", parameters or {}, name="bad", **options))
+        return opened[-1]
+
+    yield open_one
+    for oracle in opened:
+        oracle.close()
+    assert workers() == []
+    assert list(scratch.iterdir()) == []
+
+
+def test_labels_pass_through_exactly(open_engine: Any) -> None:
+    oracle = open_engine(parameters={"factor": 1 / 3})
+    assert workers() == []  # nothing starts before it is needed
+    molecule = h2(x=0.1 + 0.2)
+    energy, forces = oracle.label(molecule)
+    assert energy == (0.1 + 0.2) * (1 / 3)
+    assert (forces == -molecule.positions).all()
+    assert forces.dtype == np.float64
+    assert oracle.version == "misbehaving 1.0"
+
+
+def test_one_warm_child_pinned_threads_no_torch_and_its_cpu_time(open_engine: Any) -> None:
+    oracle = open_engine(threads=3)
+    pids = {oracle.label(h2("pid"))[0] for _ in range(3)}
+    assert len(pids) == 1
+    assert os.getpid() not in pids
+    assert oracle.label(h2("threads"))[0] == 3.03
+    assert oracle.label(h2("imports_torch"))[0] == 0.0
+    oracle.label(h2("burn"))
+    assert 0.1 <= oracle.last_cpu_s < 0.5
+
+
+def test_child_is_recycled(open_engine: Any) -> None:
+    oracle = open_engine(max_calls=2)
+    pids = [oracle.label(h2("pid"))[0] for _ in range(5)]
+    assert pids[0] == pids[1] != pids[2] == pids[3] != pids[4]
+    assert len(workers()) == 1
+
+
+def test_segfault_is_a_crash_and_the_next_call_works(open_engine: Any) -> None:
+    oracle = open_engine()
+    with pytest.raises(OracleError, match=r"segfault: bad crashed: SIGSEGV .*about to read address zero") as caught:
+        oracle.label(h2("segfault"))
+    assert caught.value.kind == "crashed"
+    assert oracle.label(h2())[0] == 0.25
+
+
+def test_exit_is_a_crash(open_engine: Any) -> None:
+    with pytest.raises(OracleError, match="leave: bad crashed: exit code 7") as caught:
+        open_engine().label(h2("leave"))
+    assert caught.value.kind == "crashed"
+
+
+def test_kill_in_the_middle_of_a_call(open_engine: Any, tmp_path: Path) -> None:
+    pid_file = tmp_path / "pids"
+    oracle = open_engine(parameters={"pid_file": str(pid_file)})
+
+    def kill_when_it_hangs() -> None:
+        wait_until(lambda: pid_file.exists() and len(pid_file.read_text().splitlines()) == 3)
+        os.kill(int(pid_file.read_text().splitlines()[2]), signal.SIGKILL)
+
+    killer = threading.Thread(target=kill_when_it_hangs)
+    killer.start()
+    with pytest.raises(OracleError, match="hang: bad crashed: SIGKILL") as caught:
+        oracle.label(h2("hang"))
+    killer.join()
+    assert caught.value.kind == "crashed"
+    in_group, left_group = map(int, pid_file.read_text().splitlines()[:2])
+    wait_until(lambda: is_gone(in_group))
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(left_group, signal.SIGKILL)  # an orphan in a session of its own can no longer be traced
+    assert oracle.label(h2())[0] == 0.25
+
+
+def test_hang_ends_at_the_limit_with_all_descendants(open_engine: Any, tmp_path: Path) -> None:
+    pid_file = tmp_path / "pids"
+    oracle = open_engine(parameters={"pid_file": str(pid_file)}, time_limit_s=1.0)
+    started = time.monotonic()
+    with pytest.raises(OracleError, match="hang: bad took longer than 1 s and was killed") as caught:
+        oracle.label(h2("hang"))
+    assert time.monotonic() - started < 10
+    assert caught.value.kind == "time_limit"
+    pids = [int(line) for line in pid_file.read_text().splitlines()]
+    assert len(pids) == 3
+    wait_until(lambda: all(is_gone(pid) for pid in pids))
+    assert oracle.label(h2())[0] == 0.25
+
+
+def test_interrupt_in_the_middle_of_a_call(open_engine: Any, tmp_path: Path) -> None:
+    oracle = open_engine(parameters={"pid_file": str(tmp_path / "pids")})
+    oracle.label(h2())
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.3)
+        with pytest.raises(KeyboardInterrupt):
+            oracle.label(h2("hang"))
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert workers() == []
+    assert oracle.label(h2())[0] == 0.25  # not the late answer to the interrupted call
+
+
+def test_chatter_on_stdout_and_an_empty_stdin_are_harmless(open_engine: Any) -> None:
+    oracle = open_engine()
+    first = oracle.label(h2("pid"))[0]
+    assert oracle.label(h2("chatter"))[0] == 0.25
+    assert oracle.label(h2("pid"))[0] == first
+
+
+def test_garbage_on_the_protocol_replaces_the_child(open_engine: Any) -> None:
+    oracle = open_engine()
+    first = oracle.label(h2("pid"))[0]
+    with pytest.raises(OracleError, match="not JSON") as caught:
+        oracle.label(h2("speak_out_of_turn"))
+    assert caught.value.kind == "engine"
+    assert oracle.label(h2("pid"))[0] != first
+
+
+@pytest.mark.parametrize(
+    ("id", "kind", "message"),
+    [
+        ("not_a_number", "engine", "not_a_number: energy or forces are not finite"),
+        ("not_converged", "not_converged", "not_converged: 250 iterations were not enough"),
+        ("bad_input", "input", "bad_input: no such element"),
+        ("value_error", "engine", "value_error: ValueError: something in the engine"),
+    ],
+)
+def test_errors_keep_their_kind_and_the_child(open_engine: Any, id: str, kind: str, message: str) -> None:
+    oracle = open_engine()
+    first = oracle.label(h2("pid"))[0]
+    with pytest.raises(OracleError) as caught:
+        oracle.label(h2(id))
+    assert (caught.value.kind, str(caught.value)) == (kind, message)
+    assert oracle.label(h2("pid"))[0] == first
+
+
+def test_wrong_shape_and_infinite_coordinates(open_engine: Any) -> None:
+    with pytest.raises(OracleError, match="no usable answer") as caught:
+        open_engine("WrongShape").label(h2())
+    assert caught.value.kind == "engine"
+    with pytest.raises(OracleError, match="not finite") as caught:
+        open_engine().label(h2(x=np.inf))
+    assert caught.value.kind == "input"
+
+
+def test_scratch_belongs_to_the_child(open_engine: Any, scratch: Path) -> None:
+    oracle = open_engine()
+    oracle.label(h2("litter"))
+    (own,) = scratch.iterdir()
+    assert len(list(own.iterdir())) == 2
+    oracle.close()
+    assert list(scratch.iterdir()) == []
+
+
+def test_an_oracle_that_is_dropped_leaves_nothing(open_engine: Any, scratch: Path) -> None:
+    oracle = WorkerOracle("misbehaving_engines:Engine", {})
+    oracle.label(h2())
+    del oracle
+    assert workers() == []
+    assert list(scratch.iterdir()) == []
+
+
+def test_child_that_died_between_calls_costs_no_call(open_engine: Any) -> None:
+    oracle = open_engine()
+    oracle.label(h2())
+    pid = workers()[0].pid
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: is_gone(pid))
+    assert oracle.label(h2())[0] == 0.25
+
+
+@pytest.mark.parametrize(
+    ("factory", "error", "message"),
+    [
+        ("misbehaving_engines:refuse", ConfigurationError, "bad: basis 'none' is not known"),
+        ("no_such_engine:Engine", ComponentMissingError, "install it with: pip install it"),
+        ("misbehaving_engines:explode", OracleError, "libfoo.so.3 not found"),
+    ],
+)
+def test_start_errors(open_engine: Any, factory: str, error: type[Exception], message: str) -> None:
+    with WorkerOracle(factory, {}, name="bad", install_hint="pip install it") as oracle:
+        with pytest.raises(error, match=message):
+            oracle.label(h2())
+        assert workers() == []
+
+
+def test_a_start_that_hangs(open_engine: Any) -> None:
+    with pytest.raises(OracleError, match="bad took longer than 1 s") as caught:
+        _ = open_engine("never", start_limit_s=1.0).version
+    assert caught.value.kind == "time_limit"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's parent-death signal is Linux's")
+def test_child_dies_with_a_parent_that_is_killed(open_engine: Any, tmp_path: Path) -> None:
+    script = (
+        "import numpy as np, sys, time\n"
+        "from golfbench.molecules import Molecule\n"
+        "from golfbench.oracles.isolation import WorkerOracle\n"
+        "oracle = WorkerOracle('misbehaving_engines:Engine', {})\n"
+        "print(int(oracle.label(Molecule('pid', np.array([1]), np.zeros((1, 3))))[0]), flush=True)\n"
+        "time.sleep(300)\n"
+    )
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, env=environment)
+    with parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        assert not is_gone(child)
+        parent.kill()
+    wait_until(lambda: is_gone(child))
+
+
+SPEC = OracleSpec(
+    name="bad",
+    factory="misbehaving_engines:Engine",
+    summary="",
+    method="none",
+    elements=frozenset({1, 6}),
+    charged=False,
+    open_shell=False,
+)
+
+
+@pytest.mark.parametrize(
+    ("molecule", "message"),
+    [
+        (Molecule("m", np.array([92, 92]), np.eye(3)[:2]), "element U is outside bad"),
+        (Molecule("m", np.array([1, 1]), np.zeros((2, 3))), "overlap"),
+        (Molecule("m", np.array([1, 1]), np.eye(3)[:2], charge=-2), "neutral molecules only, charge is -2"),
+        (Molecule("m", np.array([1, 1]), np.eye(3)[:2], multiplicity=3), "closed shells only, multiplicity is 3"),
+        (Molecule("m", np.array([1, 6]), np.eye(3)[:2]), "7 electrons"),
+    ],
+)
+def test_what_an_engine_cannot_take_never_reaches_it(open_engine: Any, molecule: Molecule, message: str) -> None:
+    with pytest.raises(MoleculeError, match=message):
+        precheck(SPEC, molecule)
+    with CheckedOracle(SPEC, open_engine()) as oracle, pytest.raises(OracleError, match=message) as caught:
+        oracle.label(molecule)
+    assert caught.value.kind == "input"
+    assert workers() == []
+
+
+class InProcess:
+    """An engine of this process that gives what it was told to."""
+
+    version = "in process 1.0"
+
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+
+    def label(self, molecule: Molecule) -> Any:
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ((np.nan, np.zeros((2, 3))), "not finite"),
+        ((0.0, np.full((2, 3), np.inf)), "not finite"),
+        ((0.0, np.zeros((3, 3))), r"shape \(3, 3\)"),
+        (ZeroDivisionError("by nothing"), "fine: bad: ZeroDivisionError: by nothing"),
+    ],
+)
+def test_results_of_engines_in_this_process_are_checked_too(answer: Any, message: str) -> None:
+    with pytest.raises(OracleError, match=message) as caught:
+        CheckedOracle(SPEC, InProcess(answer)).label(h2())
+    assert caught.value.kind == "engine"
+
+
+def test_energy_alone_falls_back_on_the_label() -> None:
+    assert CheckedOracle(SPEC, InProcess((1.5, np.zeros((2, 3))))).energy(h2()) == 1.5
