@@ -91,10 +91,10 @@ class Registry:
         self.plugins.append(plugin)
         try:
             self.register(source.load(), plugin)
-        except Exception as error:  # a stranger's module may raise anything
+        except (Exception, SystemExit) as error:  # a stranger's module may raise anything
             if strict:
                 raise
-            plugin.error = f"{type(error).__name__}: {error}".splitlines()[0]
+            plugin.error = " ".join(f"{type(error).__name__}: {error}".split())
 
     def register(self, module: Any, plugin: Plugin) -> None:
         """Register one plugin completely or not at all.
@@ -102,12 +102,13 @@ class Registry:
         Raises:
             Exception: Whatever its import, its hooks or their validation raise; nothing of it stays registered.
         """
-        self.manager.register(module, name=f"{plugin.distribution}/{plugin.name}")
         try:
+            self.manager.register(module, name=f"{plugin.distribution}/{plugin.name}")
             self.manager.check_pending()
             offered = [(kind, spec) for kind in KINDS for spec in self._collect(module, kind)]
         except BaseException:
-            self.manager.unregister(module)
+            if self.manager.is_registered(module):  # pluggy refuses some plugins before it registers them
+                self.manager.unregister(module)
             raise
         for kind, spec in offered:
             self._index(kind, replace(spec, distribution=plugin.distribution))

@@ -7,7 +7,7 @@ is used for the first time.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,8 +47,8 @@ class Parameter:
             return None
         kind = self.kind or type(self.default)
         try:
-            converted = _boolean(value) if kind is bool else kind(value)
-        except (TypeError, ValueError):
+            converted = _converter(kind)(value)
+        except (TypeError, ValueError, OverflowError):
             raise ConfigurationError(
                 f"{owner}: parameter '{self.name}' must be {kind.__name__}, not {value!r}"
             ) from None
@@ -56,6 +56,17 @@ class Parameter:
             allowed = ", ".join(map(str, self.choices))
             raise ConfigurationError(f"{owner}: {self.name}={value} is not one of {allowed}")
         return converted
+
+
+def _converter(kind: type) -> Callable[[Any], Scalar]:
+    return {bool: _boolean, int: _integer}.get(kind, kind)
+
+
+def _integer(value: Any) -> int:
+    number = int(value)
+    if isinstance(value, float) and value != number:  # int() would cut 1.5 to 1 in silence
+        raise ValueError(value)
+    return number
 
 
 def _boolean(value: Any) -> bool:

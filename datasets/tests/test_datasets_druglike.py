@@ -13,13 +13,15 @@ from rdkit import Chem
 from rdkit.Chem.rdMolDescriptors import CalcMolFormula
 from rdkit.Chem.Scaffolds.MurckoScaffold import MurckoScaffoldSmiles
 
+from golfbench.chemistry import scaffold
 from golfbench.contracts import Dataset
 from golfbench.errors import ConfigurationError
 from golfbench.units import HARTREE_TO_EV
-from golfbench_datasets.build import main as build_main
+from golfbench_datasets import build as build_module
+from golfbench_datasets import druglike
 from golfbench_datasets.check import check
 from golfbench_datasets.check import main as check_main
-from golfbench_datasets.druglike import Compound, make_plan, read_drugs, settle_stereo
+from golfbench_datasets.druglike import Compound, read_drugs, settle_stereo
 from golfbench_datasets.files import (
     Description,
     content_hash,
@@ -32,7 +34,7 @@ from golfbench_datasets.files import (
 from golfbench_datasets.reader import FolderReader, data_folder
 
 NAMES = ("druglike-mini", "druglike-xtb")
-COUNTS = {"druglike-mini": (30, 240, 12, 20, 30), "druglike-xtb": (110, 880, 42, 20, 60)}
+COUNTS = {"druglike-mini": (30, 240, 12, 20, 30), "druglike-xtb": (110, 880, 42, 18, 60)}
 DRUGS = data_folder("druglike-xtb") / "drugs.csv"
 
 
@@ -174,7 +176,7 @@ def test_a_wrong_formula_in_the_list_of_drugs_stops_the_build(tmp_path: Path) ->
 
 
 def test_an_unknown_recipe_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert build_main(["druglike-maxi", "--output", str(tmp_path / "maxi")]) == 2
+    assert build_module.main(["druglike-maxi", "--output", str(tmp_path / "maxi")]) == 2
     assert "druglike-mini and druglike-xtb can be built" in capsys.readouterr().err
 
 
@@ -191,8 +193,41 @@ def test_a_racemate_becomes_one_stereoisomer() -> None:
         assert Chem.MolToSmiles(Chem.RemoveHs(mol)) == settled.smiles
 
 
-def test_the_plan_of_mini_names_its_molecules() -> None:
-    plan = make_plan("druglike-mini", DRUGS)
-    data = dataset("druglike-mini")
-    assert {c.name for c in plan.training} == {molecule_name(row.molecule) for row in data.initial}
-    assert [c.name for c in plan.test] == [molecule_name(item.molecule) for item in data.test]
+def test_the_plan_is_diverse_separate_and_nested(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = druglike.SCREENING_FILE.read_text(encoding="utf-8").splitlines()[:250]
+    few = tmp_path / "few.csv"
+    few.write_text("\n".join([*lines, '"O=C(C)Oc1ccccc1C(O)=O","ASPIRIN-AGAIN"']), encoding="utf-8")
+    monkeypatch.setattr(druglike, "SCREENING_FILE", few)
+    monkeypatch.setattr(druglike, "TRAIN_SMALL", 3)
+    monkeypatch.setattr(druglike, "TRAIN_LARGE", 4)
+    large, small = (druglike.make_plan(name, DRUGS) for name in ("druglike-xtb", "druglike-mini"))
+    assert large.training[:3] == small.training
+    assert large.test[:12] == small.test
+    assert len({c.name for c in large.training}) == 7
+    assert max(c.atoms for c in small.training) <= 30
+    assert not {scaffold(c.smiles) for c in large.training} & ({scaffold(d.smiles) for d in large.test} - {""})
+
+
+def test_training_molecules_come_from_the_screening_file_as_recorded() -> None:
+    with druglike.SCREENING_FILE.open(encoding="utf-8") as lines:
+        source = {name.lower(): smiles for smiles, name in csv.reader(lines)}
+    smiles = {molecule_name(row.molecule): row.molecule.smiles for row in dataset("druglike-xtb").initial}
+    assert all(druglike.flat_smiles(source[name]) == druglike.flat_smiles(found) for name, found in smiles.items())
+
+
+def test_a_build_writes_a_sound_folder_with_the_shipped_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shipped = dataset("druglike-mini")
+    first, drug = shipped.initial[0].molecule, next(d for d in read_drugs(DRUGS) if d.name == "metronidazole")
+    plan = druglike.Plan((Compound(molecule_name(first), first.smiles),), (drug,))
+    monkeypatch.setattr(build_module, "make_plan", lambda name, path: plan)
+    folder = build_module.build("druglike-mini", tmp_path / "made")
+    made = FolderReader(folder).read()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["made"]
+    assert sorted(p.name for p in folder.iterdir()) == ["README.md", "dataset.yaml", "initial.db", "test.db"]
+    for ours, theirs in zip(made.initial, shipped.initial[:8], strict=True):
+        assert ours.molecule.id == theirs.molecule.id
+        assert np.allclose(ours.molecule.positions, theirs.molecule.positions, atol=1e-6)
+        assert ours.label.energy == pytest.approx(theirs.label.energy, abs=1e-6)
+    (ours,) = made.test
+    theirs = next(t for t in shipped.test if t.molecule.id == ours.molecule.id)
+    assert ours.minimum.energy == pytest.approx(theirs.minimum.energy, abs=1e-5)

@@ -104,7 +104,7 @@ class Progress:
         """Show that ``done`` of ``total`` steps are done; a new name starts a new task."""
         if self._bars:
             if task not in self._tasks:
-                self._tasks[task] = self._bars.add_task(task)
+                self._tasks[task] = self._bars.add_task(task, total=total)
             self._bars.update(self._tasks[task], completed=done, total=total)
         elif done == total or time.monotonic() >= self._next_line.get(task, 0.0):
             self._next_line[task] = time.monotonic() + LINE_INTERVAL_S

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from statistics import median
+from textwrap import fill
 
 from golfbench.contracts import Dataset
 from golfbench.units import HARTREE_TO_KCAL_MOL
@@ -22,13 +23,14 @@ minimizer. Every energy and force is {method} ({engine}).
 | initial training set (`initial.db`) | {train.molecules} | {train.conformations} | {train_atoms} |
 | test part with reference minima (`test.db`) | {test.molecules} | {test.conformations} | {test_atoms} |
 
-Elements: {elements}. All molecules are neutral, closed-shell and in one piece. Test molecules: {drugs}.
+Elements: {elements}. All molecules are neutral, closed-shell and in one piece. Test molecules:
+{drugs}.
 
 ## What is in it
 - **Test part.** Known drugs, each with one ETKDGv3 conformer (not optimized) as start, and the minimum that L-BFGS
   reaches from that start on the {method} surface. The largest force norm at a minimum is {worst_force:.4f} eV/Å (demanded:
   below {limit} eV/Å); the energy falls by {drop_median:.0f} kcal/mol from start to minimum (median; {drop_min:.0f} to {drop_max:.0f}),
-  and no bond is formed or broken. The minimum is local: lower ones exist. Drugs are listed by name, SMILES and molecular
+  and no bond is formed or broken. The minimum is a local one: lower ones may exist. Drugs are listed by name, SMILES and molecular
   formula in `druglike-xtb/drugs.csv`; each formula is checked against the structure.
 - **Initial training set.** {train.molecules} compounds, {per_molecule} ETKDGv3 conformers each, labelled where they stand, picked
   with MaxMin (Morgan fingerprints, radius 2, 2048 bits) from the eligible ones of 10 000 screening compounds. No Murcko
@@ -101,7 +103,7 @@ def write_card(folder: Path, description: Description, dataset: Dataset) -> None
         train_atoms=_sizes([len(row.molecule) for row in dataset.initial]),
         test_atoms=_sizes([len(item.molecule) for item in dataset.test]),
         elements=" ".join(description.elements),
-        drugs=", ".join(molecule_name(item.molecule) for item in dataset.test),
+        drugs=fill(", ".join(molecule_name(item.molecule) for item in dataset.test), 116, break_on_hyphens=False),
         worst_force=max(largest_force(item.minimum.forces) for item in dataset.test if item.minimum),
         limit=MINIMUM_FORCE,
         drop_median=median(drops),

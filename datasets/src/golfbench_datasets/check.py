@@ -1,6 +1,6 @@
 """Prove a dataset folder: what its files claim is derived again, and labels are recomputed by the oracle on request.
 
-    python -m golfbench_datasets.check FOLDER --recompute 10
+python -m golfbench_datasets.check FOLDER --recompute 10
 """
 
 from __future__ import annotations

@@ -175,7 +175,7 @@ def test_uranium_is_refused_and_would_otherwise_be_a_crash() -> None:
     water = embed("O", "water", 1, seed=1)[0]
     with WorkerOracle(spec.factory, spec.resolve({}), name=spec.name) as unchecked:
         before = unchecked.label(water)
-        with pytest.raises(OracleError, match="UO2: gfn2-xtb crashed: SIG") as caught:
+        with pytest.raises(OracleError, match="UO2: gfn2-xtb crashed: ") as caught:  # by a signal or by ERROR STOP
             unchecked.label(uranium)
         assert caught.value.kind == "crashed"
         assert unchecked.label(water)[0] == before[0]

@@ -11,9 +11,7 @@ _ELEMENTS = frozenset(range(1, 100))
 
 def _parameters(basis: str) -> tuple[Parameter, ...]:
     return (
-        Parameter(
-            "preset", "published", "Sizes: GOLF's, or small ones for CPUs.", ("published", "small")
-        ),
+        Parameter("preset", "published", "Sizes: GOLF's, or small ones for CPUs.", ("published", "small")),
         Parameter("features", None, "Features per atom, instead of the preset's.", kind=int),
         Parameter("interactions", None, "Interaction blocks, instead of the preset's.", kind=int),
         Parameter("radial", None, f"{basis} radial functions, instead of the preset's.", kind=int),

@@ -92,8 +92,17 @@ class AtomisticNetwork(nn.Module):
             keys.idx_i: i,
             keys.idx_j: j,
         }
-        atoms = self.outnet(self.representation(inputs)["scalar_representation"]).squeeze(-1)
+        atoms = self._head(self.representation(inputs)["scalar_representation"])
         return atoms.new_zeros(len(batch)).index_add(0, batch.molecule, atoms)
+
+    def _head(self, features: torch.Tensor) -> torch.Tensor:
+        """Return the contribution of each atom (n_atoms,).
+
+        The last layer has one output. As a matrix product its rounding depends on the number of rows, and a molecule's
+        energy on its batch; as a sum over each row it does not.
+        """
+        hidden, last = self.outnet
+        return (hidden(features) * last.weight).sum(-1) + last.bias
 
 
 def painn(

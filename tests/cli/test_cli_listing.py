@@ -1,0 +1,200 @@
+import json
+
+import pytest
+
+from golfbench.cli.doctor import NEEDED
+from golfbench.cli.options import DEFAULTS
+from golfbench.runs.config import RunConfig
+from golfbench.specs import ComponentRef
+
+CLASHING = """
+from golfbench import hookimpl
+from golfbench.specs import ModelSpec
+
+
+@hookimpl
+def golfbench_models():
+    return [ModelSpec(name="probe-net", factory="m:a", summary="Another one.")]
+"""
+DATASETS = """
+from types import SimpleNamespace
+from golfbench import hookimpl
+from golfbench.specs import DatasetSpec
+
+
+class Reader:
+    def read(self):
+        return SimpleNamespace(name="sound", method="GFN2-xTB", initial=[1, 2, 3], test=[4], content_hash="ab12")
+
+    def check(self, recompute=0):
+        return []
+
+
+class Damaged(Reader):
+    def check(self, recompute=0):
+        return [f"label {number} differs by 0.3 Hartree" for number in range(recompute)] or ["no card"]
+
+    def build(self, output):
+        output.mkdir()
+        (output / "made").touch()
+
+
+@hookimpl
+def golfbench_datasets():
+    return [
+        DatasetSpec(name=name, factory=f"sets_plugin:{factory}", summary="A set.", method="GFN2-xTB")
+        for name, factory in (("sound", "Reader"), ("damaged", "Damaged"))
+    ]
+"""
+
+
+def table(text: str) -> list[dict[str, str]]:
+    header, *rows = [line.split("\t") for line in text.splitlines()]
+    return [dict(zip(header, row, strict=True)) for row in rows]
+
+
+def test_plugins_list_shows_what_each_offers_and_why_one_is_broken(golfbench, add_plugin):
+    add_plugin("broken", "import a_module_that_is_not_there")
+    done = golfbench("plugins", "list", plugins="probe,broken")
+    broken, probe = table(done.stdout)
+    assert done.returncode == 0
+    assert probe == {
+        "plugin": "probe",
+        "distribution": "dist-probe",
+        "version": "1.2",
+        "components": "model probe-net",
+        "problem": "",
+    }
+    assert broken["problem"] == "ModuleNotFoundError: No module named 'a_module_that_is_not_there'"
+
+
+def test_plugins_list_exits_with_2_on_a_clash_and_names_both(golfbench, add_plugin):
+    add_plugin("other", CLASHING)
+    done = golfbench("plugins", "list", "--json", plugins="probe,other")
+    listed = json.loads(done.stdout)
+    assert done.returncode == 2
+    assert "model 'probe-net' is offered by dist-other and dist-probe" in done.stderr
+    assert [p["name"] for p in listed["plugins"]] == ["other", "probe"]
+    assert listed["plugins"][1]["components"] == [{"kind": "model", "name": "probe-net"}]
+    assert len(listed["clashes"]) == 1
+
+
+def test_plugins_show_tells_everything_of_a_component(golfbench):
+    lines = golfbench("plugins", "show", "probe-net").stdout.splitlines()
+    assert lines[0] == "model probe-net: A network [for tests]."
+    assert {" ".join(line.split()) for line in lines[1:]} == {
+        "distribution dist-probe",
+        "factory probe_engine:Net",
+        "elements H C O",
+        "trainable yes",
+        "charged no",
+        "requires json (found)",
+        "requires probe_engine.nets (missing)",
+        "install with pip install probe-engine",
+        "citation 10.1000/probe",
+        "parameter width=64 Features per atom.",
+        "parameter depth=none Layers.",
+        "parameter sort=a (one of a, b) Which one.",
+    }
+
+
+@pytest.mark.parametrize("name", ["probe", "dist-probe"])
+def test_plugins_show_takes_a_plugin_or_its_distribution(golfbench, name):
+    shown = json.loads(golfbench("plugins", "show", name, "--json").stdout)
+    assert [p["version"] for p in shown["plugins"]] == ["1.2"]
+    (component,) = shown["components"]
+    assert (component["kind"], component["name"], component["missing"]) == ("model", "probe-net", ["probe_engine.nets"])
+    assert component["elements"] == [1, 6, 8]
+    assert [(p["name"], p["type"], p["default"]) for p in component["parameters"]] == [
+        ("width", "int", 64),
+        ("depth", "int", None),
+        ("sort", "str", "a"),
+    ]
+
+
+@pytest.mark.parametrize("kind", ["models", "optimizers", "selections", "oracles", "executors", "datasets"])
+def test_every_kind_is_listed_as_json(golfbench, kind):
+    listed = json.loads(golfbench(kind, "list", "--json", plugins=None).stdout)
+    assert set(listed) == {"schema_version", kind}
+    names = [spec["name"] for spec in listed[kind]]
+    assert names == sorted(names)
+    assert ("probe-net" in names) == (kind == "models")
+
+
+def test_what_is_missing_is_in_the_list(golfbench):
+    (row,) = table(golfbench("models", "list").stdout)
+    assert (row["name"], row["distribution"], row["missing"]) == ("probe-net", "dist-probe", "probe_engine.nets")
+
+
+def test_datasets_check_shows_the_facts_of_a_sound_one(golfbench, add_plugin):
+    add_plugin("sets", DATASETS)
+    done = golfbench("datasets", "check", "sound", plugins="sets")
+    assert done.returncode == 0
+    assert table(done.stdout) == [
+        {"name": "sound", "method": "GFN2-xTB", "initial": "3", "test": "1", "content_hash": "ab12"}
+    ]
+
+
+def test_datasets_check_exits_with_1_and_one_line_a_problem(golfbench, add_plugin):
+    add_plugin("sets", DATASETS)
+    done = golfbench("datasets", "check", "damaged", "--recompute", "2", "--json", plugins="sets")
+    assert done.returncode == 1
+    assert len(json.loads(done.stdout)["problems"]) == 2
+    assert done.stderr.splitlines()[1] == "golfbench: error: label 1 differs by 0.3 Hartree"
+
+
+def test_datasets_build_calls_the_reader_or_says_that_it_cannot(golfbench, add_plugin, tmp_path):
+    add_plugin("sets", DATASETS)
+    assert golfbench("datasets", "build", "damaged", "--output", str(tmp_path / "new"), plugins="sets").returncode == 0
+    assert (tmp_path / "new" / "made").exists()
+    refused = golfbench("datasets", "build", "sound", "--output", str(tmp_path / "no"), plugins="sets")
+    assert refused.returncode == 2
+    assert refused.stderr == "golfbench: error: dataset 'sound' cannot be built: it can only be read\n"
+
+
+def test_doctor_names_what_the_default_run_lacks(golfbench):
+    done = golfbench("doctor", "--json")
+    report = json.loads(done.stdout)
+    lacking = {(f["area"], f["name"]) for f in report["findings"] if f["needed"] and f["status"] == "missing"}
+    assert done.returncode == 3
+    assert report["ready"] is False
+    assert lacking == set(NEEDED)
+    assert done.stderr.startswith(
+        "golfbench: error: the default run needs what is not installed: dataset druglike-mini"
+    )
+    by_name = {f["name"]: f for f in report["findings"]}
+    assert by_name["probe-net"]["detail"] == "probe_engine.nets not found; pip install probe-engine"
+    assert by_name["torch"]["status"] == "ok"
+    assert by_name["OMP_WAIT_POLICY"]["detail"] == "PASSIVE"
+
+
+def test_doctor_is_ready_exactly_when_nothing_that_is_needed_is_missing(golfbench):
+    done = golfbench("doctor", "--json", plugins=None)
+    report = json.loads(done.stdout)
+    lacking = [f for f in report["findings"] if f["needed"] and f["status"] == "missing"]
+    assert report["ready"] == (not lacking)
+    assert done.returncode == (3 if lacking else 0)
+
+
+def test_the_defaults_of_the_command_line_are_those_of_a_run():
+    config = RunConfig()
+    assert {
+        "dataset": config.dataset,
+        "model": config.models[0],
+        "optimizer": config.optimizers[0],
+        "selection": config.selections[0],
+        "oracle": config.oracles[0],
+    } == DEFAULTS
+    texts = {
+        "dataset": [config.dataset],
+        "model": config.models,
+        "optimizer": config.optimizers,
+        "selection": config.selections,
+        "oracle": [*config.oracles, config.surrogate, *config.references],
+    }
+    assert set(NEEDED) == {(kind, ComponentRef.parse(text).name) for kind in texts for text in texts[kind]}
+
+
+def test_the_shell_completes_component_names(golfbench):
+    done = golfbench(_GOLFBENCH_COMPLETE="complete_bash", COMP_WORDS="golfbench run --model prob", COMP_CWORD="3")
+    assert done.stdout.split() == ["probe-net"]

@@ -1,0 +1,52 @@
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+
+HEAVY = {"torch", "rdkit", "ase", "pydantic", "numpy"}
+PROBE = """
+import json, sys
+from golfbench.cli.main import main
+try:
+    main()
+finally:
+    sys.stderr.write("\\nLOADED " + json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
+"""
+#: What is promised is 0.5 s; a busy machine gets three times as much.
+LIMIT_S = 1.5
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["run", "--help"], ["plugins", "list"], ["plugins", "list", "--json"], ["models", "list"], ["doctor"]],
+)
+def test_listing_loads_nothing_heavy_and_is_quick(arguments):
+    seconds = []
+    for _ in range(3):
+        started = time.perf_counter()
+        done = subprocess.run([sys.executable, "-c", PROBE, *arguments], capture_output=True, text=True)
+        seconds.append(time.perf_counter() - started)
+    loaded = set(json.loads(done.stderr.partition("LOADED ")[2]))
+    assert done.stdout
+    assert loaded >= {"golfbench", "typer", "pluggy"}
+    assert not loaded & HEAVY
+    assert min(seconds) < LIMIT_S
+
+
+def test_threads_are_limited_before_anything_heavy_is_loaded():
+    code = (
+        "import os, sys\n"
+        "for name in ('OMP_NUM_THREADS', 'MKL_NUM_THREADS'): os.environ.pop(name, None)\n"
+        "os.environ['OPENBLAS_NUM_THREADS'] = '3'\n"
+        "os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
+        "sys.argv = ['golfbench', '--version']\n"
+        "from golfbench.cli.main import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "names = ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'OMP_WAIT_POLICY')\n"
+        "print(*[os.environ[name] for name in names])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[1] == "1 1 3 PASSIVE"
