@@ -18,9 +18,9 @@ from golfbench.contracts import Evaluation, FloatArray, Model, Optimizer
 from golfbench.molecules import Molecule
 from golfbench.units import HARTREE_TO_EV
 
-#: Molecules in flight at a time. On a CPU core a batch is no faster than its molecules one by one; this many amortise
-#: the optimizer's and the batch's overhead without using much memory.
-MOLECULES_IN_FLIGHT = 16
+#: Molecules evaluated together. On a CPU core a batch is no faster than its molecules one by one, and larger ones are
+#: slower because they no longer fit the cache; a few amortise the overhead of the driver and the optimizer.
+MOLECULES_IN_FLIGHT = 8
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,7 +88,7 @@ def test_a_folder_in_the_papers_format_is_read(own: Path) -> None:
 def test_the_hash_covers_every_number(own: Path) -> None:
     before = FolderReader(own).read().content_hash
     assert FolderReader(own).read().content_hash == before
-    write_water(own / "initial.db", positions=WATER + [0.0, 0.0, 1e-15])
+    write_water(own / "initial.db", positions=WATER + np.array([0.0, 0.0, 1e-15]))
     assert FolderReader(own).read().content_hash != before
 
 

@@ -25,7 +25,8 @@ class Baseline(TrainSettings):
         updates: Updates of the baseline training [500 000].
     """
 
-    updates: int = Field(3000, ge=0)
+    updates: int = Field(5000, ge=0)
+    batch_size: int = Field(4, ge=1)
     learning_rate: float = Field(1.0e-3, gt=0)
 
 
@@ -63,7 +64,7 @@ class RunConfig(BaseModel):
     seeds: tuple[int, ...] = Field((0,), min_length=1)
     references: tuple[str, ...] = ("mmff94",)
     dataset: str = "druglike-mini"
-    budget: int = Field(120, ge=0)
+    budget: int = Field(64, ge=0)
     limit: int | None = Field(None, ge=1)
     surrogate: str = "mmff94"
     delta: str | None = None

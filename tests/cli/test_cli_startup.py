@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-HEAVY = {"torch", "rdkit", "ase", "pydantic", "numpy"}
+HEAVY = {"torch", "rdkit", "ase", "numpy"}
 PROBE = """
 import json, sys
 from golfbench.cli.main import main
@@ -33,6 +33,18 @@ def test_listing_loads_nothing_heavy_and_is_quick(arguments):
     assert loaded >= {"golfbench", "typer", "pluggy"}
     assert not loaded & HEAVY
     assert min(seconds) < LIMIT_S
+
+
+def test_help_and_the_suite_need_no_pydantic_before_a_command_runs():
+    """Typer itself takes pydantic to convert values, where it is installed."""
+    code = (
+        "from golfbench.cli.main import build_app; from golfbench.registry import registry; build_app(); registry(); "
+    )
+    code += "import sys; print('pydantic' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+    done = subprocess.run([sys.executable, "-c", PROBE, "--help"], capture_output=True, text=True, check=True)
+    assert "pydantic" not in json.loads(done.stderr.partition("LOADED ")[2])
 
 
 def test_threads_are_limited_before_anything_heavy_is_loaded():

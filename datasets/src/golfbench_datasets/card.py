@@ -28,14 +28,16 @@ Elements: {elements}. All molecules are neutral, closed-shell and in one piece. 
 
 ## What is in it
 - **Test part.** Known drugs, each with one ETKDGv3 conformer (not optimized) as start, and the minimum that L-BFGS
-  reaches from that start on the {method} surface. The largest force norm at a minimum is {worst_force:.4f} eV/Å (demanded:
-  below {limit} eV/Å); the energy falls by {drop_median:.0f} kcal/mol from start to minimum (median; {drop_min:.0f} to {drop_max:.0f}),
-  and no bond is formed or broken. The minimum is a local one: lower ones may exist. Drugs are listed by name, SMILES and molecular
-  formula in `druglike-xtb/drugs.csv`; each formula is checked against the structure.
-- **Initial training set.** {train.molecules} compounds, {per_molecule} ETKDGv3 conformers each, labelled where they stand, picked
-  with MaxMin (Morgan fingerprints, radius 2, 2048 bits) from the eligible ones of 10 000 screening compounds. No Murcko
-  scaffold is shared with any drug of druglike-xtb; molecules without rings have no scaffold, so only identical ones are
-  kept apart there. Stereocentres that are drawn without a configuration have one, the same in all conformers.
+  reaches from that start on the {method} surface. The largest force norm at a minimum is {worst_force:.4f} eV/Å
+  (demanded: below {limit} eV/Å), the energy falls from start to minimum by {drop_min:.0f} to {drop_max:.0f} kcal/mol
+  (median {drop_median:.0f}), and no bond is formed or broken. The minimum is a local one: lower ones may exist. Drugs
+  are listed by name, SMILES and molecular formula in `druglike-xtb/drugs.csv`; each formula is checked against the
+  structure.
+- **Initial training set.** {train.molecules} compounds, {per_molecule} ETKDGv3 conformers each, labelled where they
+  stand; picked with MaxMin (Morgan fingerprints, radius 2, 2048 bits) from the eligible ones of 10 000 screening
+  compounds. No Murcko scaffold is shared with any drug of druglike-xtb; molecules without rings have no scaffold, so
+  only identical ones are kept apart there. Stereocentres and double bonds that are drawn without a configuration have
+  one here, the same in all conformers.
 {subset}
 ## Format
 ASE SQLite databases as in the GOLF paper: positions in Å, `data` with `energy` (Hartree) and `forces` (Hartree/Å), in
@@ -51,8 +53,9 @@ content.
 ## How it was built
     {command}
 
-with `golfbench-datasets[build]` installed (GFN2-xTB and L-BFGS). Seed {seed}, RDKit {rdkit}, {engine}. A few minutes on two
-cores. Another version of RDKit may embed or pick differently and thus give other content.
+with `golfbench-datasets[build]` installed (GFN2-xTB and L-BFGS). Seed {seed}, RDKit {rdkit}, {engine}; a few minutes on
+two cores. The same versions on the same machine give the same content, bit by bit. Another version of RDKit may embed
+or pick differently; another machine rounds differently, which a minimization of hundreds of steps makes visible.
 
     python -m golfbench_datasets.check {name} --recompute 10
 
@@ -63,8 +66,8 @@ Content SHA-256: `{sha256}`
 
 ## Sources and licences
 - The drugs are facts of chemistry: names, structures and formulas were written down for this dataset.
-- The screening compounds are read from `Data/Pains/test_data/{screening_file}` of the RDKit distribution (BSD-3-Clause),
-  SHA-256 `{screening_sha256}`.
+- The screening compounds are read from `Data/Pains/test_data/{screening_file}` of the RDKit distribution
+  (BSD-3-Clause), SHA-256 `{screening_sha256}`.
   RDKit's notes beside it name as origin Saubern, Guha and Baell, Mol. Inform. 30, 847 (2011), doi
   10.1002/minf.201100076; no licence of its own is stated there. Ids are those of that file. Of its 10 000 structures,
   {train.molecules} are used here.
@@ -80,8 +83,8 @@ Content SHA-256: `{sha256}`
 """
 
 _SUBSET = """\
-- **A subset.** Every row is also in druglike-xtb, with the same geometry and label: its {train.molecules} small training
-  compounds and the first {test.molecules} drugs of the list with at most 30 atoms.
+- **A subset.** Every row is also in druglike-xtb, with the same geometry and label: its {train.molecules} small
+  training compounds and the first {test.molecules} drugs of the list with at most 30 atoms.
 """
 
 

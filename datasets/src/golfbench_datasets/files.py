@@ -165,7 +165,7 @@ def _molecule(row: AtomsRow, path: Path) -> Molecule:
     name = facts.get("molecule_name", facts.get("moses_id", f"row-{row.id}"))
     molecule = Molecule(
         id=f"{name}/{facts.get('conformation_id', 0)}",
-        numbers=row.numbers,
+        numbers=row["numbers"],
         positions=row.positions,
         charge=int(facts.get("total_charge", 0)),
         multiplicity=int(facts.get("multiplicity", 1)),

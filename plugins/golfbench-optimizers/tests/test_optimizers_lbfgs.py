@@ -260,14 +260,26 @@ def test_gradient_descent_adds_momentum_after_the_cap():
     assert one_step(moving, [[[0.0, 0.1, 0]]])[0, 0].tolist() == pytest.approx([0.1, 0.05, 0])
 
 
-def test_gradient_descent_with_momentum_minimizes_a_drug(drugs):
-    calls, energies, _, _ = minimize([drugs[1]], "gradient-descent:momentum=0.9", limit=400)
-    plain, plain_energies, _, _ = minimize([drugs[1]], "gradient-descent", limit=2000)
-    start, _ = drugs[1](drugs[1].molecule.positions)
-    assert calls[0] < 300
-    assert calls[0] < 0.7 * plain[0]
-    assert (start - energies[0]) / KCAL_MOL_TO_HARTREE > 10
-    assert energies[0] == pytest.approx(plain_energies[0], abs=0.5 * KCAL_MOL_TO_HARTREE)
+def test_gradient_descent_with_momentum_minimizes_drugs(drugs):
+    calls, energies, _, longest = minimize(drugs[:4], "gradient-descent:momentum=0.9", limit=400)
+    starts = [drug(drug.molecule.positions)[0] for drug in drugs[:4]]
+    assert calls.mean() < 250
+    assert ((starts - energies) / KCAL_MOL_TO_HARTREE).min() > 10
+    assert longest <= 0.2 + 1e-12
+
+
+def test_gradient_descent_without_momentum_goes_downhill_in_every_step(drugs):
+    drug = drugs[0]
+    size = len(drug.molecule)
+    moving = optimizer("gradient-descent", 1, size)
+    moving.admit(0, drug.molecule)
+    positions, energies = drug.molecule.positions.copy(), []
+    for _ in range(60):
+        energy, forces = drug(positions)
+        energies.append(energy)
+        positions += one_step(moving, forces[None], torch.from_numpy(positions)[None])[0].numpy()
+    assert (np.diff(energies) < 0).all()
+    assert (energies[0] - energies[-1]) / KCAL_MOL_TO_HARTREE > 10
 
 
 @pytest.mark.parametrize("text", ["lbfgs:memory=0", "lbfgs:max_step=0", "gradient-descent:momentum=1"])

@@ -12,9 +12,9 @@ from golfbench_optimizers.vectors import cap, finite_rows
 class GradientDescent:
     """d_t = rate · F_t + momentum · d_{t-1}, capped per atom (``golfbench.contracts.Optimizer``).
 
-    The stiffest motion of an organic molecule, a C=O stretch, has a curvature near 6 Hartree/Å², so that a rate above
-    2/6 = 0.33 Å²/Hartree oscillates without momentum. What enters the next step is the displacement after the
-    cap, so that momentum does not wind up while steps are being cut.
+    The stiffest motion of a drug molecule, a C=O or S=O stretch, has a curvature of up to 6.7 Hartree/Å² (MMFF94):
+    without momentum a rate above 2/6.7 = 0.30 Å²/Hartree oscillates. What enters the next step is the displacement
+    after the cap, so that momentum does not wind up while steps are being cut.
 
     Args:
         rate: Displacement per force, Å²/Hartree.

@@ -41,7 +41,7 @@ class Architecture:
 
 
 #: ``published`` is the architecture of GOLF (Tsypin et al., ICLR 2024, Table 5) and of its checkpoints.
-PRESETS = {"published": Architecture(128, 3, 50, 5.0), "small": Architecture(64, 3, 20, 5.0)}
+PRESETS = {"published": Architecture(128, 3, 50, 5.0), "small": Architecture(64, 2, 20, 5.0)}
 
 
 def architecture(preset: str, **overrides: float | None) -> Architecture:
@@ -102,7 +102,8 @@ class AtomisticNetwork(nn.Module):
         energy on its batch; as a sum over each row it does not.
         """
         hidden, last = self.outnet
-        return (hidden(features) * last.weight).sum(-1) + last.bias
+        contributions: torch.Tensor = (hidden(features) * last.weight).sum(-1) + last.bias
+        return contributions
 
 
 def painn(
