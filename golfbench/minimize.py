@@ -6,6 +6,7 @@ the same for every optimizer: where the force is measured, when a molecule stops
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -72,7 +73,7 @@ class Outcome:
 
     Attributes:
         point: The last evaluated state; converged means converged *there*.
-        status: ``converged``, ``step_limit``, ``diverged`` (energy or force no longer finite), ``stopped`` (by the
+        status: ``converged``, ``step_limit``, ``diverged`` (energy, force or position no longer finite), ``stopped`` (by the
             observer) or ``error`` (the model could not evaluate it).
         model_calls: Force evaluations.
         wall_s: This molecule's share of the wall time.
@@ -199,9 +200,11 @@ def _judge(
         index, step = flight.index[slot], flight.steps[slot]
         assert index is not None
         error = evaluation.errors.get(row)
-        status = "error" if error else _status(energies[row], norms[row], step, rule)
         positions = flight.positions[slot, : batch.sizes[row]].numpy().copy()
-        point = Point(index, step, positions, energies[row], norms[row], last=bool(status))
+        # Atoms without a place have no pairs: a network would call them isolated, and free of force.
+        energy = energies[row] if np.isfinite(positions).all() else math.nan
+        status = "error" if error else _status(energy, norms[row], step, rule)
+        point = Point(index, step, positions, energy, norms[row], last=bool(status))
         if observer is not None and observer(point) and not status:
             status = "stopped"
         if status:

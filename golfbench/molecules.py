@@ -94,7 +94,7 @@ def check_molecule(molecule: Molecule, elements: frozenset[int] | None = None, o
         raise MoleculeError(f"{molecule.id}: no atoms")
     if not np.isfinite(molecule.positions).all():
         raise MoleculeError(f"{molecule.id}: coordinates are not finite")
-    _check_elements(molecule, elements, owner)
+    check_elements(molecule, elements, owner)
     _check_electrons(molecule)
     distance, i, j = closest_pair(molecule.positions)
     if distance < MINIMUM_DISTANCE:
@@ -103,7 +103,12 @@ def check_molecule(molecule: Molecule, elements: frozenset[int] | None = None, o
         )
 
 
-def _check_elements(molecule: Molecule, elements: frozenset[int] | None, owner: str) -> None:
+def check_elements(molecule: Molecule, elements: frozenset[int] | None, owner: str) -> None:
+    """Refuse a molecule with an element that does not exist or that ``owner`` does not support.
+
+    Raises:
+        MoleculeError: With the symbols.
+    """
     from ase.data import chemical_symbols
 
     present = set(molecule.numbers.tolist())

@@ -12,8 +12,9 @@ from typing import Any
 
 import torch
 
-from golfbench.batches import Batch
+from golfbench.batches import Batch, make_batch
 from golfbench.contracts import Evaluation, Model
+from golfbench.molecules import check_elements
 from golfbench.specs import DRUGLIKE_ELEMENTS
 
 _MAX_Z = 119
@@ -68,7 +69,13 @@ class Potential:
         return energies, -gradient
 
     def reference_energies(self, batch: Batch) -> torch.Tensor:
-        """Return Σ e_Z of each molecule, (n_molecules,) float64, Hartree."""
+        """Return Σ e_Z of each molecule, (n_molecules,) float64, Hartree.
+
+        Raises:
+            MoleculeError: If an element has no reference energy.
+        """
+        for molecule in batch.molecules:
+            check_elements(molecule, self.elements, "what the model has learned")
         per_atom = self._references.to(batch.numbers.device)[batch.numbers]
         total = torch.zeros(len(batch), dtype=torch.float64, device=per_atom.device)
         return total.index_add(0, batch.molecule, per_atom)
@@ -80,5 +87,12 @@ class Potential:
         total_forces = self.scale * forces.detach().double()
         if self.delta is None:
             return Evaluation(total, total_forces)
-        extra = self.delta.energy_forces(batch)
+        extra = self.delta.energy_forces(_with_pairs_of(self.delta, batch, self.cutoff))
         return Evaluation(total + extra.energies, total_forces + extra.forces, extra.errors)
+
+
+def _with_pairs_of(model: Model, batch: Batch, cutoff: float | None) -> Batch:
+    """Return a batch made for ``cutoff`` with the pairs that ``model`` asks for; with a cutoff of 0 it asks for none."""
+    if model.cutoff in (0.0, cutoff):
+        return batch
+    return make_batch(batch.current_molecules(), model.cutoff, batch.positions.device)

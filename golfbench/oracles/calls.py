@@ -34,8 +34,9 @@ def run_call(oracle: str, molecule: dict[str, Any]) -> dict[str, Any]:
     answer: dict[str, Any] = {"outcome": "ok", "error": "", "engine": ""}
     try:
         engine = _engine(oracle)
+        answer["engine"] = engine.version  # before the call, so that a failed one says who failed
         energy, forces = engine.label(Molecule.from_json(molecule))
-        answer |= {"energy_hartree": energy, "forces_hartree_per_angstrom": forces.tolist(), "engine": engine.version}
+        answer |= {"energy_hartree": energy, "forces_hartree_per_angstrom": forces.tolist()}
     except OracleError as error:
         answer |= {"outcome": error.kind, "error": str(error)}
     worker = threading.current_thread().name

@@ -24,6 +24,10 @@ from golfbench.molecules import Molecule
 from golfbench.oracles.ledger import Ledger, OracleCall
 
 
+#: Units as the paper's databases declare them.
+_UNITS = {"_distance_unit": "Ang", "_property_unit_dict": {"energy": "Hartree", "forces": "Hartree/Ang"}}
+
+
 def label_key(oracle: str, geometry_sha256: str) -> str:
     """Return the address of a label: which oracle, with which options, for which geometry."""
     return hashlib.sha256(f"{oracle}/{geometry_sha256}".encode()).hexdigest()
@@ -38,6 +42,7 @@ class LabelStore:
 
     Raises:
         ConfigurationError: If the file is not such a store.
+        WriteError: If it cannot be opened for writing.
     """
 
     def __init__(self, path: Path, ledger: Ledger) -> None:
@@ -48,19 +53,19 @@ class LabelStore:
         self._db: Any = connect(str(path), type="db", use_lock_file=False)
         try:
             self._open(ledger)
-        except sqlite3.DatabaseError as error:
-            raise ConfigurationError(f"{path.name} is not a store of labels ({error})") from error
+        except sqlite3.OperationalError as error:
+            raise WriteError(f"{path.name} cannot be opened: {error}") from error
+        except (sqlite3.DatabaseError, OSError, AttributeError, KeyError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise ConfigurationError(f"{path.name} is not a store of labels ({reason})") from error
 
     def _open(self, ledger: Ledger) -> None:
-        self._db.metadata = {
-            "_distance_unit": "Ang",
-            "_property_unit_dict": {"energy": "Hartree", "forces": "Hartree/Ang"},
-        }
         for row in self._db.select():
             self._rows[row.label_key] = row.id
             call = OracleCall.model_validate_json(row.data["call"])
             if call.call_id not in ledger:
                 ledger.append(call)
+        self._db.metadata = _UNITS  # last: a database of another kind is left as it is
 
     def __contains__(self, key: str) -> bool:
         return key in self._rows
@@ -78,7 +83,7 @@ class LabelStore:
         with self._lock:
             row = self._db.get(id=self._rows[key])
         molecule = Molecule(
-            row.molecule,
+            OracleCall.model_validate_json(row.data["call"]).molecule,
             row.numbers,
             row.positions,
             int(row.total_charge),
@@ -94,9 +99,9 @@ class LabelStore:
             WriteError: If it cannot be written.
         """
         row = anonymous_row(molecule)
+        # The molecule's id is in the call only: ASE refuses text that reads as a number.
         facts = {
             "label_key": key,
-            "molecule": molecule.id,
             "method": label.method,
             "purpose": call.purpose,
             "total_charge": molecule.charge,

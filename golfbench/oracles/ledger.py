@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
+from io import FileIO
 from pathlib import Path
-from typing import IO, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from golfbench.errors import ConfigurationError, WriteError
 
@@ -78,6 +79,7 @@ class Ledger:
 
     Raises:
         ConfigurationError: If a line before the last is damaged.
+        WriteError: If the file cannot be opened for writing.
     """
 
     def __init__(self, path: Path) -> None:
@@ -87,10 +89,14 @@ class Ledger:
         self._known: set[int] = set()
         self._settled: set[tuple[str, str, tuple[str, str, str]]] = set()
         self._failures: dict[tuple[str, str], tuple[str, str]] = {}
-        _cut_torn_line(path)
+        try:
+            _cut_torn_line(path)
+            # Unbuffered: what a full disk refuses must not stay in a buffer and come out in the middle of a later line.
+            self._file: FileIO = path.open("ab", buffering=0)
+        except OSError as error:
+            raise WriteError(f"the ledger {path.name} cannot be written: {error.strerror}") from error
         for call in read_calls(path):
             self._tally(call)
-        self._file: IO[str] = path.open("a", encoding="utf-8")
 
     @property
     def next_id(self) -> int:
@@ -101,12 +107,12 @@ class Ledger:
         """Write one call; it survives the death of this process.
 
         Raises:
-            WriteError: If the line cannot be written.
+            WriteError: If the line cannot be written; the ledger is what it was.
         """
+        line = (call.model_dump_json() + "\n").encode()
         with self._lock:
             try:
-                self._file.write(call.model_dump_json() + "\n")
-                self._file.flush()
+                _write_whole(self._file, line)
             except OSError as error:
                 raise WriteError(f"the ledger {self.path.name} cannot be written: {error.strerror}") from error
             self._tally(call)
@@ -132,25 +138,43 @@ class Ledger:
     def close(self) -> None:
         """Flush to the disk and close."""
         if not self._file.closed:
-            self._file.flush()
             os.fsync(self._file.fileno())
             self._file.close()
 
 
 def read_calls(path: Path) -> Iterator[OracleCall]:
-    """Yield the calls of a ledger; a missing file has none.
+    """Yield the calls of a ledger; a missing file has none, and a last line without its line end is none.
 
     Raises:
         ConfigurationError: If a line is damaged.
     """
     if not path.exists():
         return
-    with path.open(encoding="utf-8") as lines:
+    with path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
-            try:
-                yield OracleCall.model_validate_json(line)
-            except ValueError as error:
-                raise ConfigurationError(f"{path.name}, line {number}: not an oracle call ({error})") from error
+            if line.endswith(b"\n"):
+                yield _parse(line, f"{path.name}, line {number}")
+
+
+def _parse(line: bytes, where: str) -> OracleCall:
+    try:
+        return OracleCall.model_validate_json(line)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(map(str, first["loc"]))
+        raise ConfigurationError(f"{where}: not an oracle call ({field + ': ' if field else ''}{first['msg']})") from None
+
+
+def _write_whole(file: FileIO, line: bytes) -> None:
+    """Write a whole line or, when that fails, nothing of it."""
+    end = os.fstat(file.fileno()).st_size
+    rest = memoryview(line)
+    try:
+        while rest:
+            rest = rest[file.write(rest) :]
+    except OSError:
+        file.truncate(end)
+        raise
 
 
 def _cut_torn_line(path: Path) -> None:

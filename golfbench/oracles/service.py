@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,18 +64,18 @@ class OracleService:
         The future raises ``OracleError`` when the engine gives no label, and ``WriteError`` when it cannot be kept.
         """
         request = _Request(str(oracle), _method(oracle), molecule, molecule.geometry_hash(), account)
+        future: Future[Label] = Future()
         with self._lock:
-            waiting = self._pending.get(request.key)
-        if waiting is not None:
-            return waiting
-        if request.key in self.labels or self.ledger.failure(request.oracle, request.geometry):
-            return self._answer_from_store(request)
-        try:
-            precheck(registry().find(OracleSpec, oracle.name), molecule)
-        except MoleculeError as error:
-            # The geometry itself is impossible: no engine is asked, hence no call.
-            return _failed(OracleError(str(error), kind="input"))
-        return self._ask(request)
+            first = self._pending.setdefault(request.key, future)
+        if first is not future:
+            return self._join(first, request)
+        if self._knows(request):
+            self._settle(request, future, lambda: self._recall(request))
+        elif refusal := _refusal(oracle, molecule):
+            self._settle(request, future, _failed(refusal).result)
+        else:
+            self._ask(request, future)
+        return future
 
     def label_all(
         self, oracle: ComponentRef, molecules: Sequence[Molecule], account: Account
@@ -93,41 +93,56 @@ class OracleService:
         self._executor.shutdown(wait=True, cancel_futures=True)
         self.ledger.close()
 
-    def _answer_from_store(self, request: _Request) -> Future[Label]:
-        if not self.ledger.is_settled(request.oracle, request.geometry, request.account.key):
-            self.ledger.append(request.call(self._take_id(), {"outcome": CACHE_HIT}))
+    def _join(self, first: Future[Label], request: _Request) -> Future[Label]:
+        """Answer with what somebody else is about to get, each account with its own line."""
+        future: Future[Label] = Future()
+
+        def follow(done: Future[Label]) -> None:
+            _resolve(future, lambda: self._recall(request) if self._knows(request) else done.result())
+
+        first.add_done_callback(follow)
+        return future
+
+    def _knows(self, request: _Request) -> bool:
+        return request.key in self.labels or self.ledger.failure(request.oracle, request.geometry) is not None
+
+    def _recall(self, request: _Request) -> Label:
+        """Return the label, or raise the failure, of a geometry that was asked for before."""
+        with self._lock:
+            if not self.ledger.is_settled(request.oracle, request.geometry, request.account.key):
+                self.ledger.append(request.call(self._take_id(), {"outcome": CACHE_HIT}))
         failure = self.ledger.failure(request.oracle, request.geometry)
         if request.key not in self.labels and failure:
-            return _failed(OracleError(failure[1], kind=failure[0]))
-        future: Future[Label] = Future()
-        future.set_result(self.labels.get(request.key))
-        return future
+            raise OracleError(failure[1], kind=failure[0])
+        return self.labels.get(request.key)
 
-    def _ask(self, request: _Request) -> Future[Label]:
-        future: Future[Label] = Future()
-        call_id = self._take_id()
+    def _ask(self, request: _Request, future: Future[Label]) -> None:
         with self._lock:
-            self._pending[request.key] = future
-        running = self._executor.submit(run_call, request.oracle, request.molecule.to_json())
-        running.add_done_callback(lambda done: self._deliver(done, future, call_id, request))
-        return future
+            call_id = self._take_id()
+        try:
+            running = self._executor.submit(run_call, request.oracle, request.molecule.to_json())
+        except RuntimeError as error:  # the executor is shut down or broken
+            running = _failed(error)
+        running.add_done_callback(
+            lambda done: self._settle(request, future, lambda: self._record(done.result(), call_id, request))
+        )
 
     def _take_id(self) -> int:
-        with self._lock:
-            self._next_id += 1
-            return self._next_id - 1
+        """Return the next call id; the caller holds the lock."""
+        self._next_id += 1
+        return self._next_id - 1
 
-    def _deliver(self, done: Future[dict[str, Any]], future: Future[Label], call_id: int, request: _Request) -> None:
-        try:
-            result: Label | BaseException = self._record(done.result(), call_id, request)
-        except BaseException as error:  # noqa: BLE001 (whatever it is belongs to whoever waits for the label)
-            result = error
-        with self._lock:
-            self._pending.pop(request.key, None)
-        if isinstance(result, BaseException):
-            future.set_exception(result)
-        else:
-            future.set_result(result)
+    def _settle(self, request: _Request, future: Future[Label], answer: Callable[[], Label]) -> None:
+        """Settle the request that everybody else with the same question waits for."""
+
+        def last_answer() -> Label:
+            try:
+                return answer()
+            finally:
+                with self._lock:
+                    self._pending.pop(request.key, None)
+
+        _resolve(future, last_answer)
 
     def _record(self, answer: dict[str, Any], call_id: int, request: _Request) -> Label:
         call = request.call(call_id, answer)
@@ -179,10 +194,28 @@ def _method(oracle: ComponentRef) -> str:
     return registry().find(OracleSpec, oracle.name).level_of_theory(oracle.parameters)
 
 
-def _failed(error: OracleError) -> Future[Label]:
-    future: Future[Label] = Future()
+def _refusal(oracle: ComponentRef, molecule: Molecule) -> OracleError | None:
+    """Return why the geometry itself is impossible: then no engine is asked, hence no call."""
+    try:
+        precheck(registry().find(OracleSpec, oracle.name), molecule)
+    except MoleculeError as error:
+        return OracleError(str(error), kind="input")
+    return None
+
+
+def _failed(error: Exception) -> Future[Any]:
+    future: Future[Any] = Future()
     future.set_exception(error)
     return future
+
+
+def _resolve(future: Future[Label], answer: Callable[[], Label]) -> None:
+    try:
+        label = answer()
+    except BaseException as error:  # noqa: BLE001 (whatever it is belongs to whoever waits for the label)
+        future.set_exception(error)
+    else:
+        future.set_result(label)
 
 
 def _settled(future: Future[Label]) -> Label | OracleError:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from golfbench.benchmark.protocol import Protocol
 from golfbench.errors import ConfigurationError
@@ -75,6 +75,12 @@ class RunConfig(BaseModel):
     protocol: Protocol = Protocol()
     workers: int = Field(2, ge=1)
     device: str = "cpu"
+
+    @field_validator("models", "optimizers", "selections", "oracles", "references", "seeds")
+    @classmethod
+    def _once(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Write components in one way and drop repetitions, which would be the same rows again."""
+        return tuple(dict.fromkeys(str(ComponentRef.parse(v)) if isinstance(v, str) else v for v in values))
 
     def run_id(self) -> str:
         """Return the name of the run directory: the same configuration always finds the same one."""

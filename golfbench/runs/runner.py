@@ -164,7 +164,7 @@ class _Grid:
         )
         progress = golf.run(lambda so_far: self.report(name, so_far.spent, self.config.budget))
         facts = potential_header(ComponentRef.parse(combination.model), potential, self.config.delta, self.method)
-        save_potential(final, potential, {**facts, "training": header["training"], "golf": progress.to_json()})
+        save_potential(final, potential, {**facts, "training": header.get("training"), "golf": progress.to_json()})
 
     def _parts(self, combination: Combination, potential: Potential) -> Parts:
         ref = ComponentRef.parse(combination.selection)

@@ -1,0 +1,40 @@
+"""Write the tables of README.md from the records in examples/results; with --check, fail where they differ."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+from golfbench.benchmark.tables import markdown_table
+from golfbench.runs.directory import RunDirectory
+from golfbench.runs.summary import rows_of
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+RESULTS = ROOT / "examples" / "results"
+MARKED = re.compile(r"<!-- table: (?P<name>\S+) -->\n.*?<!-- end of table -->", re.DOTALL)
+
+
+def table(match: re.Match[str]) -> str:
+    """Return the marked block with the table of its run."""
+    directory = RunDirectory(RESULTS / match["name"])
+    dataset = directory.read_manifest()["dataset"]["name"]
+    text = markdown_table(rows_of(directory), dataset)
+    return f"<!-- table: {match['name']} -->\n{text.strip()}\n<!-- end of table -->"
+
+
+def main() -> int:
+    """Write the tables or check them; return the exit code."""
+    current = README.read_text(encoding="utf-8")
+    wanted = MARKED.sub(table, current)
+    if "--check" in sys.argv[1:]:
+        if wanted != current:
+            print("README.md is not what docs/generate_tables.py writes", file=sys.stderr)
+        return int(wanted != current)
+    README.write_text(wanted, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,128 @@
+import numpy as np
+import pytest
+import torch
+
+from golfbench.contracts import Label, LabelledMolecule
+from golfbench.errors import ConfigurationError, NothingToDoError
+from golfbench.golf.models import new_network, open_delta
+from golfbench.golf.samples import TrainingSet, fit_references
+from golfbench.molecules import Molecule
+from golfbench.oracles.opening import open_oracle
+from golfbench.potential import Potential
+from golfbench.registry import registry
+from golfbench.specs import ComponentRef
+
+SMALL = ComponentRef("painn", {"preset": "small", "features": 16, "interactions": 1, "radial": 8})
+
+
+def grown(labelled, make_potential, initial: int, added: int) -> TrainingSet:
+    samples = TrainingSet(make_potential(labelled), (labelled * 10)[:initial])
+    samples.extend((labelled * 10)[:added])
+    return samples
+
+
+@pytest.mark.parametrize(
+    ("initial", "added", "size", "share", "old", "new"),
+    [
+        (100, 100, 64, 0.1, 7, 57),  # the published batch
+        (100, 100, 8, 0.1, 1, 7),
+        (100, 0, 64, 0.1, 64, 0),  # nothing added yet
+        (100, 5, 64, 0.1, 59, 5),  # fewer added than wanted
+        (4, 100, 64, 0.1, 4, 57),  # a small initial set: its part is what there is
+        (100, 100, 64, 1.0, 64, 0),
+        (100, 100, 64, 0.0, 0, 64),
+    ],
+)
+def test_a_batch_has_the_published_shares(labelled, make_potential, initial, added, size, share, old, new):
+    samples = grown(labelled, make_potential, initial, added)
+    for seed in range(5):
+        picks = samples.draw(np.random.default_rng(seed), size, share)
+        assert sum(i < initial for i in picks) == old
+        assert sum(i >= initial for i in picks) == new
+        assert len(set(picks)) == len(picks)
+        assert max(picks) < len(samples)
+
+
+def test_the_shares_of_the_published_batch_are_57_and_7():
+    assert int(64 * (1 - 0.1)) == 57
+
+
+def test_every_sample_is_drawn_equally_often(labelled, make_potential):
+    samples = grown(labelled, make_potential, 10, 10)
+    counts = np.zeros(20)
+    for seed in range(500):
+        np.add.at(counts, samples.draw(np.random.default_rng(seed), 6, 0.5), 1)
+    assert abs(counts - 150).max() < 50  # binomial: 500 draws of 3 in 10, four standard deviations are 41
+
+
+def test_references_recover_known_atom_energies(labelled):
+    known = {1: -0.5, 6: -37.8, 7: -54.5, 8: -75.0, 9: -99.7, 16: -398.0, 17: -460.0, 35: -2574.0}
+    rows = [
+        LabelledMolecule(
+            item.molecule, Label(sum(known[int(z)] for z in item.molecule.numbers), item.label.forces, "exact")
+        )
+        for item in labelled
+    ]
+    fitted, scale = fit_references(rows, {}, None)
+    residual = [row.label.energy - sum(fitted[int(z)] for z in row.molecule.numbers) for row in rows]
+    assert np.abs(residual).max() < 1e-9
+    assert scale == pytest.approx(np.sqrt(np.mean(np.concatenate([i.label.forces for i in labelled]) ** 2)), rel=1e-12)
+    waters = [Molecule(f"w/{k}", np.array([8, 1, 1][: 3 - k]), np.eye(3)[: 3 - k]) for k in range(3)]
+    exact = [
+        LabelledMolecule(m, Label(sum(known[int(z)] for z in m.numbers), np.ones((len(m), 3)), "x")) for m in waters
+    ]
+    fitted, scale = fit_references(exact, {}, None)
+    assert fitted == pytest.approx({1: -0.5, 8: -75.0}, abs=1e-9)
+    assert scale == 1.0
+
+
+def test_references_of_the_dataset_come_first(labelled):
+    given = {z: -float(z) for z in (1, 6, 7, 8, 9, 16, 17, 35)}
+    assert fit_references(labelled, given, None)[0] == given
+    assert fit_references(labelled, given, open_delta("mmff94"))[0] != given  # they are not those of a difference
+
+
+def test_references_that_miss_an_element_are_refused(labelled):
+    with pytest.raises(ConfigurationError, match=r"no reference energy for .*C"):
+        fit_references(labelled, {1: -0.5}, None)
+
+
+def test_an_empty_training_set_is_nothing_to_do():
+    with pytest.raises(NothingToDoError, match="empty"):
+        fit_references([], {}, None)
+
+
+def test_targets_are_labels_minus_references_in_units_of_the_scale(labelled, make_potential):
+    potential = make_potential(labelled)
+    _, energies, forces = TrainingSet(potential, labelled).batch([4, 1])
+    for row, item in enumerate((labelled[4], labelled[1])):
+        reference = sum(potential.atom_energies[int(z)] for z in item.molecule.numbers)
+        assert float(energies[row]) == pytest.approx((item.label.energy - reference) / potential.scale, abs=1e-9)
+    expected = np.concatenate([labelled[4].label.forces, labelled[1].label.forces]) / potential.scale
+    np.testing.assert_allclose(forces.numpy(), expected, rtol=1e-14)
+
+
+def test_a_delta_model_is_subtracted_from_targets_and_added_to_predictions(labelled):
+    from golfbench.batches import make_batch
+
+    delta = open_delta("mmff94")
+    references, scale = fit_references(labelled, {}, delta)
+    potential = Potential(new_network(SMALL, 0), references, scale, delta)
+    item = labelled[2]
+    mmff_energy, mmff_forces = open_oracle(ComponentRef("mmff94"), registry()).label(item.molecule)
+    _, energies, forces = TrainingSet(potential, labelled).batch([2])
+    reference = sum(references[int(z)] for z in item.molecule.numbers)
+    assert float(energies[0]) == pytest.approx((item.label.energy - mmff_energy - reference) / scale, abs=1e-9)
+    np.testing.assert_allclose(forces.numpy(), (item.label.forces - mmff_forces) / scale, atol=1e-12)
+    for parameter in potential.network.parameters():
+        torch.nn.init.zeros_(parameter)
+    silent = potential.energy_forces(make_batch([item.molecule], potential.cutoff))
+    assert float(silent.energies[0]) == pytest.approx(reference + mmff_energy, abs=1e-9)
+    np.testing.assert_allclose(silent.forces.numpy(), mmff_forces, atol=1e-12)
+
+
+def test_a_molecule_that_the_delta_model_cannot_evaluate_is_named(labelled):
+    boron = Molecule("borane/0", np.array([5, 1, 1, 1]), 1.2 * np.array([[0, 0, 0], *np.eye(3)]), smiles="B")
+    rows = [*labelled, LabelledMolecule(boron, Label(-3.0, np.zeros((4, 3)), "GFN2-xTB"))]
+    with pytest.raises(ConfigurationError, match="borane/0: the delta model cannot evaluate it: .*element B"):
+        fit_references(rows, {}, open_delta("mmff94"))

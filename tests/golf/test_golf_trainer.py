@@ -1,0 +1,156 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from golfbench.batches import make_batch
+from golfbench.golf.samples import TrainingSet
+from golfbench.golf.settings import TrainSettings
+from golfbench.golf.trainer import Trainer
+
+
+def make_trainer(labelled, make_potential, total: int = 20, axis: str = "test", **settings) -> Trainer:
+    potential = make_potential(labelled)
+    settings = {"batch_size": 4, "learning_rate": 2e-3} | settings
+    return Trainer(potential, TrainingSet(potential, labelled), TrainSettings(**settings), total, 0, axis)
+
+
+def weights(trainer: Trainer) -> list[torch.Tensor]:
+    return [p.detach().clone() for p in trainer.potential.network.parameters()]
+
+
+def same(a: list[torch.Tensor], b: list[torch.Tensor]) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+def test_the_loss_is_the_published_formula(labelled, make_potential):
+    """0.01·MSE(E) + 0.99·mean over molecules of the mean over atoms of the mean over x, y, z."""
+    trainer = make_trainer(labelled, make_potential)
+    potential, indices = trainer.potential, [0, 3, 8]
+    chosen = [labelled[i] for i in indices]
+    assert len({len(item.molecule) for item in chosen}) > 1  # else a mean over atoms would do as well
+    predicted = potential.energy_forces(make_batch([item.molecule for item in chosen], potential.cutoff))
+    edges = np.cumsum([0] + [len(item.molecule) for item in chosen])
+    energy_terms, force_terms = [], []
+    for k, item in enumerate(chosen):
+        energy_terms.append((float(predicted.energies[k]) - item.label.energy) ** 2)
+        error = predicted.forces[edges[k] : edges[k + 1]].numpy() - item.label.forces
+        force_terms.append(np.mean([np.mean(atom**2) for atom in error]))
+    by_hand = (0.01 * np.mean(energy_terms) + 0.99 * np.mean(force_terms)) / potential.scale**2
+    assert float(trainer._loss(indices).detach()) == pytest.approx(by_hand, rel=1e-5)
+
+
+def test_the_energy_and_force_weights_are_free(labelled, make_potential):
+    parts = [
+        float(make_trainer(labelled, make_potential, energy_weight=e, force_weight=f)._loss([0, 1]).detach())
+        for e, f in ((1.0, 0.0), (0.0, 1.0), (0.01, 0.99))
+    ]
+    assert parts[2] == pytest.approx(0.01 * parts[0] + 0.99 * parts[1], rel=1e-12)
+
+
+def test_the_rate_is_a_cosine_from_the_first_to_a_thousandth(labelled, make_potential):
+    trainer = make_trainer(labelled, make_potential, total=100, learning_rate=1e-4)
+    expected = torch.optim.lr_scheduler.CosineAnnealingLR(
+        optimizer := torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))], lr=1e-4), T_max=100, eta_min=1e-7
+    )
+    rates = []
+    for update in range(101):
+        trainer.update = update
+        rates.append(trainer.learning_rate())
+        assert rates[-1] == pytest.approx(expected.get_last_lr()[0], rel=1e-9, abs=1e-16)
+        optimizer.step()
+        expected.step()
+    assert rates[0] == 1e-4
+    assert rates[50] == pytest.approx((1e-4 + 1e-7) / 2)
+    assert rates[100] == pytest.approx(1e-7)
+    trainer.update = 1000
+    assert trainer.learning_rate() == pytest.approx(1e-7)  # beyond the schedule it stays at the floor
+
+
+def test_the_rate_of_the_schedule_is_the_one_that_adam_uses(labelled, make_potential):
+    """Adam's first update moves each weight by the rate, as far as its gradient is far from zero."""
+    trainer = make_trainer(labelled, make_potential, learning_rate=3e-4, ema_decay=0)
+    before = weights(trainer)
+    trainer.run(1)
+    moved = max(float((a - b).abs().max()) for a, b in zip(weights(trainer), before, strict=True))
+    assert moved == pytest.approx(3e-4, rel=1e-3)
+
+
+def test_the_gradient_is_clipped(labelled, make_potential):
+    trainer = make_trainer(labelled, make_potential, gradient_clip=1e-3, ema_decay=0)
+    unclipped = torch.autograd.grad(trainer._loss([0, 1, 2, 3]), trainer._parameters)
+    assert math.sqrt(sum(float(g.square().sum()) for g in unclipped)) > 1e-3
+    trainer.run(1)
+    norm = math.sqrt(sum(float(p.grad.square().sum()) for p in trainer._parameters))
+    assert norm == pytest.approx(1e-3, rel=1e-4)
+
+
+def test_it_learns_ten_labels(labelled, make_potential):
+    trainer = make_trainer(labelled, make_potential, total=150, batch_size=5)
+    losses = []
+    trainer.run(150, lambda update, loss: losses.append((update, loss)))
+    assert [update for update, _ in losses] == list(range(1, 151))
+    first, last = np.mean([loss for _, loss in losses[:10]]), np.mean([loss for _, loss in losses[-10:]])
+    assert last < first / 3
+    assert trainer.run(0) == 0.0
+
+
+@pytest.mark.parametrize("ema_decay", [0.0, 0.9])
+def test_a_resumed_training_is_the_uninterrupted_one_bit_by_bit(labelled, make_potential, ema_decay):
+    whole = make_trainer(labelled, make_potential, ema_decay=ema_decay)
+    whole.run(7)
+    whole.run(13)
+    first = make_trainer(labelled, make_potential, ema_decay=ema_decay)
+    first.run(7)
+    saved, update = {name: t.clone() for name, t in first.tensors().items()}, first.update
+    second = make_trainer(labelled, make_potential, ema_decay=ema_decay)
+    torch.nn.init.ones_(next(second.potential.network.parameters()))  # whatever was there is replaced
+    second.restore(saved, update)
+    assert same(weights(second), weights(first))
+    second.run(13)
+    assert same(weights(second), weights(whole))
+    assert all(torch.equal(a, b) for a, b in zip(second.tensors().values(), whole.tensors().values(), strict=True))
+
+
+def test_restoring_an_untouched_training_changes_nothing(labelled, make_potential):
+    trainer = make_trainer(labelled, make_potential)
+    before = weights(trainer)
+    fresh = make_trainer(labelled, make_potential)
+    fresh.restore(trainer.tensors(), 0)
+    assert same(weights(fresh), before)
+    fresh.run(3)
+    trainer.run(3)
+    assert same(weights(fresh), weights(trainer))
+
+
+def test_the_average_acts_and_the_raw_weights_are_trained(labelled, make_potential):
+    """The decay of the k-th update is min(0.9, k/(k + 10)); the average starts from the first weights."""
+    averaged = make_trainer(labelled, make_potential, ema_decay=0.9)
+    raw = make_trainer(labelled, make_potential, ema_decay=0)
+    by_hand = [w.double() for w in weights(raw)]
+    for update in range(1, 6):
+        averaged.run(1)
+        raw.run(1)
+        decay = min(0.9, update / (update + 10))
+        by_hand = [decay * a + (1 - decay) * w.double() for a, w in zip(by_hand, weights(raw), strict=True)]
+    assert not same(weights(averaged), weights(raw))
+    assert same(averaged._raw, weights(raw))
+    for average, expected in zip(weights(averaged), by_hand, strict=True):
+        torch.testing.assert_close(average.double(), expected, rtol=0, atol=1e-6)
+
+
+def test_batches_depend_on_seed_axis_and_update_only(labelled, make_potential):
+    runs = [make_trainer(labelled, make_potential, axis=axis) for axis in ("a", "a", "b")]
+    for trainer in runs:
+        trainer.run(2)
+    assert same(weights(runs[0]), weights(runs[1]))
+    assert not same(weights(runs[0]), weights(runs[2]))
+
+
+def test_a_loss_that_is_not_finite_stops_the_training(labelled, make_potential):
+    trainer = make_trainer(labelled, make_potential)
+    with torch.no_grad():
+        next(trainer.potential.network.outnet.parameters()).fill_(float("nan"))
+    with pytest.raises(FloatingPointError, match="the loss of update 0 is nan"):
+        trainer.run(1)
