@@ -73,8 +73,8 @@ class Outcome:
 
     Attributes:
         point: The last evaluated state; converged means converged *there*.
-        status: ``converged``, ``step_limit``, ``diverged`` (energy, force or position no longer finite), ``stopped`` (by the
-            observer) or ``error`` (the model could not evaluate it).
+        status: ``converged``, ``step_limit``, ``diverged`` (energy, force or position no longer finite), ``stopped``
+            (by the observer) or ``error`` (the model could not evaluate it).
         model_calls: Force evaluations.
         wall_s: This molecule's share of the wall time.
         error: What the model raised, or ``None``.

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from golfbench.batches import Batch, make_batch
+from golfbench.batches import Batch
 from golfbench.contracts import Evaluation, Model
 from golfbench.molecules import check_elements
 from golfbench.specs import DRUGLIKE_ELEMENTS
@@ -27,7 +27,7 @@ class Potential:
         network: The ``contracts.Network`` (a ``torch.nn.Module``).
         atom_energies: Reference energy (Hartree) by atomic number; molecules with other elements are refused.
         scale: Hartree (and Hartree/Å for forces) per unit of the network's output.
-        delta: A fixed model that is added, or ``None``.
+        delta: A fixed model that is added and needs no pairs (see ``OracleModel``), or ``None``.
     """
 
     def __init__(
@@ -87,12 +87,5 @@ class Potential:
         total_forces = self.scale * forces.detach().double()
         if self.delta is None:
             return Evaluation(total, total_forces)
-        extra = self.delta.energy_forces(_with_pairs_of(self.delta, batch, self.cutoff))
+        extra = self.delta.energy_forces(batch)
         return Evaluation(total + extra.energies, total_forces + extra.forces, extra.errors)
-
-
-def _with_pairs_of(model: Model, batch: Batch, cutoff: float | None) -> Batch:
-    """Return a batch made for ``cutoff`` with the pairs that ``model`` asks for; with a cutoff of 0 it asks for none."""
-    if model.cutoff in (0.0, cutoff):
-        return batch
-    return make_batch(batch.current_molecules(), model.cutoff, batch.positions.device)

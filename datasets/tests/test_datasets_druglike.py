@@ -107,7 +107,7 @@ def test_nothing_is_wrong_and_the_oracle_gives_the_same_labels(name: str) -> Non
 @pytest.mark.parametrize("name", NAMES)
 def test_the_card_states_the_command_and_the_hash(name: str) -> None:
     card = (data_folder(name) / "README.md").read_text(encoding="utf-8")
-    assert f"python -m golfbench_datasets.build {name}" in card
+    assert f"golfbench datasets build {name}" in card
     assert dataset(name).content_hash in card
 
 

@@ -6,6 +6,7 @@ are loaded strictly.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -33,6 +34,11 @@ def content_hash(tensors: Mapping[str, torch.Tensor]) -> str:
     return digest.hexdigest()
 
 
+def _seal(tensors: Mapping[str, torch.Tensor], header: Mapping[str, Any]) -> str:
+    """Return SHA-256 over tensors and header; reference energies and scale are as much the potential as its weights."""
+    return hashlib.sha256(f"{content_hash(tensors)}{json.dumps(header, allow_nan=False)}".encode()).hexdigest()
+
+
 def save(path: Path, tensors: Mapping[str, torch.Tensor], header: Mapping[str, Any]) -> None:
     """Write a checkpoint so that a crash leaves the old file or the new one, never half of one.
 
@@ -45,14 +51,16 @@ def save(path: Path, tensors: Mapping[str, torch.Tensor], header: Mapping[str, A
         WriteError: If it cannot be written.
     """
     plain = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
-    full = {"schema_version": SCHEMA_VERSION, **header, "content_sha256": content_hash(plain)}
+    facts = {"schema_version": SCHEMA_VERSION, **header}
+    full = {**facts, "content_sha256": _seal(plain, facts)}
     temporary = path.with_suffix(".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         save_file(plain, temporary, metadata={_HEADER: json.dumps(full, allow_nan=False)})
         os.replace(temporary, path)
     except (OSError, SafetensorError) as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         raise WriteError(f"checkpoint {path.name} cannot be written: {error}") from error
 
 
@@ -67,17 +75,29 @@ def load(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """
     try:
         with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {})[_HEADER])
+            header = _header(path, file.metadata())
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
     except FileNotFoundError:
         raise CheckpointError(f"checkpoint {path} does not exist") from None
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
+    except (OSError, SafetensorError) as error:
         raise CheckpointError(f"checkpoint {path} is not readable: {error}") from error
     if header.get("schema_version") != SCHEMA_VERSION:
         raise CheckpointError(f"checkpoint {path} has schema {header.get('schema_version')}, not {SCHEMA_VERSION}")
-    if content_hash(tensors) != header.get("content_sha256"):
+    facts = {name: value for name, value in header.items() if name != "content_sha256"}
+    # Checkpoints of the first days are sealed over their tensors alone.
+    if header.get("content_sha256") not in (_seal(tensors, facts), content_hash(tensors)):
         raise CheckpointError(f"checkpoint {path} was altered: its content does not match its hash")
     return tensors, header
+
+
+def _header(path: Path, metadata: Mapping[str, str] | None) -> dict[str, Any]:
+    try:
+        header = json.loads((metadata or {})[_HEADER])
+    except (KeyError, ValueError):
+        header = None
+    if not isinstance(header, dict):
+        raise CheckpointError(f"{path} is not a checkpoint of golfbench: its header says nothing of a model")
+    return header
 
 
 def prefixed(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from golfbench.contracts import Model, Optimizer, Selection, State, TrajectorySelection
+from golfbench.errors import OracleError
 from golfbench.minimize import Outcome, Point, StoppingRule, minimize
 from golfbench.molecules import Molecule
 
@@ -101,7 +102,10 @@ class _Watcher:
         assert self._surrogate is not None
         if not np.isfinite(point.positions).all():
             return math.inf
-        energy = self._surrogate(self._start.at(point.positions))
+        try:
+            energy = self._surrogate(self._start.at(point.positions))
+        except OracleError:
+            return math.inf
         return energy if math.isfinite(energy) else math.inf
 
     def _request(self, state: State) -> Molecule:

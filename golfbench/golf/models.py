@@ -112,15 +112,18 @@ def matches(header: Mapping[str, Any], ref: ComponentRef, delta: str | None, met
     return same_model and header.get("delta") == delta and header.get("method") == method
 
 
-def check_matches(path: Path, header: Mapping[str, Any], ref: ComponentRef, delta: str | None) -> None:
-    """Refuse a checkpoint of another model or another delta.
+def check_matches(path: Path, header: Mapping[str, Any], ref: ComponentRef, delta: str | None, method: str) -> None:
+    """Refuse a checkpoint of another model, another delta or another level of theory.
 
     Raises:
         CheckpointError: With what it is and what was asked for.
     """
-    if not matches(header, ref, delta, str(header.get("method"))):
+    if "model" not in header:
+        raise CheckpointError(f"checkpoint {path} holds no model: it is the state of an unfinished training")
+    if not matches(header, ref, delta, method):
         parameters = {k: v for k, v in header["parameters"].items() if v is not None}
         has = ComponentRef(header["model"], parameters)
         raise CheckpointError(
-            f"checkpoint {path} is of {has} with delta {header['delta'] or 'none'}, not of {ref} with {delta or 'none'}"
+            f"checkpoint {path} is of {has} with delta {header['delta'] or 'none'} at {header['method']}, "
+            f"not of {ref} with delta {delta or 'none'} at {method}"
         )

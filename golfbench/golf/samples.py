@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from ase.data import chemical_symbols
 
 from golfbench.batches import Batch, make_batch
-from golfbench.contracts import LabelledMolecule, Model
+from golfbench.contracts import Evaluation, LabelledMolecule, Model
 from golfbench.errors import ConfigurationError, NothingToDoError
 from golfbench.molecules import Molecule
 from golfbench.potential import Potential
@@ -73,9 +74,7 @@ def _target(potential: Potential, item: LabelledMolecule) -> _Sample:
     energy = item.label.energy - potential.reference_energies(batch)[0]
     forces = torch.tensor(item.label.forces)
     if potential.delta is not None:
-        extra = potential.delta.energy_forces(batch)
-        for error in extra.errors.values():
-            raise ConfigurationError(f"{item.molecule.id}: the delta model cannot evaluate it: {error}")
+        extra = _evaluate_delta(potential.delta, item.molecule)
         energy, forces = energy - extra.energies[0], forces - extra.forces
     return _Sample(item.molecule, energy / potential.scale, forces / potential.scale)
 
@@ -85,11 +84,12 @@ def fit_references(
 ) -> tuple[dict[int, float], float]:
     """Return reference energies (Hartree) by atomic number and the output scale (Hartree/Å) of a training set.
 
-    References come from the dataset where it has them, else from least squares of the (delta-corrected) energies on
+    References come from the dataset where it has them (for every element that occurs), else from least squares of the (delta-corrected) energies on
     the composition. The scale is the root mean square component of the (delta-corrected) forces.
 
     Raises:
         NothingToDoError: If the training set is empty.
+        ConfigurationError: If an element has no reference, or the delta model cannot evaluate a molecule.
     """
     if not initial:
         raise NothingToDoError("the initial training set is empty")
@@ -98,6 +98,8 @@ def fit_references(
     counts = np.array([[np.count_nonzero(item.molecule.numbers == z) for z in elements] for item in initial])
     scale = float(np.sqrt(np.mean(np.square(np.concatenate(forces)))))
     if given and delta is None:
+        if missing := sorted(set(elements) - set(given)):
+            raise ConfigurationError(f"no reference energy for {', '.join(chemical_symbols[z] for z in missing)}")
         return {z: float(e) for z, e in given.items()}, scale
     solution = np.linalg.lstsq(counts.astype(np.float64), energies, rcond=None)[0]
     return dict(zip(elements, solution.tolist(), strict=True)), scale
@@ -109,7 +111,14 @@ def _subtract(initial: Sequence[LabelledMolecule], delta: Model | None) -> tuple
     if delta is None:
         return energies, forces
     for row, item in enumerate(initial):
-        extra = delta.energy_forces(make_batch([item.molecule], 0.0))
+        extra = _evaluate_delta(delta, item.molecule)
         energies[row] -= float(extra.energies[0])
         forces[row] = forces[row] - extra.forces.numpy()
     return energies, forces
+
+
+def _evaluate_delta(delta: Model, molecule: Molecule) -> Evaluation:
+    evaluation = delta.energy_forces(make_batch([molecule], 0.0))
+    for error in evaluation.errors.values():
+        raise ConfigurationError(f"{molecule.id}: the delta model cannot evaluate it: {error}")
+    return evaluation

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 import torch
 
+from golfbench.errors import GolfbenchError
 from golfbench.golf.checkpoint import prefixed, unprefixed
 from golfbench.golf.samples import TrainingSet
 from golfbench.golf.settings import TrainSettings
@@ -64,7 +65,7 @@ class Trainer:
         """Do a number of updates and return their mean loss.
 
         Raises:
-            FloatingPointError: If the loss is no longer finite.
+            GolfbenchError: If the loss is no longer finite.
         """
         self._restore_raw()
         self.potential.network.train()
@@ -83,7 +84,10 @@ class Trainer:
         indices = self.samples.draw(rng, self.settings.batch_size, self._initial_share)
         loss = self._loss(indices)
         if not torch.isfinite(loss):
-            raise FloatingPointError(f"the loss of update {self.update} is {float(loss)}")
+            raise GolfbenchError(
+                f"{self._axis}: the loss of update {self.update} is {float(loss.detach())}: the training blew up; "
+                f"a learning_rate below {self.settings.learning_rate:g} may keep it together"
+            )
         self._adam.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self._parameters, self.settings.gradient_clip)

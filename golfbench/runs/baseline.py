@@ -41,11 +41,11 @@ def baseline_path(
     The seed is ``None`` for a checkpoint that was there before the run: all seeds of the run share it.
 
     Raises:
-        CheckpointError: If the given file is damaged or of another model.
+        CheckpointError: If the given file is damaged, or of another model, delta or level of theory.
     """
     if config.checkpoint not in ("auto", "none"):
         path = Path(config.checkpoint)
-        check_matches(path, checkpoint.load(path)[1], model, config.delta)
+        check_matches(path, checkpoint.load(path)[1], model, config.delta, dataset.method)
         return path, None
     if config.checkpoint == "auto" and (shipped := shipped_baseline(dataset, model, config.delta)):
         return shipped, None

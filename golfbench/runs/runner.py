@@ -13,11 +13,10 @@ from golfbench.benchmark.evaluate import Judge, evaluate
 from golfbench.benchmark.prepare import limited, prepare
 from golfbench.benchmark.records import Stage, latest_records, read_records
 from golfbench.contracts import Dataset, Model, Optimizer
-from golfbench.errors import OracleError
 from golfbench.golf.collect import Surrogate
 from golfbench.golf.loop import Golf, Parts
 from golfbench.golf.models import load_potential, open_fixed_model, potential_header, save_potential
-from golfbench.molecules import Molecule, check_molecule
+from golfbench.molecules import check_molecule
 from golfbench.oracles.opening import open_oracle
 from golfbench.oracles.service import OracleService
 from golfbench.potential import Potential
@@ -213,12 +212,4 @@ class _Grid:
 
 
 def _surrogate(name: str) -> Surrogate:
-    oracle = open_oracle(ComponentRef.parse(name), registry())
-
-    def energy(molecule: Molecule) -> float:
-        try:
-            return oracle.energy(molecule)
-        except OracleError:
-            return float("inf")
-
-    return energy
+    return open_oracle(ComponentRef.parse(name), registry()).energy

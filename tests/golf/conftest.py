@@ -128,9 +128,9 @@ def bench(tmp_path: Path, mmff_labelled: list[LabelledMolecule]) -> Callable[[st
 
 
 @pytest.fixture
-def uff() -> Callable[..., float]:
-    oracle = open_oracle(ComponentRef("uff"), registry())
-    return oracle.energy
+def rough() -> Callable[..., float]:
+    """A surrogate that rises with every second step or so, as an untrained network makes the real one do at once."""
+    return lambda molecule: int(molecule.geometry_hash()[:8], 16) / 2**32
 
 
 @pytest.fixture(autouse=True)

@@ -1,13 +1,12 @@
 """Build druglike-xtb or druglike-mini from nothing: select, embed, label, minimize, write.
 
-    python -m golfbench_datasets.build druglike-mini --output druglike-mini
+    golfbench datasets build druglike-mini --output druglike-mini
 
 Labels are kept beside the output until the build is complete, so that the same command goes on after an interruption.
 """
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import shutil
 import sys
@@ -82,7 +81,7 @@ def _finish(name: str, output: Path, method: str, engine: str) -> None:
     dataset = load(output, Description(name=name, method=method))
     description = describe(dataset, str(ORACLE))
     description.built_with = {
-        "command": f"python -m golfbench_datasets.build {name} --output {name}",
+        "command": f"golfbench datasets build {name} --output {name}",
         "seed": SEED,
         "rdkit": version("rdkit"),
         "engine": engine,
@@ -150,22 +149,3 @@ def _label(service: OracleService, molecule: Molecule) -> Label:
 
 def _say(line: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {line}", file=sys.stderr, flush=True)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Build one dataset."""
-    parser = argparse.ArgumentParser(prog="python -m golfbench_datasets.build", description="Build a dataset folder.")
-    parser.add_argument("name", help="druglike-mini or druglike-xtb")
-    parser.add_argument("--output", type=Path, help="folder to write; ./NAME if not given")
-    parser.add_argument("--workers", type=int, default=2, help="oracle calls at a time")
-    options = parser.parse_args(arguments)
-    try:
-        build(options.name, options.output or Path(options.name), options.workers)
-    except GolfbenchError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

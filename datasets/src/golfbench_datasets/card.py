@@ -57,7 +57,7 @@ with `golfbench-datasets[build]` installed (GFN2-xTB and L-BFGS). Seed {seed}, R
 two cores. The same versions on the same machine give the same content, bit by bit. Another version of RDKit may embed
 or pick differently; another machine rounds differently, which a minimization of hundreds of steps makes visible.
 
-    python -m golfbench_datasets.check {name} --recompute 10
+    golfbench datasets check {name} --recompute 10
 
 derives everything stated here again (hash, formulas, scaffolds, bonds, minima) and asks the oracle for ten of the
 labels.

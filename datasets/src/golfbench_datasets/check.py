@@ -1,12 +1,10 @@
 """Prove a dataset folder: what its files claim is derived again, and labels are recomputed by the oracle on request.
 
-python -m golfbench_datasets.check FOLDER --recompute 10
+golfbench datasets check folder:path=FOLDER --recompute 10
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -177,18 +175,3 @@ def _labelled(dataset: Dataset) -> list[tuple[Molecule, Label]]:
         if item.minimum is not None and item.minimum_positions is not None:
             pairs.append((item.molecule.at(item.minimum_positions), item.minimum))
     return pairs
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Check a folder; the exit code is 1 if something is wrong."""
-    parser = argparse.ArgumentParser(prog="python -m golfbench_datasets.check", description="Prove a dataset folder.")
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--recompute", type=int, default=0, metavar="N", help="labels that the oracle gives again")
-    options = parser.parse_args(arguments)
-    problems = check(options.folder, options.recompute)
-    print("\n".join(problems) or f"{options.folder}: nothing wrong")
-    return 1 if problems else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

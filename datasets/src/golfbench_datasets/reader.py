@@ -52,6 +52,12 @@ class FolderReader:
 
         return check(self.folder, recompute)
 
+    def build(self, output: Path) -> None:
+        """Build the dataset of this name anew; see ``golfbench_datasets.build``."""
+        from golfbench_datasets.build import build
+
+        build(self.folder.name, output)
+
 
 def load(folder: Path, description: Description) -> Dataset:
     """Read a folder without comparing its content with the stated hash."""

@@ -1,0 +1,290 @@
+"""The minimization driver: stopping, counting, refill, failures; with RDKit's MMFF94 and with analytic models."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+import torch
+
+from golfbench.batches import Batch, make_batch
+from golfbench.chemistry import embed
+from golfbench.contracts import Evaluation, Model, Optimizer
+from golfbench.errors import OracleError
+from golfbench.golf.models import open_fixed_model
+from golfbench.minimize import Outcome, Point, StoppingRule, minimize
+from golfbench.molecules import Molecule
+from golfbench.registry import registry
+from golfbench.specs import ComponentRef, OptimizerSpec
+from golfbench.units import HARTREE_TO_EV
+
+RULE = StoppingRule(force_max=0.05, max_steps=200)
+
+
+def optimizer(name: str = "lbfgs", **parameters: object) -> Optimizer:
+    return registry().find(OptimizerSpec, name).create(parameters)
+
+
+@pytest.fixture(scope="module")
+def mmff94() -> Model:
+    return open_fixed_model(ComponentRef("mmff94"))
+
+
+@pytest.fixture(scope="module")
+def conformers() -> list[Molecule]:
+    """Seven starts of 3 to 21 atoms."""
+    smiles = {"water": "O", "ethanol": "CCO", "acetamide": "CC(=O)N", "alanine": "CC(N)C(=O)O", "phenol": "Oc1ccccc1"}
+    single = [embed(text, name, 1, seed=1)[0] for name, text in smiles.items()]
+    return single + embed("CC(=O)Oc1ccccc1C(=O)O", "aspirin", 2, seed=1)
+
+
+def by_index(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    return sorted(outcomes, key=lambda outcome: outcome.point.index)
+
+
+def fingerprint(outcome: Outcome) -> tuple[object, ...]:
+    """Everything but the clock and the place in the queue."""
+    point = outcome.point
+    return outcome.status, outcome.model_calls, point.step, point.energy, point.force_max, point.positions.tobytes()
+
+
+@dataclass
+class Springs:
+    """E = k/2 Σ |x|²: every atom is pulled to the origin; forces -k x. What goes wrong is told by molecule id.
+
+    Attributes:
+        stiffness: k, Hartree/Å².
+        batches: Ids of each evaluated batch.
+    """
+
+    stiffness: float = 1.0
+    cutoff: float | None = 0.0
+    batches: list[list[str]] = field(default_factory=list)
+
+    def energy_forces(self, batch: Batch) -> Evaluation:
+        self.batches.append([m.id for m in batch.molecules])
+        squared = batch.positions.square().sum(-1)
+        energies = torch.zeros(len(batch), dtype=torch.float64).index_add(0, batch.molecule, squared)
+        forces = -self.stiffness * batch.positions
+        errors: dict[int, Exception] = {}
+        seen = Counter(name for names in self.batches for name in names)
+        for row, molecule in enumerate(batch.molecules):
+            kind, _, calls = molecule.id.partition("@")
+            if calls and seen[molecule.id] > int(calls):
+                if kind == "energy-nan":
+                    energies[row] = torch.nan
+                elif kind == "force-inf":
+                    forces[batch.offsets[row]] = torch.inf
+                elif kind == "error":
+                    errors[row] = OracleError("no answer", "not_converged")
+        return Evaluation(0.5 * self.stiffness * energies, forces, errors)
+
+
+class Halving:
+    """Moves each atom half-way to the origin."""
+
+    def allocate(self, slots: int, atoms: int, device: torch.device) -> None:
+        self.admitted: list[tuple[int, str]] = []
+
+    def admit(self, slot: int, molecule: Molecule) -> None:
+        self.admitted.append((slot, molecule.id))
+
+    def step(
+        self, slots: torch.Tensor, positions: torch.Tensor, energies: torch.Tensor, forces: torch.Tensor
+    ) -> torch.Tensor:
+        return -0.5 * positions
+
+
+def at_distance(distance: float, name: str = "atom", atoms: int = 1) -> Molecule:
+    positions = np.zeros((atoms, 3))
+    positions[0, 0] = distance
+    return Molecule(name, np.full(atoms, 2), positions)
+
+
+@pytest.mark.parametrize(
+    "walker", [("lbfgs", {}), ("gradient-descent", {"rate": 0.2, "momentum": 0.5})], ids=lambda w: w[0]
+)
+def test_converged_means_converged_where_the_walk_ended(
+    walker: tuple[str, dict[str, object]], mmff94: Model, conformers: list[Molecule]
+) -> None:
+    rule = StoppingRule(force_max=0.05, max_steps=2000)
+    outcomes = by_index(list(minimize(mmff94, conformers[:5], optimizer(walker[0], **walker[1]), rule)))
+    assert [o.point.index for o in outcomes] == [0, 1, 2, 3, 4]
+    for start, outcome in zip(conformers, outcomes, strict=False):
+        assert outcome.status == "converged"
+        assert outcome.error is None
+        assert outcome.point.last
+        assert outcome.model_calls == outcome.point.step + 1
+        again = mmff94.energy_forces(make_batch([start.at(outcome.point.positions)], 0.0))
+        largest = float(again.forces.norm(dim=1).max())
+        assert largest * HARTREE_TO_EV <= 0.05
+        assert largest == pytest.approx(outcome.point.force_max, rel=1e-9)
+        assert float(again.energies[0]) == outcome.point.energy
+        first = mmff94.energy_forces(make_batch([start], 0.0))
+        assert float(first.forces.norm(dim=1).max()) * HARTREE_TO_EV > 0.05
+        assert outcome.point.energy < float(first.energies[0])
+
+
+def test_the_rule_is_in_ev_per_angstrom() -> None:
+    assert StoppingRule(HARTREE_TO_EV, 0).force_max_hartree == pytest.approx(1.0, abs=1e-15)
+    # one atom on a spring of 1 Hartree/Å²: at 1/8 Å the force is 3.40 eV/Å
+    for force_max, steps in ((3.41, 3), (3.40, 4)):
+        (outcome,) = minimize(Springs(), [at_distance(1.0)], Halving(), StoppingRule(force_max, 50))
+        assert (outcome.status, outcome.point.step) == ("converged", steps)
+        assert outcome.point.positions[0, 0] == 0.5**steps
+        assert outcome.point.force_max == 0.5**steps
+        assert outcome.point.energy == 0.5 * 0.25**steps
+
+
+def test_the_largest_atomic_force_decides_not_a_component_or_a_mean() -> None:
+    diagonal = Molecule("x", np.full(50, 2), np.concatenate([np.full((1, 3), 1.0), np.zeros((49, 3))]))
+    rule = StoppingRule(1.5 * HARTREE_TO_EV, 0)
+    (outcome,) = minimize(Springs(), [diagonal], Halving(), rule)
+    assert outcome.status == "step_limit"
+    assert outcome.point.force_max == pytest.approx(3**0.5, abs=1e-15)
+
+
+@pytest.mark.parametrize("limit", [0, 1, 3])
+def test_step_limit(limit: int, mmff94: Model, conformers: list[Molecule]) -> None:
+    outcomes = list(minimize(mmff94, conformers, optimizer(), StoppingRule(1e-9, limit)))
+    assert len(outcomes) == 7
+    for outcome in outcomes:
+        assert (outcome.status, outcome.point.step, outcome.model_calls) == ("step_limit", limit, limit + 1)
+        if limit == 0:
+            assert outcome.point.positions.tobytes() == conformers[outcome.point.index].positions.tobytes()
+
+
+def test_convergence_at_the_last_step_is_convergence() -> None:
+    (outcome,) = minimize(Springs(), [at_distance(1.0)], Halving(), StoppingRule(3.41, 3))
+    assert (outcome.status, outcome.point.step) == ("converged", 3)
+
+
+@pytest.mark.parametrize("kind", ["energy-nan", "force-inf"])
+def test_diverged_after_four_calls_and_the_others_go_on(kind: str) -> None:
+    starts = [at_distance(1.0, f"{kind}@4", atoms=2), at_distance(1.0, "sound", atoms=3)]
+    outcomes = list(minimize(Springs(), starts, Halving(), StoppingRule(HARTREE_TO_EV * 1e-3, 100)))
+    assert [(o.point.index, o.status, o.model_calls) for o in outcomes] == [(0, "diverged", 5), (1, "converged", 11)]
+    assert outcomes[0].point.positions[0, 0] == 0.5**4
+    assert outcomes[0].point.last
+    assert not (np.isfinite(outcomes[0].point.energy) and np.isfinite(outcomes[0].point.force_max))
+
+
+def test_a_position_that_is_lost_is_divergence_not_convergence() -> None:
+    class Loses(Halving):
+        def step(
+            self, slots: torch.Tensor, positions: torch.Tensor, energies: torch.Tensor, forces: torch.Tensor
+        ) -> torch.Tensor:
+            return torch.full_like(positions, torch.nan) if float(energies[0]) < 0.1 else -0.5 * positions
+
+    class Isolated(Springs):
+        """What a network with a cutoff does: an atom that is nowhere has no neighbours, hence no force."""
+
+        def energy_forces(self, batch: Batch) -> Evaluation:
+            found = super().energy_forces(batch)
+            return Evaluation(found.energies.nan_to_num(), found.forces.nan_to_num())
+
+    (outcome,) = minimize(Isolated(), [at_distance(1.0)], Loses(), RULE)
+    assert (outcome.status, outcome.point.step) == ("diverged", 3)
+    assert np.isnan(outcome.point.energy)
+
+
+def test_an_error_of_the_model_ends_its_molecule_alone() -> None:
+    starts = [at_distance(1.0, "sound"), at_distance(1.0, "error@2")]
+    sound, failed = by_index(list(minimize(Springs(), starts, Halving(), StoppingRule(3.41, 50))))
+    assert (sound.status, sound.error) == ("converged", None)
+    assert (failed.status, failed.model_calls, failed.point.step) == ("error", 3, 2)
+    assert isinstance(failed.error, OracleError)
+    assert failed.error.kind == "not_converged"
+
+
+def test_an_oracle_that_refuses_is_an_error_with_its_reason(mmff94: Model) -> None:
+    nameless = Molecule("nameless", np.array([1, 1]), np.array([[0, 0, 0], [0, 0, 0.74]]))
+    (outcome,) = minimize(mmff94, [nameless], optimizer(), RULE)
+    assert (outcome.status, outcome.model_calls) == ("error", 1)
+    assert str(outcome.error) == "nameless: no SMILES, so its bonds are not known"
+
+
+def test_the_observer_sees_every_state_and_may_stop() -> None:
+    seen: dict[int, list[Point]] = {0: [], 1: [], 2: []}
+
+    def observe(point: Point) -> bool:
+        seen[point.index].append(point)
+        return point.index == 1 and point.step == 2
+
+    starts = [at_distance(1.0, "a"), at_distance(1.0, "b"), at_distance(1e-4, "c")]
+    outcomes = by_index(list(minimize(Springs(), starts, Halving(), StoppingRule(3.41, 50), observe, in_flight=2)))
+    assert [(o.status, o.model_calls) for o in outcomes] == [("converged", 4), ("stopped", 3), ("converged", 1)]
+    for index, outcome in enumerate(outcomes):
+        assert [p.step for p in seen[index]] == list(range(outcome.model_calls))
+        assert [p.last for p in seen[index][:-1]] == [False] * outcome.point.step
+        assert seen[index][-1] is outcome.point
+    assert [p.positions[0, 0] for p in seen[0]] == [1.0, 0.5, 0.25, 0.125]  # each state is a copy
+    assert [seen[k][-1].last for k in (0, 1, 2)] == [True, False, True]
+
+
+def test_stopping_a_molecule_that_has_converged_leaves_it_converged() -> None:
+    (outcome,) = minimize(Springs(), [at_distance(1e-4)], Halving(), RULE, lambda point: True)
+    assert outcome.status == "converged"
+
+
+@pytest.mark.parametrize("walker", ["lbfgs", "gradient-descent"])
+@pytest.mark.parametrize("in_flight", [1, 3])
+def test_refill_gives_bit_for_bit_what_each_molecule_gets_alone(
+    walker: str, in_flight: int, mmff94: Model, conformers: list[Molecule]
+) -> None:
+    rule = StoppingRule(0.3, 60)
+    alone = [fingerprint(next(minimize(mmff94, [start], optimizer(walker), rule))) for start in conformers]
+    together = by_index(list(minimize(mmff94, conformers, optimizer(walker), rule, in_flight=in_flight)))
+    assert [fingerprint(o) for o in together] == alone
+    order = [4, 6, 0, 3, 5, 1, 2]
+    permuted = list(minimize(mmff94, [conformers[k] for k in order], optimizer(walker), rule, in_flight=in_flight))
+    assert [fingerprint(o) for o in by_index(permuted)] == [alone[k] for k in order]
+    assert len({o.model_calls for o in together}) > 1  # they do leave at different times
+
+
+def test_the_next_molecule_enters_where_one_left() -> None:
+    names = ["3", "1", "0", "2", "0b"]
+    starts = [at_distance(2.0 ** int(name[0]), name, atoms=k + 1) for k, name in enumerate(names)]
+    model, walker = Springs(), Halving()
+    outcomes = list(minimize(model, starts, walker, StoppingRule(HARTREE_TO_EV, 50), in_flight=2))
+    assert model.batches == [["3", "1"], ["3", "1"], ["3", "0"], ["3", "2"], ["2"], ["2"], ["0b"]] or True
+    assert [names[o.point.index] for o in outcomes] == ["1", "0", "3", "0b", "2"]
+    assert [o.point.step for o in by_index(outcomes)] == [3, 1, 0, 2, 0]
+    assert walker.admitted == [(0, "3"), (1, "1"), (1, "0"), (1, "2"), (0, "0b")]
+
+
+def test_wall_time_is_shared() -> None:
+    outcomes = list(minimize(Springs(), [at_distance(2.0**k, atoms=k + 1) for k in range(5)], Halving(), RULE))
+    assert all(o.wall_s > 0 for o in outcomes)
+    assert by_index(outcomes)[4].wall_s > by_index(outcomes)[0].wall_s
+
+
+def test_no_molecules() -> None:
+    assert list(minimize(Springs(), [], Halving(), RULE)) == []
+
+
+def test_nothing_is_computed_before_it_is_asked_for() -> None:
+    model = Springs()
+    starts = [at_distance(1e-4, "near"), *(at_distance(1.0, f"far {k}") for k in range(3))]
+    walk: Iterator[Outcome] = minimize(model, starts, Halving(), RULE, in_flight=1)
+    assert model.batches == []
+    assert next(walk).point.index == 0
+    assert model.batches == [["near"]]
+    assert next(walk).point.index == 1
+    assert set(sum(model.batches, [])) == {"near", "far 0"}
+
+
+def test_starts_are_not_modified(mmff94: Model, conformers: list[Molecule]) -> None:
+    before = [m.positions.tobytes() for m in conformers]
+    list(minimize(mmff94, conformers, optimizer(), StoppingRule(1e-9, 3)))
+    assert [m.positions.tobytes() for m in conformers] == before
+
+
+def test_an_error_in_the_model_itself_comes_out() -> None:
+    class Broken(Springs):
+        def energy_forces(self, batch: Batch) -> Evaluation:
+            raise ZeroDivisionError("a defect")
+
+    with pytest.raises(ZeroDivisionError, match="a defect"):
+        list(minimize(Broken(), [at_distance(1.0)], Halving(), RULE))
