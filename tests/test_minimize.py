@@ -248,7 +248,7 @@ def test_the_next_molecule_enters_where_one_left() -> None:
     starts = [at_distance(2.0 ** int(name[0]), name, atoms=k + 1) for k, name in enumerate(names)]
     model, walker = Springs(), Halving()
     outcomes = list(minimize(model, starts, walker, StoppingRule(HARTREE_TO_EV, 50), in_flight=2))
-    assert model.batches == [["3", "1"], ["3", "1"], ["3", "0"], ["3", "2"], ["2"], ["2"], ["0b"]] or True
+    assert model.batches == [["3", "1"], ["3", "1"], ["3", "0"], ["3", "2"], ["0b", "2"], ["2"]]
     assert [names[o.point.index] for o in outcomes] == ["1", "0", "3", "0b", "2"]
     assert [o.point.step for o in by_index(outcomes)] == [3, 1, 0, 2, 0]
     assert walker.admitted == [(0, "3"), (1, "1"), (1, "0"), (1, "2"), (0, "0b")]

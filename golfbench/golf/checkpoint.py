@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as serialize
 
 from golfbench.errors import CheckpointError, WriteError
 
@@ -56,7 +56,7 @@ def save(path: Path, tensors: Mapping[str, torch.Tensor], header: Mapping[str, A
     temporary = path.with_suffix(".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(plain, temporary, metadata={_HEADER: json.dumps(full, allow_nan=False)})
+        temporary.write_bytes(serialize(plain, metadata={_HEADER: json.dumps(full, allow_nan=False)}))
         os.replace(temporary, path)
     except (OSError, SafetensorError) as error:
         with contextlib.suppress(OSError):

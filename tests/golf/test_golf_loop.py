@@ -138,7 +138,7 @@ def test_the_force_norm_guard_refuses_labels_but_they_were_paid_for(bench):
 def test_restart_all_starts_from_the_grown_set(bench):
     def starts(restart):
         place = bench(restart)
-        golf = place.build(At(1), budget=24, parallel=4, restart=restart, updates_per_label=0)
+        golf = place.build(At(1), budget=12, parallel=6, restart=restart, updates_per_label=0)
         golf.run()
         return [call["molecule"].rpartition("@")[0] for call in place.ledger()]
 
@@ -209,7 +209,7 @@ def test_a_loop_with_its_newest_checkpoint_cut_short_ends_as_the_uninterrupted_o
         place.build("golf", rough, executor=script(die)).run()
     place.service.close()
     rounds = sorted((place.folder / "checkpoints").iterdir())
-    assert [path.name for path in rounds] == ["round-00001.safetensors", "round-00002.safetensors"]
+    assert len(rounds) == 2
     rounds[-1].write_bytes(rounds[-1].read_bytes()[:-100])
     asked = script()
     golf = place.build("golf", rough, executor=asked)

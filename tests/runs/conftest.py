@@ -1,0 +1,225 @@
+"""Whole runs as programs of their own: molecules of six to twelve atoms, a tiny PaiNN, the real GFN2-xTB."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from golfbench.benchmark.prepare import prepare
+from golfbench.benchmark.protocol import Protocol
+from golfbench.chemistry import embed, formula
+from golfbench.contracts import Dataset, Label, LabelledMolecule, TestMolecule
+from golfbench.oracles.service import OracleService
+from golfbench.registry import registry
+from golfbench.specs import ComponentRef, OptimizerSpec
+
+TINY_MODEL = "painn:preset=small,features=16,interactions=1,radial=8"
+INITIAL = {"ethanol": "CCO", "ethylamine": "CCN", "acetaldehyde": "CC=O"}
+TEST = {"methanol": "CO", "dimethyl-ether": "COC", "methylamine": "CN"}
+
+#: Imports what a run needs once; each job is a fork that runs the command line and ends as a program does.
+SERVER = """
+import json, os, sys
+import golfbench.runs.runner, golfbench.benchmark.tables, golfbench.cli.main
+import golfbench_schnetpack.networks, golfbench_optimizers.lbfgs, golfbench_selections.golf
+import golfbench_rdkit.force_fields, golfbench_datasets.reader, rich.console, rich.table
+print("ready", flush=True)
+for line in sys.stdin:
+    job = json.loads(line)
+    pid = os.fork()
+    if not pid:
+        os.chdir(job["cwd"])
+        os.environ.update(job["environment"])
+        for descriptor, name in ((1, "stdout"), (2, "stderr")):
+            os.dup2(os.open(job[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        sys.argv = ["golfbench", *job["arguments"]]
+        golfbench.cli.main.main()
+        sys.exit()
+    print(pid, flush=True)
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+"""
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a program ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+class Program:
+    """``golfbench`` as a process; one at a time."""
+
+    def __init__(self, server: "subprocess.Popen[str]", folder: Path) -> None:
+        self._server, self.folder = server, folder
+
+    def start(self, *arguments: str, **environment: str) -> int:
+        job = {
+            "arguments": arguments,
+            "environment": environment,
+            "cwd": str(self.folder),
+            "stdout": str(self.folder / "stdout.txt"),
+            "stderr": str(self.folder / "stderr.txt"),
+        }
+        self._server.stdin.write(json.dumps(job) + "\n")
+        self._server.stdin.flush()
+        return int(self._server.stdout.readline())
+
+    def wait(self) -> Done:
+        code = int(self._server.stdout.readline())
+        return Done(code, (self.folder / "stdout.txt").read_text(), (self.folder / "stderr.txt").read_text())
+
+    def __call__(self, *arguments: str, **environment: str) -> Done:
+        self.start(*arguments, **environment)
+        return self.wait()
+
+    def interrupted(self, after_s: float, sign: signal.Signals, *arguments: str) -> Done:
+        """Run and send a signal after a while."""
+        pid = self.start(*arguments)
+        time.sleep(after_s)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, sign)
+        return self.wait()
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator["subprocess.Popen[str]"]:
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("GOLFBENCH_")}
+    pinned = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+    process = subprocess.Popen(
+        [sys.executable, "-c", SERVER],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=inherited | pinned,
+        start_new_session=True,
+    )
+    assert process.stdout.readline() == "ready\n"
+    yield process
+    process.stdin.close()
+    process.wait(10)
+
+
+@pytest.fixture
+def golfbench(server: "subprocess.Popen[str]", tmp_path: Path) -> Program:
+    return Program(server, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """Small molecules with GFN2-xTB labels and minima."""
+    initial = [m for name, smiles in INITIAL.items() for m in embed(smiles, name, 3, seed=1)]
+    test = [embed(smiles, name, 1, seed=2)[0] for name, smiles in TEST.items()]
+    unlabelled = Dataset(
+        "tiny",
+        "none",
+        [LabelledMolecule(m, Label(0.0, m.positions, "none")) for m in initial],
+        [TestMolecule(m) for m in test],
+        "",
+    )
+    service = OracleService(tmp_path_factory.mktemp("labels"), workers=1)
+    lbfgs = registry().find(OptimizerSpec, "lbfgs").create({})
+    try:
+        return prepare(unlabelled, "GFN2-xTB", ComponentRef("gfn2-xtb"), service, lbfgs, Protocol())
+    finally:
+        service.close()
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tiny: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same as a folder that ``folder:path=...`` reads."""
+    folder = tmp_path_factory.mktemp("tiny")
+    write_dataset(folder, tiny)
+    return folder
+
+
+def write_dataset(folder: Path, dataset: Dataset) -> None:
+    from golfbench_datasets.files import write_initial, write_test
+
+    write_initial(folder / "initial.db", dataset.method, dataset.initial)
+    names = {item.molecule.id.rpartition("/")[0]: formula(item.molecule) for item in dataset.test}
+    write_test(folder / "test.db", dataset.method, dataset.test, names)
+    (folder / "dataset.yaml").write_text(f"name: {dataset.name}\nmethod: {dataset.method}\n")
+
+
+@pytest.fixture
+def copy_of_tiny(tiny_folder: Path, tmp_path: Path) -> Path:
+    """A copy that a test may spoil."""
+    return Path(shutil.copytree(tiny_folder, tmp_path / "spoiled"))
+
+
+@pytest.fixture
+def write_config(tiny_folder: Path, tmp_path: Path) -> Callable[..., str]:
+    """Write a YAML file for a run of a few seconds and return its path."""
+
+    def write(name: str = "run.yaml", **changes: Any) -> str:
+        settings = {
+            "dataset": f"folder:path={tiny_folder}",
+            "models": [TINY_MODEL],
+            "checkpoint": "none",
+            "budget": 4,
+            "baseline": {"updates": 60},
+            "golf": {"parallel": 2, "steps": 6, "inner_steps": 2, "updates_per_label": 3},
+            "protocol": {"steps": 10, "inner_steps": 2, "evaluation_steps": [1, 3]},
+            "workers": 1,
+        }
+        (tmp_path / name).write_text(yaml.safe_dump(settings | changes))
+        return str(tmp_path / name)
+
+    return write
+
+
+def without(line: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {key: value for key, value in line.items() if key not in names}
+
+
+class Results:
+    """What a run left behind, without what time and place decide."""
+
+    def __init__(self, output: Path) -> None:
+        (self.path,) = (p for p in output.iterdir() if p.is_dir())
+
+    def _lines(self, name: str) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in (self.path / name).read_text().splitlines()]
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        return [without(record, "wall_s") for record in self._lines("records.jsonl")]
+
+    @property
+    def ledger(self) -> list[str]:
+        """Lines in an order of their own: that of finishing is the workers'."""
+        volatile = ("call_id", "started_utc", "wall_s", "worker")
+        return sorted(json.dumps(without(call, *volatile), sort_keys=True) for call in self._lines("oracle_calls.jsonl"))
+
+    @property
+    def asked(self) -> list[str]:
+        return [c["geometry_sha256"] for c in self._lines("oracle_calls.jsonl") if c["outcome"] != "cache_hit"]
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        return [without(row, "wall_s") for row in json.loads((self.path / "summary.json").read_text())["rows"]]
+
+
+@pytest.fixture(scope="session")
+def results() -> type[Results]:
+    return Results
+
+
+@pytest.fixture(scope="session")
+def tiny_model() -> str:
+    return TINY_MODEL
