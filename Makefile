@@ -27,9 +27,11 @@ lint: setup
 
 docs: setup
 	$(BIN)/python docs/generate_cli.py
+	$(BIN)/python docs/generate_tables.py
 
 docs-check: setup
 	$(BIN)/python docs/generate_cli.py --check
+	$(BIN)/python docs/generate_tables.py --check
 
 wheels: setup
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist . $(dir $(wildcard plugins/*/pyproject.toml datasets/pyproject.toml))

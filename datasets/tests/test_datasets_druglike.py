@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -20,7 +22,6 @@ from golfbench.units import HARTREE_TO_EV
 from golfbench_datasets import build as build_module
 from golfbench_datasets import druglike
 from golfbench_datasets.check import check
-from golfbench_datasets.check import main as check_main
 from golfbench_datasets.druglike import Compound, read_drugs, settle_stereo
 from golfbench_datasets.files import (
     Description,
@@ -31,7 +32,8 @@ from golfbench_datasets.files import (
     write_initial,
     write_test,
 )
-from golfbench_datasets.reader import FolderReader, data_folder
+from golfbench_datasets.loading import data_folder
+from golfbench_datasets.reader import FolderReader
 
 NAMES = ("druglike-mini", "druglike-xtb")
 COUNTS = {"druglike-mini": (30, 240, 12, 20, 30), "druglike-xtb": (110, 880, 42, 18, 60)}
@@ -150,7 +152,10 @@ def test_a_label_of_another_geometry_is_found(tmp_path: Path) -> None:
     folder = copy("swapped", tmp_path / "swapped", [swapped], list(data.test[1:2]))
     problems = check(folder, recompute=3)
     assert any(p.startswith(f"{first.molecule.id}: the recomputed label differs by") for p in problems)
-    assert check_main([str(folder), "--recompute", "3"]) == 1
+    verb = [sys.executable, "-m", "golfbench", "datasets", "check", f"folder:path={folder}", "--recompute", "3"]
+    done = subprocess.run(verb, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert f"{first.molecule.id}: the recomputed label differs by" in done.stdout + done.stderr
 
 
 def test_rows_survive_the_file_bit_by_bit(tmp_path: Path) -> None:
@@ -175,9 +180,9 @@ def test_a_wrong_formula_in_the_list_of_drugs_stops_the_build(tmp_path: Path) ->
         read_drugs(path)
 
 
-def test_an_unknown_recipe_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert build_module.main(["druglike-maxi", "--output", str(tmp_path / "maxi")]) == 2
-    assert "druglike-mini and druglike-xtb can be built" in capsys.readouterr().err
+def test_an_unknown_recipe_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="druglike-mini and druglike-xtb can be built"):
+        build_module.build("druglike-maxi", tmp_path / "maxi")
 
 
 def test_a_racemate_becomes_one_stereoisomer() -> None:

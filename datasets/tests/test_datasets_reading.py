@@ -17,7 +17,8 @@ from golfbench.registry import registry
 from golfbench.specs import DatasetSpec
 from golfbench_datasets.check import check
 from golfbench_datasets.files import PROPERTY_UNITS
-from golfbench_datasets.reader import FolderReader, data_folder, open_dataset
+from golfbench_datasets.loading import data_folder
+from golfbench_datasets.reader import FolderReader, open_dataset
 
 UNITS = {"_distance_unit": "Ang", "_property_unit_dict": PROPERTY_UNITS}
 WATER = np.array([[0.0, 0.0, 0.119], [0.0, 0.763, -0.477], [0.0, -0.763, -0.477]])

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import logging
 import math
+import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -17,7 +20,7 @@ from golfbench.benchmark.protocol import Protocol
 from golfbench.benchmark.records import ENERGY_TOLERANCE_HARTREE, Identity, Record, Status, append_records
 from golfbench.chemistry import best_rmsd, bond_graph_changed, to_ase
 from golfbench.contracts import FloatArray, Label, Model, Optimizer, TestMolecule
-from golfbench.errors import OracleError
+from golfbench.errors import OracleError, WriteError
 from golfbench.minimize import Outcome, Point, minimize
 from golfbench.oracles.service import Account, OracleService
 from golfbench.specs import ComponentRef
@@ -56,7 +59,10 @@ def evaluate(
     advance: Callable[[int], None],
     device: str = "cpu",
 ) -> None:
-    """Minimize every test molecule that has no record yet, and append its record.
+    """Minimize the test molecules, and append the records that are not there yet.
+
+    A resumed evaluation walks all of them again: batch mates change the last digits of a float32 network, and only
+    the same end points are those that the oracle has labelled already. Walks are cheap beside oracle calls.
 
     Args:
         judge: The oracle, the protocol, the test set.
@@ -69,8 +75,7 @@ def evaluate(
         device: Where the model lives.
     """
     done = set(done)
-    items = [item for item in judge.test if item.molecule.id not in done]
-    footprints: list[dict[int, FloatArray]] = [{} for _ in items]
+    footprints: list[dict[int, FloatArray]] = [{} for _ in judge.test]
 
     def observe(point: Point) -> bool:
         step, rest = divmod(point.step, judge.protocol.inner_steps)
@@ -78,16 +83,19 @@ def evaluate(
             footprints[point.index][step] = point.positions
         return False
 
-    starts = [item.molecule for item in items]
+    starts = [item.molecule for item in judge.test]
     ends: dict[int, Outcome] = {}
     for outcome in minimize(model, starts, optimizer, judge.protocol.rule, observe, device):
         ends[outcome.point.index] = outcome
         advance(len(ends))
-    asked = [_ask(judge, identity, item, ends[k], footprints[k]) for k, item in enumerate(items)]
-    for item, outcome, futures in zip(items, (ends[k] for k in range(len(items))), asked, strict=True):
+    left = [k for k, item in enumerate(judge.test) if item.molecule.id not in done]
+    asked = [_ask(judge, identity, judge.test[k], ends[k], footprints[k]) for k in left]
+    for k, futures in zip(left, asked, strict=True):
+        item, outcome = judge.test[k], ends[k]
         record = _record(judge, identity, item, outcome, _settle(futures))
-        append_records(judge.records, [record])
+        # First the end point: a crash in between repeats it when the run is resumed, and loses nothing.
         _append_endpoint(endpoints, item, outcome, record)
+        append_records(judge.records, [record])
 
 
 #: Labels by environment step; the end point is under ``_END``.
@@ -98,8 +106,8 @@ _END = -1
 def _ask(
     judge: Judge, identity: Identity, item: TestMolecule, outcome: Outcome, footprint: dict[int, FloatArray]
 ) -> dict[int, Future[Label]]:
-    """Ask the oracle for the end point and the evaluation steps, unless the walk itself blew up."""
-    if outcome.status in ("diverged", "error"):
+    """Ask the oracle for the end point and the evaluation steps, unless there is nothing to compare them with."""
+    if item.start is None or outcome.status in ("diverged", "error"):
         return {}
     account = Account(identity.combination, identity.stage, "evaluation")
     geometries = footprint | {_END: outcome.point.positions}
@@ -123,7 +131,8 @@ def _record(judge: Judge, identity: Identity, item: TestMolecule, outcome: Outco
     end = labels.get(_END)
     final = end.energy if isinstance(end, Label) else None
     failure = outcome.error or (end if isinstance(end, OracleError) else None)
-    changed = bond_graph_changed(item.molecule, outcome.point.positions) if final is not None else None
+    judged = final is not None and item.molecule.smiles is not None  # without a SMILES there is no topology
+    changed = bond_graph_changed(item.molecule, outcome.point.positions) if judged else None
     status = _status(item, outcome, end, final, changed)
     finite = math.isfinite(outcome.point.force_max)
     if failure is not None:
@@ -143,7 +152,7 @@ def _record(judge: Judge, identity: Identity, item: TestMolecule, outcome: Outco
         energies_at_step_hartree=_curve(judge.protocol, labels, final),
         force_max_final_hartree_per_angstrom=outcome.point.force_max if finite else None,
         bond_graph_changed=changed,
-        rmsd_to_references_angstrom=_distances(judge.test, item, outcome) if final is not None else {},
+        rmsd_to_references_angstrom=_distances(judge.test, item, outcome) if judged else {},
         wall_s=outcome.wall_s,
         error_type=type(failure).__name__ if failure else None,
         error_message=str(failure).splitlines()[0] if failure and str(failure) else None,
@@ -156,8 +165,9 @@ def _status(
 ) -> Status:
     if outcome.status == "error" or item.start is None:
         return Status.ERROR if outcome.error else Status.SKIPPED
-    if isinstance(end, OracleError):
+    if isinstance(end, OracleError) and end.kind != "input":
         return Status.ORACLE_FAILED
+    # Atoms on top of each other: no engine was asked, the walk itself went there.
     if final is None or final > item.start.energy + ENERGY_TOLERANCE_HARTREE:
         return Status.DIVERGED
     return Status.TOPOLOGY_CHANGED if changed else Status(outcome.status)
@@ -188,4 +198,18 @@ def _distances(test: Sequence[TestMolecule], item: TestMolecule, outcome: Outcom
 def _append_endpoint(path: Path, item: TestMolecule, outcome: Outcome, record: Record) -> None:
     atoms: Atoms = to_ase(item.molecule.at(outcome.point.positions))
     atoms.info |= {"molecule": item.molecule.id, "status": record.status.value}
-    write_atoms(path, atoms, format="extxyz", append=True)
+    frame = io.StringIO()
+    write_atoms(frame, atoms, format="extxyz")
+    _append_whole(path, frame.getvalue().encode())
+
+
+def _append_whole(path: Path, block: bytes) -> None:
+    """Append all of a block or nothing: half a frame would spoil those behind it."""
+    try:
+        with path.open("ab", buffering=0) as file:
+            end = file.tell()
+            if file.write(block) < len(block):  # a full disk takes what fits
+                file.truncate(end)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    except OSError as error:
+        raise WriteError(f"{path.name} cannot be written: {error.strerror}") from error

@@ -185,8 +185,8 @@ class _Grid:
 
     def _evaluate(self, row: Combination, stage: Stage, model: Callable[[], Model]) -> None:
         done = self._recorded(row, stage)
-        left = len(self.judge.test) - len(done)
-        if not left:
+        count = len(self.judge.test)
+        if len(done) == count:
             return
         name = f"minimizing: {row.model} {row.selection or stage}" + ("" if row.seed is None else f", seed {row.seed}")
         endpoints = self.directory.trajectories / f"{slug(row.id)}-{stage}.extxyz"
@@ -200,7 +200,7 @@ class _Grid:
             optimizer,
             done,
             endpoints,
-            lambda count: self.report(name, count, left),
+            lambda walked: self.report(name, walked, count),
             self.config.device,
         )
 

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -87,9 +88,13 @@ class Program:
         self.start(*arguments, **environment)
         return self.wait()
 
-    def interrupted(self, after_s: float, sign: signal.Signals, *arguments: str) -> Done:
-        """Run and send a signal after a while."""
+    def interrupted(self, sign: signal.Signals, output: Path, calls: int, after_s: float, *arguments: str) -> Done:
+        """Run, and send a signal some time after the ledger got that many lines."""
         pid = self.start(*arguments)
+        deadline = time.monotonic() + 60
+        while sum(path.read_bytes().count(b"\n") for path in output.glob("*/oracle_calls.jsonl")) < calls:
+            assert time.monotonic() < deadline, "it never came so far"
+            time.sleep(0.005)
         time.sleep(after_s)
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, sign)
@@ -171,6 +176,7 @@ def write_config(tiny_folder: Path, tmp_path: Path) -> Callable[..., str]:
             "dataset": f"folder:path={tiny_folder}",
             "models": [TINY_MODEL],
             "checkpoint": "none",
+            "delta": "mmff94",
             "budget": 4,
             "baseline": {"updates": 60},
             "golf": {"parallel": 2, "steps": 6, "inner_steps": 2, "updates_per_label": 3},
@@ -209,6 +215,12 @@ class Results:
     @property
     def asked(self) -> list[str]:
         return [c["geometry_sha256"] for c in self._lines("oracle_calls.jsonl") if c["outcome"] != "cache_hit"]
+
+    @property
+    def endpoints(self) -> dict[str, set[str]]:
+        """Frames of each file of end points; a crash may have repeated one."""
+        files = (self.path / "trajectories").iterdir()
+        return {path.name: set(re.split(r"^(?=\d+$)", path.read_text(), flags=re.MULTILINE)) for path in files}
 
     @property
     def rows(self) -> list[dict[str, Any]]:

@@ -36,7 +36,7 @@ from golfbench_datasets.druglike import (
     make_plan,
 )
 from golfbench_datasets.files import INITIAL, TEST, Description, write_description, write_initial, write_test
-from golfbench_datasets.reader import data_folder, load
+from golfbench_datasets.loading import data_folder, load
 
 ORACLE = ComponentRef("gfn2-xtb")
 #: Tighter than what ``check`` demands of a minimum (0.01 eV/Å).

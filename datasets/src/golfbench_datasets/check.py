@@ -28,7 +28,7 @@ from golfbench_datasets.files import (
     read_description,
     read_known_formulas,
 )
-from golfbench_datasets.reader import load
+from golfbench_datasets.loading import load
 
 #: A reference minimum has no force norm above this, eV/Å.
 MINIMUM_FORCE = 0.01

@@ -1,0 +1,38 @@
+"""Loading a dataset folder as it is, and finding the folders that ship."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from golfbench.contracts import Dataset
+from golfbench_datasets.files import (
+    BASELINES,
+    INITIAL,
+    TEST,
+    Description,
+    content_hash,
+    read_initial,
+    read_test,
+)
+
+
+def load(folder: Path, description: Description) -> Dataset:
+    """Read a folder without comparing its content with the stated hash."""
+    initial = read_initial(folder / INITIAL, description.method)
+    test = read_test(folder / TEST, description.method)
+    baselines = sorted((folder / BASELINES).glob("*.safetensors"))
+    return Dataset(
+        name=description.name,
+        method=description.method,
+        initial=initial,
+        test=test,
+        content_hash=content_hash(description.method, initial, test),
+        checkpoints={path.stem: str(path) for path in baselines},
+    )
+
+
+def data_folder(name: str) -> Path:
+    """Return the folder of a dataset that ships: inside the installed package, or beside ``src`` in a checkout."""
+    package = Path(__file__).resolve().parent
+    installed = package / "data" / name
+    return installed if installed.is_dir() else package.parents[1] / name
