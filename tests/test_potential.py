@@ -97,7 +97,9 @@ def test_the_scale_scales_forces_and_references_do_not_enter_them(
 def test_network_forces_can_be_learned_from(network: torch.nn.Module, molecules: list[Molecule]) -> None:
     potential = Potential(network, REFERENCES, SCALE)
     energies, forces = potential.network_energy_forces(make_batch(molecules, 3.0), create_graph=True)
-    gradients = torch.autograd.grad(forces.square().sum() + energies.sum(), list(network.parameters()), allow_unused=True)
+    gradients = torch.autograd.grad(
+        forces.square().sum() + energies.sum(), list(network.parameters()), allow_unused=True
+    )
     assert any(g is not None and float(g.abs().max()) > 0 for g in gradients)
     assert forces.shape == (9 + 6, 3)
 

@@ -23,7 +23,6 @@ from golfbench.errors import ConfigurationError, WriteError
 from golfbench.molecules import Molecule
 from golfbench.oracles.ledger import Ledger, OracleCall
 
-
 #: Units as the paper's databases declare them.
 _UNITS = {"_distance_unit": "Ang", "_property_unit_dict": {"energy": "Hartree", "forces": "Hartree/Ang"}}
 

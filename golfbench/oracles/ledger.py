@@ -162,7 +162,9 @@ def _parse(line: bytes, where: str) -> OracleCall:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = ".".join(map(str, first["loc"]))
-        raise ConfigurationError(f"{where}: not an oracle call ({field + ': ' if field else ''}{first['msg']})") from None
+        raise ConfigurationError(
+            f"{where}: not an oracle call ({field + ': ' if field else ''}{first['msg']})"
+        ) from None
 
 
 def _write_whole(file: FileIO, line: bytes) -> None:
