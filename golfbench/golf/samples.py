@@ -84,8 +84,8 @@ def fit_references(
 ) -> tuple[dict[int, float], float]:
     """Return reference energies (Hartree) by atomic number and the output scale (Hartree/Å) of a training set.
 
-    References come from the dataset where it has them (for every element that occurs), else from least squares of the (delta-corrected) energies on
-    the composition. The scale is the root mean square component of the (delta-corrected) forces.
+    References come from the dataset where it has them (for every element that occurs), else from least squares of the
+    (delta-corrected) energies on the composition. The scale is the root mean square component of the (delta-corrected) forces.
 
     Raises:
         NothingToDoError: If the training set is empty.

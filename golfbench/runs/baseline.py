@@ -109,12 +109,26 @@ def train_baseline(
         tensors = trainer.tensors() | prefixed("network", potential.network.state_dict())
         checkpoint.save(state, tensors, {"update": trainer.update})
     facts = potential_header(model, potential, delta, dataset.method)
-    save_potential(path, potential, {**facts, "training": _training(dataset, settings, seed)})
+    save_potential(path, potential, {**facts, "training": _training(dataset, model, delta, settings, seed)})
     state.unlink(missing_ok=True)
 
 
-def _training(dataset: Dataset, settings: Baseline, seed: int) -> dict[str, Any]:
+def _training(
+    dataset: Dataset, model: ComponentRef, delta: str | None, settings: Baseline, seed: int
+) -> dict[str, Any]:
+    """Return what a checkpoint says of its own making, with the command that repeats it."""
+    options = {
+        "model": str(model),
+        "dataset": dataset.name,
+        "delta": delta,
+        "updates": settings.updates,
+        "batch-size": settings.batch_size,
+        "learning-rate": settings.learning_rate,
+        "seed": seed,
+    }
+    words = [f"--{name} {value}" for name, value in options.items() if value is not None]
     return {
+        "command": " ".join(["golfbench train", *words]),
         "dataset": dataset.name,
         "dataset_sha256": dataset.content_hash,
         "initial_labels": len(dataset.initial),

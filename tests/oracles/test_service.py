@@ -1,5 +1,6 @@
 """The service: what is asked, what is charged to whom, what a crash or a full disk leaves. Real engines throughout."""
 
+import contextlib
 import json
 import resource
 import shutil
@@ -51,6 +52,10 @@ def hydrogen(name: str) -> Molecule:
     """What ``misbehaving_engines`` does depends on the id."""
     x = sum(name.encode()) / 1000
     return Molecule(name, np.array([1, 1]), np.array([[x, 0, 0], [x, 0, 0.74]]))
+
+
+def raised(name: str, height: float) -> Molecule:
+    return hydrogen(name).at(hydrogen(name).positions + np.array([0, 0, height]))
 
 
 class Gate:
@@ -186,7 +191,7 @@ def test_the_name_of_a_molecule_does_not_matter_its_geometry_does(open_service: 
     Gate.opened.set()
     service = open_service()
     other_name = Molecule("b", hydrogen("a").numbers, hydrogen("a").positions)
-    elsewhere = hydrogen("a").at(hydrogen("a").positions + [0, 0, 1e-15])
+    elsewhere = raised("a", 1e-15)
     for molecule in (hydrogen("a"), other_name, elsewhere):
         service.submit(GATE, molecule, TRAINING).result()
     assert Gate.asked == ["a", "a"]
@@ -204,7 +209,7 @@ def test_another_oracle_or_other_options_are_asked_anew(open_service: Any, tmp_p
 
 def test_a_failure_is_a_call_and_is_remembered(open_service: Any, tmp_path: Path) -> None:
     Gate.opened.set()
-    high = hydrogen("a").at([[0, 0, 2.0], [0, 0, 2.74]])
+    high = raised("a", 2.0)
     service = open_service()
     caught = [service.submit(GATE, high, account).exception() for account in (TRAINING, TRAINING, OTHER)]
     service.close()
@@ -219,7 +224,7 @@ def test_a_failure_is_a_call_and_is_remembered(open_service: Any, tmp_path: Path
 
 def test_label_all_puts_a_failure_in_its_place(open_service: Any) -> None:
     Gate.opened.set()
-    high = hydrogen("b").at([[0, 0, 2.0], [0, 0, 2.74]])
+    high = raised("b", 2.0)
     answers = open_service().label_all(GATE, [hydrogen("a"), high, hydrogen("c")], TRAINING)
     assert [type(a) for a in answers] == [Label, OracleError, Label]
 
@@ -306,7 +311,7 @@ def test_a_question_in_flight_is_asked_once_and_charged_to_each_account(open_ser
 
 def test_a_failure_in_flight_reaches_everybody_who_waits(open_service: Any, tmp_path: Path) -> None:
     service = open_service()
-    high = hydrogen("a").at([[0, 0, 2.0], [0, 0, 2.74]])
+    high = raised("a", 2.0)
     futures = [service.submit(GATE, high, account) for account in (TRAINING, OTHER, TRAINING)]
     Gate.opened.set()
     assert [str(f.exception()) for f in futures] == ["a: too high"] * 3
@@ -317,7 +322,7 @@ def test_a_failure_in_flight_reaches_everybody_who_waits(open_service: Any, tmp_
 def test_four_threads_ask_at_once(attempt: int, open_service: Any, tmp_path: Path) -> None:
     Gate.opened.set()
     service = open_service(workers=4)
-    molecules = [hydrogen("a").at(hydrogen("a").positions + [0, 0, 0.01 * k]) for k in range(15)]
+    molecules = [raised("a", 0.01 * k) for k in range(15)]
     start = threading.Barrier(4)
 
     def ask(account: Account) -> list[float]:
@@ -409,23 +414,26 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
+def _fill(path: Path) -> None:
+    """Write until the disk has no byte left."""
+    with contextlib.suppress(OSError), path.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(1024))
+
+
 def test_a_full_disk_is_a_write_error_and_the_run_goes_on_when_there_is_room(tiny_disk: Path) -> None:
     Gate.opened.set()
-    molecules = [hydrogen("a").at(hydrogen("a").positions + [0, 0, 0.01 * k]) for k in range(6)]
-    service = OracleService(tiny_disk, workers=1)
-    service.label_all(GATE, molecules[:2], TRAINING)
-    with (tiny_disk / "filler").open("wb", buffering=0) as filler, pytest.raises(OSError, match="No space left"):
-        while True:
-            filler.write(bytes(1024))
-    with pytest.raises(WriteError, match="cannot be written"):
+    molecules = [raised("a", 0.01 * k) for k in range(6)]
+    with contextlib.closing(OracleService(tiny_disk, workers=1)) as service:
+        service.label_all(GATE, molecules[:2], TRAINING)
+        _fill(tiny_disk / "filler")
+        with pytest.raises(WriteError, match="cannot be written"):
+            service.label_all(GATE, molecules, TRAINING)
+    with pytest.raises(WriteError), contextlib.closing(OracleService(tiny_disk, workers=1)) as service:
         service.label_all(GATE, molecules, TRAINING)
-    service.close()
-    with pytest.raises(WriteError):
-        OracleService(tiny_disk).label_all(GATE, molecules, TRAINING)
     (tiny_disk / "filler").unlink()
-    resumed = OracleService(tiny_disk, workers=1)
-    answers = resumed.label_all(GATE, molecules, TRAINING)
-    resumed.close()
+    with contextlib.closing(OracleService(tiny_disk, workers=1)) as service:
+        answers = service.label_all(GATE, molecules, TRAINING)
     assert [a.energy for a in answers] == [m.positions[0, 2] for m in molecules]
     listed = calls(tiny_disk)
     assert len({c.geometry_sha256 for c in listed}) == len({c.call_id for c in listed}) == len(listed) == 6
