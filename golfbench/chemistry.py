@@ -82,14 +82,15 @@ def embed(smiles: str, id: str, count: int, seed: int) -> list[Molecule]:
         smiles: The molecule; charge and multiplicity follow from it (unpaired electrons are taken as parallel).
         id: Name of the molecule; its conformers are ``<id>/0``, ``<id>/1``, ...
         count: Conformers asked for; fewer come back when some attempts fail.
-        seed: Any non-negative integer; RDKit sees its lowest 31 bits.
+        seed: Any non-negative integer.
 
     Raises:
         MoleculeError: If the SMILES is not valid or no conformer could be embedded.
     """
     mol = mol_from_smiles(smiles)
     parameters: Any = rdDistGeom.ETKDGv3()
-    parameters.randomSeed = seed & 0x7FFFFFFF
+    # RDKit multiplies the seed by the number of the conformer, modulo 2^31 - 1: from 0 all would be alike.
+    parameters.randomSeed = seed % 0x7FFFFFFF or 1
     parameters.numThreads = 1
     with BlockLogs():
         made = list(rdDistGeom.EmbedMultipleConfs(mol, count, parameters))

@@ -7,6 +7,7 @@ is used for the first time.
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +15,8 @@ from typing import Any
 from golfbench.errors import ComponentMissingError, ConfigurationError, unknown_name
 
 Scalar = int | float | str | bool | None
+#: A comma outside round brackets.
+_COMMA = re.compile(r",(?![^(]*\))")
 
 #: Elements of drug-like molecules in the shipped data: H C N O F S Cl Br.
 DRUGLIKE_ELEMENTS = frozenset({1, 6, 7, 8, 9, 16, 17, 35})
@@ -210,14 +213,14 @@ class ComponentRef:
 
     @classmethod
     def parse(cls, text: str) -> ComponentRef:
-        """Parse ``psi4:method=hf,basis=sto-3g``.
+        """Parse ``psi4:method=hf,basis=sto-3g``; a comma in brackets belongs to its value: ``basis=6-31g(d,p)``.
 
         Raises:
             ConfigurationError: If a parameter has no ``=``.
         """
         name, _, rest = text.partition(":")
         parameters = {}
-        for item in filter(None, rest.split(",")):
+        for item in filter(None, _COMMA.split(rest)):
             key, equals, value = item.partition("=")
             if not equals:
                 raise ConfigurationError(f"'{text}': parameters are written key=value, '{item}' is not")

@@ -163,6 +163,8 @@ def _record(judge: Judge, identity: Identity, item: TestMolecule, outcome: Outco
 def _status(
     item: TestMolecule, outcome: Outcome, end: Label | OracleError | None, final: float | None, changed: bool | None
 ) -> Status:
+    if _lost(outcome):
+        return Status.DIVERGED
     if outcome.status == "error" or item.start is None:
         return Status.ERROR if outcome.error else Status.SKIPPED
     if isinstance(end, OracleError) and end.kind != "input":
@@ -171,6 +173,15 @@ def _status(
     if final is None or final > item.start.energy + ENERGY_TOLERANCE_HARTREE:
         return Status.DIVERGED
     return Status.TOPOLOGY_CHANGED if changed else Status(outcome.status)
+
+
+def _lost(outcome: Outcome) -> bool:
+    """Return whether the walk went where no model with an oracle in it (delta learning) can follow.
+
+    The start was accepted, so a refused geometry is the walk's doing: it blew up, like one of a network alone.
+    """
+    error = outcome.error
+    return outcome.point.step > 0 and isinstance(error, OracleError) and error.kind == "input"
 
 
 def _curve(protocol: Protocol, labels: _Labels, final: float | None) -> dict[int, float]:

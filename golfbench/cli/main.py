@@ -13,13 +13,13 @@ import typer
 from typer.core import TyperGroup
 
 import golfbench
-from golfbench.cli import components, console, datasets, doctor, plugins, report, run, train
+from golfbench.cli import components, console, datasets, doctor, minimize, plugins, report, run, train
 from golfbench.errors import GolfbenchError, WriteError
 from golfbench.registry import ALLOW_LIST_VARIABLE, Registry, registry
 from golfbench.threads import limit_threads
 
 #: Modules that each ``register`` their verbs, in the order of the help.
-VERBS = (run, train, report, doctor, plugins, components, datasets)
+VERBS = (run, train, minimize, report, doctor, plugins, components, datasets)
 NO_PLUGINS = "--no-plugins"
 INTERRUPTED = 130
 

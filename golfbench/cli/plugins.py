@@ -1,4 +1,4 @@
-"""``golfbench plugins list|show``."""
+"""``golfbench plugins list|show``; ``check`` and ``new`` are in ``contract``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from golfbench.cli import console
+from golfbench.cli import console, contract
 from golfbench.cli.describe import SCHEMA_VERSION, as_json, as_lines
 from golfbench.cli.options import JsonOption
 from golfbench.errors import ConfigurationError, unknown_name
@@ -22,6 +22,8 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(no_args_is_help=True, help="The plugins that are installed.")
     group.command("list")(list_plugins)
     group.command("show")(show)
+    group.command("check")(contract.check)
+    group.command("new")(contract.new)
     app.add_typer(group, name="plugins")
 
 

@@ -18,7 +18,7 @@ TrainModelOption = Annotated[
 UpdatesOption = Annotated[int | None, typer.Option("--updates", min=1, help="Updates.")]
 BatchOption = Annotated[int | None, typer.Option("--batch-size", min=1, help="Molecules per update.")]
 RateOption = Annotated[float | None, typer.Option("--learning-rate", help="Adam's, at the start of its cosine decay.")]
-TrainSeedOption = Annotated[int, typer.Option("--seed", help="Seed of the weights and of the batches.")]
+TrainSeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of the weights and of the batches.")]
 FileOption = Annotated[Path, typer.Option("--output", "-o", help="The checkpoint to write.", show_default=False)]
 
 

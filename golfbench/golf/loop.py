@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from golfbench.contracts import LabelledMolecule, Optimizer, Selection
 from golfbench.errors import CheckpointError, OracleError
 from golfbench.golf import checkpoint
@@ -120,7 +118,7 @@ class Golf:
     ) -> None:
         self.parts, self.settings, self.budget = parts, settings, budget
         self.progress = Progress()
-        self.samples = TrainingSet(parts.potential, initial)
+        self.samples = TrainingSet(parts.potential, initial, settings.force_norm_guard_hartree_per_angstrom)
         self._rule = StoppingRule(force_max, settings.steps * settings.inner_steps)
         self._seed, self._account = seed, Account(combination, "after", "training")
         self._directory = directory
@@ -196,18 +194,13 @@ class Golf:
                 self.progress.failed += 1
                 self._refused.append(molecule.geometry_hash())
                 log.warning("%s: no label (%s): %s", molecule.id, label.kind, label)
-            elif self._guarded(label.forces):
+            elif self.samples.add(LabelledMolecule(molecule, label)):
+                self._added.append(label_key(str(self.parts.oracle), molecule.geometry_hash()))
+            else:
                 self.progress.guarded += 1
                 self._refused.append(molecule.geometry_hash())
-            else:
-                self._added.append(label_key(str(self.parts.oracle), molecule.geometry_hash()))
-                self.samples.extend([LabelledMolecule(molecule, label)])
         self.progress.spent += len(picked)
         return len(picked)
-
-    def _guarded(self, forces: np.ndarray[Any, np.dtype[np.float64]]) -> bool:
-        limit = self.settings.force_norm_guard_hartree_per_angstrom
-        return limit is not None and float(np.linalg.norm(forces)) > limit
 
     def _save(self) -> None:
         header = {
@@ -238,5 +231,6 @@ class Golf:
         self.progress = Progress(**header["progress"])
         self._added, self._refused = list(header["added"]), list(header["refused"])
         labelled = [self.parts.service.labels.labelled(key) for key in self._added]
-        self.samples.extend(labelled)
+        for item in labelled:
+            self.samples.add(item)
         self._known |= {item.molecule.geometry_hash() for item in labelled} | set(self._refused)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,8 +13,11 @@ from ase.data import chemical_symbols
 from golfbench.batches import Batch, make_batch
 from golfbench.contracts import Evaluation, LabelledMolecule, Model
 from golfbench.errors import ConfigurationError, NothingToDoError
+from golfbench.golf.settings import FORCE_NORM_GUARD
 from golfbench.molecules import Molecule
 from golfbench.potential import Potential
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +33,17 @@ class TrainingSet:
     Args:
         potential: Defines the targets.
         initial: D_0.
+        guard: Labels with larger forces are left out, see ``settings.FORCE_NORM_GUARD``; ``None`` takes all.
     """
 
-    def __init__(self, potential: Potential, initial: Sequence[LabelledMolecule]) -> None:
-        self._potential = potential
+    def __init__(
+        self, potential: Potential, initial: Sequence[LabelledMolecule], guard: float | None = FORCE_NORM_GUARD
+    ) -> None:
+        self._potential, self._guard = potential, guard
         self._samples: list[_Sample] = []
-        self.initial_size = len(initial)
-        self.extend(initial)
+        for item in initial:
+            self.add(item)
+        self.initial_size = len(self._samples)
 
     def __len__(self) -> int:
         return len(self._samples)
@@ -44,10 +52,15 @@ class TrainingSet:
         """Return one of the molecules."""
         return self._samples[index].molecule
 
-    def extend(self, labelled: Iterable[LabelledMolecule]) -> None:
-        """Add labels in the order given."""
-        for item in labelled:
-            self._samples.append(_target(self._potential, item))
+    def add(self, item: LabelledMolecule) -> bool:
+        """Add a label, and return whether it was; the guard keeps blow-ups out."""
+        sample = _target(self._potential, item)
+        norm = float(sample.forces.norm()) * self._potential.scale
+        if self._guard is not None and norm > self._guard:
+            log.warning("%s: not learned from, the norm of its forces is %.3g Hartree/Å", item.molecule.id, norm)
+            return False
+        self._samples.append(sample)
+        return True
 
     def draw(self, rng: np.random.Generator, size: int, initial_share: float) -> list[int]:
         """Return indices of a batch: ``initial_share`` of it from D_0, the rest from the added labels.
@@ -80,12 +93,16 @@ def _target(potential: Potential, item: LabelledMolecule) -> _Sample:
 
 
 def fit_references(
-    initial: Sequence[LabelledMolecule], given: dict[int, float], delta: Model | None
+    initial: Sequence[LabelledMolecule],
+    given: dict[int, float],
+    delta: Model | None,
+    guard: float = FORCE_NORM_GUARD,
 ) -> tuple[dict[int, float], float]:
     """Return reference energies (Hartree) by atomic number and the output scale (Hartree/Å) of a training set.
 
     References come from the dataset where it has them (for every element that occurs), else from least squares of the
-    (delta-corrected) energies on the composition. The scale is the root mean square component of the (delta-corrected) forces.
+    (delta-corrected) energies on the composition. The scale is the root mean square component of the (delta-corrected)
+    forces. Labels beyond the guard (see ``settings.FORCE_NORM_GUARD``) take part in neither.
 
     Raises:
         NothingToDoError: If the training set is empty.
@@ -94,6 +111,11 @@ def fit_references(
     if not initial:
         raise NothingToDoError("the initial training set is empty")
     energies, forces = _subtract(initial, delta)
+    # MMFF94 forces have no bound where three bonded atoms are nearly in line: one such row would set the scale.
+    sound = [row for row, f in enumerate(forces) if np.linalg.norm(f) <= guard]
+    if not sound:
+        raise NothingToDoError(f"no label of the initial training set has forces within {guard} Hartree/Å")
+    initial, energies, forces = [initial[row] for row in sound], energies[sound], [forces[row] for row in sound]
     elements = sorted({int(z) for item in initial for z in item.molecule.numbers})
     counts = np.array([[np.count_nonzero(item.molecule.numbers == z) for z in elements] for item in initial])
     scale = float(np.sqrt(np.mean(np.square(np.concatenate(forces)))))

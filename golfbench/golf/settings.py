@@ -6,6 +6,10 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+#: The published guard against blow-ups: nothing is learned from forces (what is left of them after the delta model)
+#: whose Frobenius norm is larger, Hartree/Å. Typical norms are 0.2 to 1.
+FORCE_NORM_GUARD = 10.5
+
 
 class TrainSettings(BaseModel):
     """How a network is fitted (golf-paper, Table 5; published values in brackets).
@@ -43,8 +47,8 @@ class GolfSettings(BaseModel):
         inner_steps: Optimizer updates per environment step [5].
         restart: Where trajectories start: ``initial`` (D_0 only, the published code) or ``all`` (the grown set,
             Algorithm 1).
-        force_norm_guard_hartree_per_angstrom: Labels with a larger Frobenius norm of the forces are not learned from
-            [10.5]; ``None`` switches it off.
+        force_norm_guard_hartree_per_angstrom: Labels with a larger Frobenius norm of the forces (minus those of the
+            delta model) are not learned from [10.5]; ``None`` switches it off.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -55,4 +59,4 @@ class GolfSettings(BaseModel):
     steps: int = Field(100, ge=1)
     inner_steps: int = Field(5, ge=1)
     restart: Literal["initial", "all"] = "initial"
-    force_norm_guard_hartree_per_angstrom: float | None = 10.5
+    force_norm_guard_hartree_per_angstrom: float | None = FORCE_NORM_GUARD

@@ -7,6 +7,7 @@ opening the store with a ledger adds the line that is missing.
 from __future__ import annotations
 
 import hashlib
+import shutil
 import sqlite3
 import threading
 from pathlib import Path
@@ -49,8 +50,10 @@ class LabelStore:
         self._lock = threading.Lock()
         self._rows: dict[str, int] = {}
         # No lock file: a killed process would leave it behind; SQLite has its own locking, and a run its own lock.
-        self._db: Any = connect(str(path), type="db", use_lock_file=False)
         try:
+            if not path.exists():
+                _create(path)
+            self._db: Any = connect(str(path), type="db", use_lock_file=False)
             self._open(ledger)
         except sqlite3.OperationalError as error:
             raise WriteError(f"{path.name} cannot be opened: {error}") from error
@@ -64,7 +67,6 @@ class LabelStore:
             call = OracleCall.model_validate_json(row.data["call"])
             if call.call_id not in ledger:
                 ledger.append(call)
-        self._db.metadata = _UNITS  # last: a database of another kind is left as it is
 
     def __contains__(self, key: str) -> bool:
         return key in self._rows
@@ -112,6 +114,25 @@ class LabelStore:
                 self._rows[key] = self._db.write(row, key_value_pairs=facts, data=data)
             except (sqlite3.Error, OSError) as error:
                 raise WriteError(f"{self.path.name} cannot be written: {error}") from error
+
+
+def _create(path: Path) -> None:
+    """Create an empty store, whole or not at all.
+
+    ASE creates one table after the other and SQLite commits each, so a full disk would leave some of them. In a
+    folder of its own a journal is removed with its database.
+    """
+    folder = path.with_name(f"{path.name}.partial")
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        folder.mkdir()
+        with connect(str(folder / path.name), type="db", use_lock_file=False) as database:
+            database.metadata = _UNITS
+        (folder / path.name).replace(path)
+    except OSError as error:
+        raise WriteError(f"{path.name} cannot be created: {error.strerror}") from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def anonymous_row(molecule: Molecule) -> AtomsRow:

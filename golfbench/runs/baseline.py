@@ -12,6 +12,7 @@ from golfbench.golf import checkpoint
 from golfbench.golf.checkpoint import prefixed, unprefixed
 from golfbench.golf.models import (
     check_matches,
+    load_potential,
     load_weights,
     matches,
     new_network,
@@ -21,9 +22,11 @@ from golfbench.golf.models import (
 )
 from golfbench.golf.samples import TrainingSet, fit_references
 from golfbench.golf.trainer import Trainer
+from golfbench.molecules import check_elements
 from golfbench.potential import Potential
 from golfbench.runs.config import Baseline, RunConfig
 from golfbench.runs.directory import slug
+from golfbench.runs.grid import is_trainable
 from golfbench.specs import ComponentRef
 
 #: Told the name of a task, the steps done and the steps in all.
@@ -40,19 +43,32 @@ def baseline_path(
 
     The seed is ``None`` for a checkpoint that was there before the run: all seeds of the run share it.
 
-    Raises:
-        CheckpointError: If the given file is damaged, or of another model, delta or level of theory.
     """
     if config.checkpoint not in ("auto", "none"):
-        path = Path(config.checkpoint)
-        check_matches(path, checkpoint.load(path)[1], model, config.delta, dataset.method)
-        return path, None
+        return Path(config.checkpoint), None
     if config.checkpoint == "auto" and (shipped := shipped_baseline(dataset, model, config.delta)):
         return shipped, None
     path = directory / slug(f"{model}|delta={config.delta}|{dataset.method}|seed={seed}") / "baseline.safetensors"
     if not path.exists():
         train_baseline(dataset, model, config.delta, config.baseline, seed, path, report, config.device)
     return path, seed
+
+
+def check_checkpoint(config: RunConfig, dataset: Dataset, method: str) -> None:
+    """Refuse a given checkpoint that cannot be used, before anything is computed.
+
+    Raises:
+        CheckpointError: If the file is missing or damaged, or of another model, delta or level of theory.
+        MoleculeError: If a molecule has an element that it has no reference energy for.
+    """
+    if config.checkpoint in ("auto", "none"):
+        return
+    path = Path(config.checkpoint)
+    for model in filter(is_trainable, config.models):
+        check_matches(path, checkpoint.load(path)[1], ComponentRef.parse(model), config.delta, method)
+        elements = load_potential(path)[0].elements
+        for molecule in [*(item.molecule for item in dataset.initial), *(item.molecule for item in dataset.test)]:
+            check_elements(molecule, elements, f"checkpoint {path}")
 
 
 def shipped_baseline(dataset: Dataset, model: ComponentRef, delta: str | None) -> Path | None:
@@ -89,7 +105,7 @@ def train_baseline(
         device: Where the network lives.
 
     Raises:
-        ConfigurationError: If ``path`` already exists.
+        ConfigurationError: If ``path`` already exists, or the state beside it is of another training.
     """
     if path.exists():
         raise ConfigurationError(f"{path} exists already: remove it to train anew")
@@ -99,17 +115,20 @@ def train_baseline(
     samples = TrainingSet(potential, dataset.initial)
     trainer = Trainer(potential, samples, settings, settings.updates, seed, "baseline")
     state = path.with_name(path.stem + ".training.safetensors")
+    facts = potential_header(model, potential, delta, dataset.method)
+    facts["training"] = _training(dataset, model, delta, settings, seed)
     if state.exists():
         tensors, header = checkpoint.load(state)
+        if header.get("of") != facts:
+            raise ConfigurationError(f"{state} is the state of another training: remove it, or write to another file")
         load_weights(potential.network, unprefixed("network", tensors), state.name)
         trainer.restore(tensors, header["update"])
     while trainer.update < settings.updates:
         count = min(CHECKPOINT_EVERY, settings.updates - trainer.update)
         trainer.run(count, lambda update, loss: report(f"baseline training: {model}", update, settings.updates))
         tensors = trainer.tensors() | prefixed("network", potential.network.state_dict())
-        checkpoint.save(state, tensors, {"update": trainer.update})
-    facts = potential_header(model, potential, delta, dataset.method)
-    save_potential(path, potential, {**facts, "training": _training(dataset, model, delta, settings, seed)})
+        checkpoint.save(state, tensors, {"update": trainer.update, "of": facts})
+    save_potential(path, potential, facts)
     state.unlink(missing_ok=True)
 
 

@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -61,7 +61,7 @@ class RunConfig(BaseModel):
     optimizers: tuple[str, ...] = Field(("lbfgs",), min_length=1)
     selections: tuple[str, ...] = Field(("golf", "random"), min_length=1)
     oracles: tuple[str, ...] = Field(("gfn2-xtb",), min_length=1)
-    seeds: tuple[int, ...] = Field((0,), min_length=1)
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0,), min_length=1)
     references: tuple[str, ...] = ("mmff94",)
     dataset: str = "druglike-mini"
     budget: int = Field(64, ge=0)
@@ -113,7 +113,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigurationError(f"{path}: {error.strerror}") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path.name}: not valid YAML: {' '.join(str(error).split())}") from None
     if data is None:
         return {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import logging
 import os
@@ -41,20 +42,20 @@ class RunDirectory:
         """Hold the directory for one process; its log is written meanwhile.
 
         Raises:
-            ConfigurationError: If another process has it.
-            WriteError: If it cannot be made.
+            ConfigurationError: If another process has it, or it cannot be written.
+            WriteError: If the disk is full.
         """
+        lock = FileLock(self.path / "lock")
         try:
             for folder in (self.checkpoints, self.trajectories):
                 folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise WriteError(f"{self.path} cannot be made: {error.strerror}") from error
-        lock = FileLock(self.path / "lock")
-        try:
             lock.acquire(timeout=0)
+            handler = _log_handler(self.log)
         except Timeout:
             raise ConfigurationError(f"{self.path} is in use by another process") from None
-        handler = _log_handler(self.log)
+        except OSError as error:
+            kind = WriteError if error.errno == errno.ENOSPC else ConfigurationError
+            raise kind(f"{self.path} cannot be written: {error.strerror}") from error
         logging.getLogger("golfbench").addHandler(handler)
         try:
             yield
@@ -94,8 +95,15 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
         raise WriteError(f"{path.name} cannot be written: {error.strerror}") from error
 
 
+class _Log(logging.FileHandler):
+    """A log that a full disk silences: what must not be lost reports it."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's name)
+        """Say nothing; logging would print a traceback for each line."""
+
+
 def _log_handler(path: Path) -> logging.Handler:
-    handler = logging.FileHandler(path, encoding="utf-8")
+    handler = _Log(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.getLogger("golfbench").setLevel(logging.INFO)
     return handler

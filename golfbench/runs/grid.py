@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
+
 from golfbench.benchmark.prepare import expected_calls, limited
 from golfbench.benchmark.records import Identity, Stage, combination_id
 from golfbench.contracts import Dataset
@@ -82,8 +84,10 @@ def check_names(config: RunConfig) -> None:
     """Look every component up and resolve its parameters, before anything expensive.
 
     Raises:
-        ConfigurationError: For an unknown name (with a suggestion) or parameter, or a surrogate that is not cheap.
+        ConfigurationError: For an unknown name (with a suggestion) or parameter, a surrogate that is not cheap, or a
+            device that is not there.
     """
+    _check_device(config.device)
     deltas = (config.delta,) if config.delta else ()
     oracles = (*config.oracles, *config.references, config.surrogate, *deltas)
     named = {
@@ -99,6 +103,13 @@ def check_names(config: RunConfig) -> None:
     for text in (config.surrogate, *deltas):
         if not registry().find(OracleSpec, ComponentRef.parse(text).name).cheap:
             raise ConfigurationError(f"oracle '{text}' is not cheap: it cannot be the surrogate or the delta model")
+
+
+def _check_device(name: str) -> None:
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigurationError(f"device '{name}' cannot be used: {str(error).splitlines()[0]}") from None
 
 
 def _named_oracle(text: str) -> bool:

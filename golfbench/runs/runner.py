@@ -12,7 +12,9 @@ from typing import Any
 from golfbench.benchmark.evaluate import Judge, evaluate
 from golfbench.benchmark.prepare import limited, prepare
 from golfbench.benchmark.records import Stage, latest_records, read_records
+from golfbench.chemistry import check_topology
 from golfbench.contracts import Dataset, Model, Optimizer
+from golfbench.errors import ConfigurationError
 from golfbench.golf.collect import Surrogate
 from golfbench.golf.loop import Golf, Parts
 from golfbench.golf.models import load_potential, open_fixed_model, potential_header, save_potential
@@ -21,7 +23,7 @@ from golfbench.oracles.opening import open_oracle
 from golfbench.oracles.service import OracleService
 from golfbench.potential import Potential
 from golfbench.registry import registry
-from golfbench.runs.baseline import Report, baseline_path
+from golfbench.runs.baseline import Report, baseline_path, check_checkpoint
 from golfbench.runs.config import RunConfig
 from golfbench.runs.directory import SCHEMA_VERSION, RunDirectory, slug, write_json
 from golfbench.runs.grid import Combination, combinations, fixed_rows
@@ -54,6 +56,7 @@ def run(config: RunConfig, output: Path, arguments: Sequence[str], report: Repor
     dataset = limited(open_dataset(config.dataset), config.limit)
     directory = RunDirectory(output / config.run_id())
     with directory.locked():
+        _check_same_data(directory, dataset)
         manifest = _manifest(config, dataset, arguments)
         write_json(directory.manifest, manifest)
         service = OracleService(directory.path, workers=config.workers)
@@ -65,6 +68,15 @@ def run(config: RunConfig, output: Path, arguments: Sequence[str], report: Repor
         manifest["finished_utc"] = _now()
         write_json(directory.manifest, manifest)
         return write_summary(directory)
+
+
+def _check_same_data(directory: RunDirectory, dataset: Dataset) -> None:
+    """Refuse to go on with another content of the dataset: records of both would meet in one table."""
+    if directory.manifest.exists() and directory.read_manifest()["dataset"]["sha256"] != dataset.content_hash:
+        raise ConfigurationError(
+            f"{directory.path} was made with another content of its dataset '{dataset.name}': remove it, or give "
+            "another --output"
+        )
 
 
 def _manifest(config: RunConfig, dataset: Dataset, arguments: Sequence[str]) -> dict[str, Any]:
@@ -105,25 +117,36 @@ class _Grid:
         self.oracle = ComponentRef.parse(oracle)
         spec = registry().find(OracleSpec, self.oracle.name)
         self.method = spec.level_of_theory(self.oracle.parameters)
-        self._check_elements(dataset, spec)
+        self._check_molecules(dataset, spec)
+        check_checkpoint(config, dataset, self.method)
         reference_optimizer = self._optimizer(config.optimizers[0])
         self.dataset = prepare(dataset, self.method, self.oracle, service, reference_optimizer, config.protocol)
         self.judge = Judge(
             self.oracle, service, config.protocol, self.dataset.test, directory.records, directory.log.name
         )
 
-    def _check_elements(self, dataset: Dataset, oracle: OracleSpec) -> None:
-        """Refuse a molecule outside an oracle or a model before anything is computed."""
+    def _check_molecules(self, dataset: Dataset, oracle: OracleSpec) -> None:
+        """Refuse a molecule that an oracle or a model cannot take, before anything is computed."""
         owners: list[tuple[str, frozenset[int] | None]] = [(oracle.name, oracle.elements)]
         for combination in combinations(self.config):
             spec = registry().find(ModelSpec, ComponentRef.parse(combination.model).name)
             owners.append((spec.name, spec.elements))
+        owners += [(cheap.name, cheap.elements) for cheap in self._cheap_oracles()]
         trained = frozenset(int(z) for item in dataset.initial for z in item.molecule.numbers)
         owners.append((f"the initial set of '{dataset.name}'", trained))
         molecules = [item.molecule for item in dataset.initial] + [item.molecule for item in dataset.test]
         for molecule in molecules:
             for name, elements in owners:
                 check_molecule(molecule, elements, name)
+            if molecule.smiles is not None:
+                check_topology(molecule)
+
+    def _cheap_oracles(self) -> list[OracleSpec]:
+        """Return the oracles that every training molecule is shown to: the delta model, and the surrogate if used."""
+        selections = [ComponentRef.parse(text).name for text in self.config.selections]
+        watched = any(registry().find(SelectionSpec, name).needs_surrogate for name in selections)
+        named = [self.config.delta, self.config.surrogate if watched else None]
+        return [registry().find(OracleSpec, ComponentRef.parse(text).name) for text in named if text]
 
     def run(self) -> None:
         """Judge the fixed models, then train and judge each combination."""

@@ -28,7 +28,8 @@ def rows_of(directory: RunDirectory) -> list[Row]:
 def write_summary(directory: RunDirectory) -> dict[str, Any]:
     """Recompute the summary, write ``summary.json`` and return what was written."""
     content = summary_content(directory, rows_of(directory))
-    write_json(directory.summary, content)
+    # The file travels with its directory: where that lies on this machine is nobody's business.
+    write_json(directory.summary, {**content, "run_dir": directory.path.resolve().name})
     return content
 
 

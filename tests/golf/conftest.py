@@ -65,7 +65,7 @@ class Script(Executor):
         try:
             answer = self._act(number)
             future.set_result(function(*arguments) if answer is None else answer)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - as every executor does
             future.set_exception(error)
         return future
 
@@ -99,9 +99,7 @@ class Bench:
             selection = registry().find(SelectionSpec, selection).create({})
         lbfgs = registry().find(OptimizerSpec, "lbfgs")
         settings = {"updates_per_label": 2, "parallel": 2, "steps": 4, "inner_steps": 2, "restart": restart} | golf
-        parts = Parts(
-            build(labels), lambda: lbfgs.create({}), selection, surrogate, MMFF94, self.service, asks_oracle
-        )
+        parts = Parts(build(labels), lambda: lbfgs.create({}), selection, surrogate, MMFF94, self.service, asks_oracle)
         return Golf(
             parts,
             labels,

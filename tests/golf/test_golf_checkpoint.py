@@ -113,7 +113,7 @@ def test_a_file_of_something_else_is_refused(tmp_path, metadata):
 
 
 def test_a_missing_file_and_a_folder_are_refused(tmp_path):
-    with pytest.raises(CheckpointError, match="none.safetensors does not exist"):
+    with pytest.raises(CheckpointError, match=r"none\.safetensors does not exist"):
         checkpoint.load(tmp_path / "none.safetensors")
     with pytest.raises(CheckpointError, match="is not readable"):
         checkpoint.load(tmp_path)
@@ -151,9 +151,9 @@ def test_a_checkpoint_of_another_model_delta_or_method_is_refused_by_name(labell
     check_matches(path, header, ref, None, "GFN2-xTB")
     with pytest.raises(CheckpointError, match=r"is of painn:preset=small,features=16.* not of painn"):
         check_matches(path, header, ComponentRef("painn"), None, "GFN2-xTB")
-    with pytest.raises(CheckpointError, match="delta none.*delta mmff94"):
+    with pytest.raises(CheckpointError, match=r"delta none.*delta mmff94"):
         check_matches(path, header, ref, "mmff94", "GFN2-xTB")
-    with pytest.raises(CheckpointError, match="GFN2-xTB.*GFN1-xTB"):
+    with pytest.raises(CheckpointError, match=r"GFN2-xTB.*GFN1-xTB"):
         check_matches(path, header, ref, None, "GFN1-xTB")
     with pytest.raises(CheckpointError, match="holds no model"):
         check_matches(path, {"schema_version": 1, "update": 3}, ref, None, "GFN2-xTB")

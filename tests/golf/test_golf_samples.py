@@ -17,7 +17,7 @@ SMALL = ComponentRef("painn", {"preset": "small", "features": 16, "interactions"
 
 def grown(labelled, make_potential, initial: int, added: int) -> TrainingSet:
     samples = TrainingSet(make_potential(labelled), (labelled * 10)[:initial])
-    samples.extend((labelled * 10)[:added])
+    assert all(samples.add(item) for item in (labelled * 10)[:added])
     return samples
 
 
@@ -87,6 +87,36 @@ def test_references_that_miss_an_element_are_refused(labelled):
         fit_references(labelled, {1: -0.5}, None)
 
 
+def in_line(labelled):
+    """Ten labels and dimethyl ether with its C, O and C in line but for 1e-6 Å, where MMFF94 forces have no bound."""
+    hydrogens = [[s * 1.4, 0.9 * y, 0.9 * z] for s in (-1, 1) for y, z in ((1, 0), (-0.5, 0.87), (-0.5, -0.87))]
+    positions = np.array([[-1.2, 0, 0], [0, 1e-6, 3e-7], [1.2, 0, 0], *hydrogens])
+    ether = Molecule("ether/0", np.array([6, 8, 6, 1, 1, 1, 1, 1, 1]), positions, smiles="COC")
+    return [*labelled, LabelledMolecule(ether, Label(-11.3, np.full((9, 3), 0.01), "GFN2-xTB"))]
+
+
+def test_a_force_that_blew_up_in_the_delta_model_does_not_set_the_scale(labelled, caplog):
+    delta = open_delta("mmff94")
+    rows = in_line(labelled)
+    _, forces = open_oracle(ComponentRef("mmff94"), registry()).label(rows[-1].molecule)
+    assert np.linalg.norm(forces) > 100  # Hartree/Å; the others have less than 1
+    references, scale = fit_references(rows, {}, delta)
+    assert (references, scale) == fit_references(labelled, {}, delta)
+    assert 0.01 < scale < 0.1
+    samples = TrainingSet(Potential(new_network(SMALL, 0), references, scale, delta), rows)
+    assert len(samples) == samples.initial_size == 10
+    assert "ether/0: not learned from" in caplog.text
+
+
+def test_the_guard_is_on_what_is_left_of_the_forces(labelled, make_potential):
+    rows = in_line(labelled)
+    assert len(TrainingSet(make_potential(labelled), rows)) == 11  # without a delta model it is a label like others
+    assert len(TrainingSet(make_potential(labelled), rows, guard=1e-3)) == 0
+    assert len(TrainingSet(make_potential(labelled), rows, guard=None)) == 11
+    with pytest.raises(NothingToDoError, match="no label of the initial training set has forces within"):
+        fit_references(rows, {}, None, guard=1e-3)
+
+
 def test_an_empty_training_set_is_nothing_to_do():
     with pytest.raises(NothingToDoError, match="empty"):
         fit_references([], {}, None)
@@ -124,5 +154,5 @@ def test_a_delta_model_is_subtracted_from_targets_and_added_to_predictions(label
 def test_a_molecule_that_the_delta_model_cannot_evaluate_is_named(labelled):
     boron = Molecule("borane/0", np.array([5, 1, 1, 1]), 1.2 * np.array([[0, 0, 0], *np.eye(3)]), smiles="B")
     rows = [*labelled, LabelledMolecule(boron, Label(-3.0, np.zeros((4, 3)), "GFN2-xTB"))]
-    with pytest.raises(ConfigurationError, match="borane/0: the delta model cannot evaluate it: .*element B"):
+    with pytest.raises(ConfigurationError, match=r"borane/0: the delta model cannot evaluate it: .*element B"):
         fit_references(rows, {}, open_delta("mmff94"))

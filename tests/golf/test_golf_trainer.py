@@ -153,5 +153,5 @@ def test_a_loss_that_is_not_finite_stops_the_training(labelled, make_potential):
     trainer = make_trainer(labelled, make_potential)
     with torch.no_grad():
         next(trainer.potential.network.outnet.parameters()).fill_(float("nan"))
-    with pytest.raises(GolfbenchError, match="test: the loss of update 0 is nan: .* learning_rate below 0.002"):
+    with pytest.raises(GolfbenchError, match=r"test: the loss of update 0 is nan: .* learning_rate below 0.002"):
         trainer.run(1)

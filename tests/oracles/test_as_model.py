@@ -1,6 +1,7 @@
 """An oracle as a model: its numbers in the places of the batch, failures beside them."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,11 +12,14 @@ from golfbench.chemistry import embed
 from golfbench.contracts import Label, Model
 from golfbench.errors import ComponentMissingError, ConfigurationError, OracleError
 from golfbench.golf.models import open_fixed_model
+from golfbench.minimize import StoppingRule, minimize
 from golfbench.molecules import Molecule
 from golfbench.oracles.as_model import OracleModel
+from golfbench.oracles.ledger import read_calls
 from golfbench.oracles.opening import open_oracle
+from golfbench.oracles.service import Account, OracleService
 from golfbench.registry import registry
-from golfbench.specs import ComponentRef
+from golfbench.specs import ComponentRef, OptimizerSpec
 
 
 @pytest.fixture(scope="module")
@@ -73,3 +77,22 @@ def test_only_a_failed_label_is_a_failure_of_the_molecule(conformers: list[Molec
 def test_a_trainable_model_is_no_fixed_one() -> None:
     with pytest.raises(ConfigurationError, match="'painn' is trainable: it is no fixed reference"):
         open_fixed_model(ComponentRef("painn"))
+
+
+def test_minima_under_the_oracle_itself_pass_through_the_service(tmp_path: Path) -> None:
+    service = OracleService(tmp_path, workers=1)
+    xtb = ComponentRef("gfn2-xtb")
+    (water,) = embed("O", "water", 1, seed=4)
+    account = Account("", "reference", "reference")
+    model = OracleModel(lambda molecules: service.label_all(xtb, molecules, account))
+    lbfgs = registry().find(OptimizerSpec, "lbfgs").create({})
+    (outcome,) = minimize(model, [water], lbfgs, StoppingRule(0.01, 50))
+    assert outcome.status == "converged"
+    assert len(list(read_calls(service.ledger.path))) == outcome.model_calls
+    assert {c.purpose for c in read_calls(service.ledger.path)} == {"reference"}
+    label = service.submit(xtb, water.at(outcome.point.positions), account).result()
+    assert label.energy == outcome.point.energy
+    assert len(list(read_calls(service.ledger.path))) == outcome.model_calls  # known already
+    bond = np.linalg.norm(outcome.point.positions[0] - outcome.point.positions[1])
+    assert bond == pytest.approx(0.959, abs=0.005)
+    service.close()

@@ -160,8 +160,24 @@ def test_what_is_no_store_is_said_to_be_none_and_left_alone(tmp_path: Path, ledg
 
 
 def test_a_store_in_a_folder_that_is_not_there(tmp_path: Path, ledger: Ledger) -> None:
-    with pytest.raises(WriteError, match=r"labels\.db cannot be opened: unable to open database file"):
+    with pytest.raises(WriteError, match=r"labels\.db cannot be created: No such file or directory"):
         LabelStore(tmp_path / "gone" / "labels.db", ledger)
+
+
+@pytest.mark.parametrize("room", [0, 4096, 8192, 20000, 28672])
+def test_a_disk_that_is_full_at_the_start_leaves_no_half_of_a_store(room: int, tmp_path: Path, ledger: Ledger) -> None:
+    path = tmp_path / "labels.db"
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
+    try:
+        with pytest.raises(WriteError, match=r"labels\.db cannot be opened: "):
+            LabelStore(path, ledger)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [p.name for p in tmp_path.iterdir()] == ["oracle_calls.jsonl"]
+    store = LabelStore(path, ledger)
+    store.put(key_of(hydroxide()), hydroxide(), label(), call(0, hydroxide()))
+    assert store.get(key_of(hydroxide())).energy == label().energy
 
 
 def test_a_full_disk_loses_no_label_that_is_there(store: LabelStore, ledger: Ledger) -> None:

@@ -23,16 +23,14 @@ from ase.db import connect
 from golfbench.contracts import FloatArray, Label
 from golfbench.errors import ComponentMissingError, ConfigurationError, OracleError, WriteError
 from golfbench.hookspecs import hookimpl
-from golfbench.minimize import StoppingRule, minimize
 from golfbench.molecules import Molecule
-from golfbench.oracles.as_model import OracleModel
 from golfbench.oracles.calls import run_call
 from golfbench.oracles.labels import label_key
 from golfbench.oracles.ledger import OracleCall, read_calls
 from golfbench.oracles.opening import open_oracle
 from golfbench.oracles.service import Account, OracleService
 from golfbench.registry import Plugin, registry
-from golfbench.specs import ComponentRef, OptimizerSpec, OracleSpec, Parameter
+from golfbench.specs import ComponentRef, OracleSpec, Parameter
 
 HERE = Path(__file__).parent
 XTB, MMFF94, GATE, BAD = (ComponentRef(name) for name in ("gfn2-xtb", "mmff94", "gate", "bad"))
@@ -45,7 +43,7 @@ WATER = Molecule(
 
 
 def waters(count: int) -> list[Molecule]:
-    return [WATER.at(WATER.positions * (1 + 0.01 * k)) for k in range(count)]
+    return [WATER.at(WATER.positions * (1 + 0.002 * k)) for k in range(count)]
 
 
 def hydrogen(name: str) -> Molecule:
@@ -377,7 +375,7 @@ service.label_all(ComponentRef("gfn2-xtb"), molecules, Account("", "before", "in
 
 
 def test_kill_minus_nine_loses_no_label_and_none_is_asked_for_twice(open_service: Any, tmp_path: Path) -> None:
-    molecules = waters(40)
+    molecules = waters(100)
     command = [sys.executable, "-c", KILLED, str(tmp_path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None
@@ -392,14 +390,13 @@ def test_kill_minus_nine_loses_no_label_and_none_is_asked_for_twice(open_service
         process.wait()
     service = open_service(workers=2)
     delivered = calls(tmp_path)
-    assert 3 <= len(delivered) < 40
     with connect(str(service.labels.path)) as db:
         assert db.count() == len(delivered)
     assert all(label_key("gfn2-xtb", c.geometry_sha256) in service.labels for c in delivered)
     labels = service.label_all(XTB, molecules, Account("", "before", "initial"))
     assert all(isinstance(a, Label) for a in labels)
     assert calls(tmp_path)[: len(delivered)] == delivered
-    assert len({c.geometry_sha256 for c in calls(tmp_path)}) == len(calls(tmp_path)) == 40
+    assert len({c.geometry_sha256 for c in calls(tmp_path)}) == len(calls(tmp_path)) == 100
 
 
 @pytest.fixture
@@ -458,7 +455,7 @@ def test_a_limit_of_the_file_size_is_a_write_error_too(open_service: Any, tmp_pa
     assert [(c.molecule, c.outcome) for c in calls(tmp_path)] == [("a", "ok"), ("b", "ok"), ("b", "cache_hit")]
 
 
-def test_a_service_that_is_closed_answers_what_it_knows_no_more(open_service: Any) -> None:
+def test_a_closed_service_says_so_and_keeps_nobody_waiting(open_service: Any) -> None:
     service = open_service()
     service.close()
     for _ in range(2):
@@ -488,31 +485,7 @@ def test_a_call_is_plain_data_in_and_out() -> None:
     assert plain == answer
     assert plain["energy_hartree"] == energy
     assert plain["forces_hartree_per_angstrom"] == forces.tolist()
-    assert set(plain) == {
-        "energy_hartree",
-        "forces_hartree_per_angstrom",
-        "outcome",
-        "error",
-        "engine",
-        "started_utc",
-        "wall_s",
-        "worker",
-    }
+    measured = {"engine", "started_utc", "wall_s", "worker"}
+    assert set(plain) == measured | {"outcome", "error", "energy_hartree", "forces_hartree_per_angstrom"}
     refused = run_call("mmff94", WATER.at(WATER.positions * 0.1).to_json())
     assert (refused["outcome"], refused["engine"][:6]) == ("input", "rdkit ")
-
-
-def test_minima_under_the_oracle_itself_pass_through_the_service(open_service: Any, tmp_path: Path) -> None:
-    service = open_service()
-    account = Account("", "reference", "reference")
-    model = OracleModel(lambda molecules: service.label_all(XTB, molecules, account))
-    lbfgs = registry().find(OptimizerSpec, "lbfgs").create({})
-    (outcome,) = minimize(model, [WATER], lbfgs, StoppingRule(0.01, 50))
-    assert outcome.status == "converged"
-    assert len(calls(tmp_path)) == outcome.model_calls
-    assert {c.purpose for c in calls(tmp_path)} == {"reference"}
-    label = service.submit(XTB, WATER.at(outcome.point.positions), account).result()
-    assert label.energy == outcome.point.energy
-    assert len(calls(tmp_path)) == outcome.model_calls  # known already
-    bond = np.linalg.norm(outcome.point.positions[0] - outcome.point.positions[1])
-    assert bond == pytest.approx(0.959, abs=0.005)

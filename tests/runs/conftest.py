@@ -31,11 +31,12 @@ TEST = {"methanol": "CO", "dimethyl-ether": "COC", "methylamine": "CN"}
 
 #: Imports what a run needs once; each job is a fork that runs the command line and ends as a program does.
 SERVER = """
-import json, os, sys
+import atexit, gc, json, os, sys, threading
 import golfbench.runs.runner, golfbench.benchmark.tables, golfbench.cli.main
 import golfbench_schnetpack.networks, golfbench_optimizers.lbfgs, golfbench_selections.golf
 import golfbench_rdkit.force_fields, golfbench_datasets.reader, rich.console, rich.table
 print("ready", flush=True)
+gc.collect(); gc.freeze()
 for line in sys.stdin:
     job = json.loads(line)
     pid = os.fork()
@@ -46,8 +47,13 @@ for line in sys.stdin:
             os.dup2(os.open(job[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         sys.argv = ["golfbench", *job["arguments"]]
-        golfbench.cli.main.main()
-        sys.exit()
+        try:
+            golfbench.cli.main.main()
+        except SystemExit as end:  # what an interpreter does at its end, less the taking apart of its modules
+            threading._shutdown()
+            atexit._run_exitfuncs()
+            sys.stdout.flush()
+            os._exit(end.code or 0)
     print(pid, flush=True)
     print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 """
@@ -210,7 +216,9 @@ class Results:
     def ledger(self) -> list[str]:
         """Lines in an order of their own: that of finishing is the workers'."""
         volatile = ("call_id", "started_utc", "wall_s", "worker")
-        return sorted(json.dumps(without(call, *volatile), sort_keys=True) for call in self._lines("oracle_calls.jsonl"))
+        return sorted(
+            json.dumps(without(call, *volatile), sort_keys=True) for call in self._lines("oracle_calls.jsonl")
+        )
 
     @property
     def asked(self) -> list[str]:

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 from ase.db import connect
-from filelock import FileLock
 
 from golfbench.golf import checkpoint
+from golfbench.specs import ComponentRef
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def refused(golfbench, tmp_path):
         ("--selection", "gofl", "unknown selection 'gofl': did you mean 'golf'?"),
         ("--optimizer", "lbfsg", "unknown optimizer 'lbfsg': did you mean 'lbfgs'?"),
         ("--dataset", "druglike-min", "unknown dataset 'druglike-min': did you mean 'druglike-mini'"),
-        ("--reference", "mmff", "unknown oracle 'mmff': did you mean 'mmff94'?"),
+        ("--reference", "mmff", "unknown oracle 'mmff': did you mean 'mmff94'"),
         ("--delta", "mmf94", "unknown oracle 'mmf94': did you mean 'mmff94'?"),
         ("--model", "painn:featurs=64", "painn: unknown parameter 'featurs': did you mean 'features'?"),
         ("--model", "painn:features=many", "painn: parameter 'features' must be int, not 'many'"),
@@ -58,7 +58,9 @@ def test_a_wrong_word_on_the_command_line(refused, option, value, message):
     assert refused("run", option, value).startswith(message)
 
 
-@pytest.mark.parametrize(("option", "value"), [("--budget", "-1"), ("--limit", "0"), ("--workers", "0"), ("--seed", "x")])
+@pytest.mark.parametrize(
+    ("option", "value"), [("--budget", "-1"), ("--limit", "0"), ("--workers", "0"), ("--seed", "x")]
+)
 def test_a_number_out_of_range_is_a_usage_error(golfbench, option, value):
     done = golfbench("run", option, value)
     assert done.returncode == 2
@@ -72,7 +74,10 @@ def test_a_number_out_of_range_is_a_usage_error(golfbench, option, value):
     [
         ("budgt: 3", "bad.yaml: unknown key 'budgt': did you mean 'budget'?"),
         ("model: painn", "bad.yaml: unknown key 'model': did you mean 'models'?"),
-        ("golf: {updates_per_labl: 3}", "bad.yaml: unknown key 'golf.updates_per_labl': did you mean 'updates_per_label'?"),
+        (
+            "golf: {updates_per_labl: 3}",
+            "bad.yaml: unknown key 'golf.updates_per_labl': did you mean 'updates_per_label'?",
+        ),
         ("baseline: {rate: 3}", "bad.yaml: unknown key 'baseline.rate'"),
         ("surrogate: gfn2-xtb", "oracle 'gfn2-xtb' is not cheap: it cannot be the surrogate or the delta model"),
         ("budget: -3", "bad.yaml: budget: Input should be greater than or equal to 0 (got -3)"),
@@ -97,32 +102,41 @@ def test_yaml_files_that_cannot_be_read(refused, tmp_path):
     assert refused("run", "latin.yaml").startswith("latin.yaml: not valid YAML: ")
 
 
-def test_a_checkpoint_that_cannot_be_used(refused, write_config, tmp_path, tiny_model, golfbench):
+def test_a_checkpoint_that_cannot_be_used(refused, write_config, tmp_path, tiny_model):
     config = write_config()
     assert refused("run", config, "--checkpoint", "none.safetensors") == "checkpoint none.safetensors does not exist"
     (tmp_path / "text.safetensors").write_text("nothing of the kind")
-    assert refused("run", config, "--checkpoint", "text.safetensors").startswith("checkpoint text.safetensors is not readable")
+    assert refused("run", config, "--checkpoint", "text.safetensors").startswith(
+        "checkpoint text.safetensors is not readable"
+    )
     checkpoint.save(tmp_path / "state.safetensors", {"x": torch.zeros(1)}, {"update": 3})
     assert "holds no model" in refused("run", config, "--checkpoint", "state.safetensors")
-    dataset = f"folder:path={Path(config).parent}"
-    del dataset
     facts = {
         "model": "painn",
         "parameters": {"preset": "small", "features": 32, "interactions": 1, "radial": 8, "cutoff": None},
-        "atom_energies_hartree": {},
+        "atom_energies_hartree": {"1": -0.4, "6": -1.8},
         "scale_hartree": 1.0,
         "delta": "mmff94",
         "method": "GFN2-xTB",
     }
     checkpoint.save(tmp_path / "other.safetensors", {"network.x": torch.zeros(1)}, facts)
     message = refused("run", config, "--checkpoint", "other.safetensors")
-    assert message.startswith("checkpoint other.safetensors is of painn:preset=small,features=32,interactions=1,radial=8")
+    assert message.startswith(
+        "checkpoint other.safetensors is of painn:preset=small,features=32,interactions=1,radial=8"
+    )
     facts["parameters"] |= {"features": 16}
     checkpoint.save(tmp_path / "empty.safetensors", {"network.x": torch.zeros(1)}, facts)
     message = refused("run", config, "--checkpoint", "empty.safetensors")
     assert message.startswith("empty.safetensors: weights do not fit the model: ")
     checkpoint.save(tmp_path / "method.safetensors", {"network.x": torch.zeros(1)}, facts | {"method": "GFN1-xTB"})
     assert "at GFN1-xTB, not of" in refused("run", config, "--checkpoint", "method.safetensors")
+    from golfbench.golf.models import new_network
+
+    whole = checkpoint.prefixed("network", new_network(ComponentRef.parse(tiny_model), 0).state_dict())
+    checkpoint.save(tmp_path / "elements.safetensors", whole, facts)
+    assert refused("run", config, "--checkpoint", "elements.safetensors").endswith(
+        "element O is outside checkpoint elements.safetensors"
+    )
     assert not list((tmp_path / "out").glob("*/records.jsonl"))  # refused before anything was computed
 
 
@@ -243,7 +257,7 @@ def test_an_output_folder_that_cannot_be_written(refused, write_config, tmp_path
     (tmp_path / "file").write_text("")
     message = refused("run", write_config(), output="file")
     assert message.startswith("file/folder-")
-    assert message.endswith("cannot be made: Not a directory")
+    assert message.endswith("cannot be written: Not a directory")
 
 
 def test_an_output_folder_without_permission(write_config, tmp_path):
@@ -253,7 +267,7 @@ def test_an_output_folder_without_permission(write_config, tmp_path):
     command = [sys.executable, "-m", "golfbench", "run", write_config(), "--output", str(tmp_path / "closed")]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].endswith("cannot be made: Permission denied")
+    assert done.stderr.splitlines()[-1].endswith("cannot be written: Permission denied")
 
 
 def test_a_report_of_nothing(refused, tmp_path):
@@ -305,8 +319,3 @@ def test_a_full_disk_loses_nothing(golfbench, write_config, small_disk, results,
     assert len(run.asked) == len(set(run.asked))
     assert [row["n"] for row in run.rows] == [3, 3, 3, 3]
     assert not list(run.path.rglob("*.partial"))
-
-
-def test_the_lock_of_a_run_is_a_plain_file_lock(tmp_path):
-    with FileLock(tmp_path / "lock"):
-        assert (tmp_path / "lock").exists()

@@ -1,0 +1,119 @@
+"""``golfbench plugins check|new``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from golfbench.cli import console
+from golfbench.cli.describe import SCHEMA_VERSION
+from golfbench.cli.options import JsonOption
+from golfbench.errors import ConfigurationError, unknown_name
+from golfbench.registry import KINDS, Registry, registry
+from golfbench.specs import ComponentRef
+
+if TYPE_CHECKING:
+    from golfbench.testing import CheckResult
+
+COLUMNS = ("component", "check", "result", "measured", "explanation")
+#: A component of each plugin may be checked by itself: ``(kind, reference)``.
+Target = tuple[str, str]
+
+
+def _complete(incomplete: str) -> list[str]:
+    found = registry()
+    names = {spec.name for kind in KINDS for spec in found.specs(kind)} | {plugin.name for plugin in found.plugins}
+    return sorted(name for name in names if name.startswith(incomplete))
+
+
+NamesArgument = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="NAME...",
+        help="A component, with parameters after a colon if wanted, or a plugin: then all of its components.",
+        autocompletion=_complete,
+        show_default=False,
+    ),
+]
+
+
+def check(names: NamesArgument, json: JsonOption = False) -> None:
+    """Prove that components keep the contract: one line for each check; exit 1 when one failed."""
+    from golfbench.testing import Examination
+
+    targets = [target for name in names for target in _targets(registry(), name)]
+    examined: list[tuple[Target, list[CheckResult]]] = []
+    for kind, reference in targets:
+        console.note(f"checking {kind} {reference}")
+        with Examination(kind, reference) as examination:
+            examined.append(((kind, reference), list(examination.results())))
+    failed = sum(result.status == "failed" for _, results in examined for result in results)
+    if json:
+        components = [_component_json(*entry) for entry in examined]
+        console.print_json({"schema_version": SCHEMA_VERSION, "passed": not failed, "components": components})
+    else:
+        console.print_table(COLUMNS, [_row(target, result) for target, results in examined for result in results])
+    if failed:
+        console.fail(f"{failed} checks failed")
+        raise typer.Exit(1)
+
+
+def _targets(found: Registry, name: str) -> list[Target]:
+    """Return what a name stands for: every component of the plugin, or the components that are called so.
+
+    Raises:
+        ConfigurationError: If it stands for nothing, or its plugin did not load.
+    """
+    plugins = [p for p in found.plugins if name in (p.name, p.distribution)]
+    for plugin in plugins:
+        if plugin.error:
+            raise ConfigurationError(f"plugin '{plugin.name}' did not load: {plugin.error}")
+    offered = [target for plugin in plugins for target in plugin.components]
+    component = ComponentRef.parse(name).name
+    called = [(kind, name) for kind in KINDS if found.has(kind, component)]
+    if not plugins and not called:
+        raise ConfigurationError(unknown_name("plugin or component", component, _complete("")))
+    return offered or called
+
+
+def _component_json(target: Target, results: list[CheckResult]) -> dict[str, Any]:
+    checks = [{"passed": result.passed, **asdict(result)} for result in results]
+    return {"kind": target[0], "component": target[1], "checks": checks}
+
+
+def _row(target: Target, result: CheckResult) -> tuple[str, ...]:
+    return (" ".join(target), result.name, result.status, result.limit, result.explanation)
+
+
+KindArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="KIND",
+        help=f"What it offers: {', '.join(KINDS)}.",
+        autocompletion=lambda incomplete: [kind for kind in KINDS if kind.startswith(incomplete)],
+        show_default=False,
+    ),
+]
+NewNameArgument = Annotated[
+    str, typer.Argument(metavar="NAME", help="Its name, in kebab case: my-net.", show_default=False)
+]
+DirectoryOption = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", help="Folder to write; golfbench-NAME here if not given.", show_default=False),
+]
+
+
+def new(kind: KindArgument, name: NewNameArgument, output: DirectoryOption = None) -> None:
+    """Write a package with a working plugin, which you then change into your own."""
+    from golfbench.templates import write_package
+
+    if kind in KINDS and registry().has(kind, name):
+        taken = registry().get(kind, name)
+        raise ConfigurationError(f"{kind} '{name}' exists already, in {taken.distribution}: choose another name")
+    folder = output or Path(f"golfbench-{name}")
+    for path in write_package(kind, name, folder):
+        print(path)
+    console.note(f"next: pip install -e {folder} && golfbench plugins check {name}")

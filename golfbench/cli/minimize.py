@@ -1,0 +1,149 @@
+"""``golfbench minimize``: a user's own molecules."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from golfbench.cli import console
+from golfbench.cli.options import DEFAULTS, JsonOption, complete
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from golfbench.files import Entry, Unusable
+    from golfbench.runs.own import Driver, OwnRow
+
+SCHEMA_VERSION = 1
+#: What walks when nothing is given: the oracle of a laptop.
+DEFAULT_MODEL = DEFAULTS["oracle"]
+COLUMNS = ("id", "atoms", "status", "steps", "energy change (kcal/mol)", "max force (eV/Å)", "model calls")
+
+
+def _complete_model(incomplete: str) -> list[tuple[str, str]]:
+    return [*complete("model")(incomplete), *complete("oracle")(incomplete)]
+
+
+InputsArgument = Annotated[
+    list[str],
+    typer.Argument(metavar="INPUT", help="Files (.sdf, .mol, .xyz, .extxyz, .smi), or SMILES.", show_default=False),
+]
+DriverOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="NAME",
+        autocompletion=_complete_model,
+        help=f"Gives energies and forces: an oracle or a fixed model. Parameters follow a colon: NAME:KEY=VALUE,... "
+        f"[default: {DEFAULT_MODEL}]",
+    ),
+]
+CheckpointOption = Annotated[
+    Path | None, typer.Option("--checkpoint", metavar="FILE", help="A trained model instead; the file says which.")
+]
+OptimizerOption = Annotated[
+    str, typer.Option("--optimizer", metavar="NAME", autocompletion=complete("optimizer"), help="Geometry optimizer.")
+]
+ForceOption = Annotated[float, typer.Option("--force-max", help="Converged when no atom's force is above this, eV/Å.")]
+StepsOption = Annotated[int, typer.Option("--max-steps", min=0, help="Optimizer steps allowed.")]
+ConformersOption = Annotated[
+    int, typer.Option("--conformers", "-n", min=1, help="Conformers made of each SMILES, by ETKDGv3.")
+]
+SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of the conformers.")]
+ChargeOption = Annotated[
+    int | None, typer.Option("--charge", help="Total charge of XYZ frames without 'charge=' in their comment line.")
+]
+MultiplicityOption = Annotated[
+    int | None, typer.Option("--multiplicity", min=1, help="2S+1 of XYZ frames without 'multiplicity='.")
+]
+OutputOption = Annotated[
+    Path | None, typer.Option("--output", "-o", metavar="FILE", help="Minimized molecules, as .sdf or .extxyz.")
+]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace the output file if it exists.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb ``minimize``."""
+    app.command()(minimize)
+
+
+def minimize(
+    inputs: InputsArgument,
+    model: DriverOption = None,
+    checkpoint: CheckpointOption = None,
+    optimizer: OptimizerOption = DEFAULTS["optimizer"],
+    force_max: ForceOption = 0.02,
+    max_steps: StepsOption = 500,
+    conformers: ConformersOption = 1,
+    seed: SeedOption = 0,
+    charge: ChargeOption = None,
+    multiplicity: MultiplicityOption = None,
+    output: OutputOption = None,
+    overwrite: OverwriteOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Minimize molecules of your own.
+
+    Energies are those of the model itself: no oracle judges the end points. The output has the atom order, the bonds,
+    the titles and the data fields of an SDF that was read. Molecules from XYZ have no bonds: they are written as
+    .extxyz, a change of their bonds is not noticed, and force fields do not take them.
+
+    A molecule that cannot be read, that the model does not take or that fails stops no other. Exit codes: 0 all
+    converged, 1 some did not, 2 none was usable, 3 a component is missing.
+    """
+    from golfbench.files import Reading, check_bonds, check_output, read_molecules, write_molecules
+    from golfbench.runs.own import exit_code, minimize_own, open_driver, open_optimizer, stopping_rule
+
+    if output is not None:
+        check_output(output, overwrite)
+    rule, stepper = stopping_rule(force_max, max_steps), open_optimizer(optimizer)
+    with open_driver(model, checkpoint, DEFAULT_MODEL) as driver:
+        entries = read_molecules(inputs, Reading(conformers, seed, charge, multiplicity))
+        if output is not None:
+            check_bonds(output, entries)
+        _warn_of_charges(driver, entries)
+        with console.Progress() as progress:
+            rows, ends = minimize_own(
+                entries, driver, stepper, rule, lambda done, total: progress("minimizing", done, total)
+            )
+    _show(rows, driver, optimizer, json)
+    if output is not None and ends:
+        write_molecules(output, ends)
+        console.note(f"{len(ends)} of {len(rows)} molecules written to {output}")
+    raise typer.Exit(exit_code(rows))
+
+
+def _warn_of_charges(driver: Driver, entries: Sequence[Entry | Unusable]) -> None:
+    molecules = [molecule for entry in entries if (molecule := getattr(entry, "molecule", None)) is not None]
+    count = sum(molecule.charge != 0 or molecule.multiplicity != 1 for molecule in molecules)
+    if count and not driver.sees_charge:
+        console.warn(f"{driver.name} does not see charges and unpaired electrons, which {count} molecules have")
+
+
+def _show(rows: Sequence[OwnRow], driver: Driver, optimizer: str, json: bool) -> None:
+    """Print the rows on stdout and the reason of each failure on stderr."""
+    if json:
+        head = {"schema_version": SCHEMA_VERSION, "model": driver.name, "method": driver.method, "optimizer": optimizer}
+        console.print_json({**head, "rows": [row.model_dump(mode="json") for row in rows]})
+    else:
+        console.print_table(COLUMNS, [_cells(row) for row in rows], title=f"{driver.name}, {optimizer}")
+    for row in rows:
+        if row.error_message is not None:
+            where = row.id if row.input == row.id else f"{row.input}: {row.id}"
+            console.fail(f"{where}: {row.error_message}")
+
+
+def _cells(row: OwnRow) -> tuple[Any, ...]:
+    change, force = row.energy_change_kcal_mol, row.force_max_final_ev_per_angstrom
+    return (
+        row.id,
+        "" if row.n_atoms is None else row.n_atoms,
+        row.status.value,
+        row.n_steps,
+        "" if change is None else f"{change:.3f}",
+        "" if force is None else f"{force:.4f}",
+        row.model_calls,
+    )

@@ -1,0 +1,343 @@
+"""Minimizing a user's own molecules: each one on its own, whatever becomes of the others.
+
+Energies are the model's: no oracle judges the end points, as it does in a run. Of the nine statuses these occur:
+``skipped`` (never walked: not a molecule that the model takes), ``error`` (the model failed on it), ``diverged``,
+``topology_changed``, ``converged``, ``step_limit`` and ``interrupted``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from pydantic import NonNegativeFloat, NonNegativeInt
+
+from golfbench.batches import Batch, make_batch
+from golfbench.benchmark.records import FrozenModel, Status
+from golfbench.chemistry import bond_graph_changed
+from golfbench.contracts import Evaluation, Model, Optimizer
+from golfbench.errors import (
+    CheckpointError,
+    ConfigurationError,
+    GolfbenchError,
+    MoleculeError,
+    OracleError,
+    unknown_name,
+)
+from golfbench.files import EndPoint, Entry, Unusable
+from golfbench.golf import checkpoint
+from golfbench.golf.models import is_oracle, load_potential, open_fixed_model
+from golfbench.minimize import Outcome, Point, StoppingRule, minimize
+from golfbench.molecules import Molecule, check_molecule
+from golfbench.oracles.as_model import OracleModel
+from golfbench.oracles.opening import open_oracle, precheck
+from golfbench.registry import registry
+from golfbench.specs import ComponentRef, ModelSpec, OptimizerSpec, OracleSpec
+from golfbench.units import HARTREE_TO_EV, HARTREE_TO_KCAL_MOL
+
+#: Exit codes of what was left undone: some molecules, all of them, and by an interruption.
+SOME_FAILED, NONE_USABLE, INTERRUPTED = 1, 2, 130
+
+
+class OwnRow(FrozenModel):
+    """What became of one molecule.
+
+    Attributes:
+        id: Title of the record, name in the SMILES file, or the file and the number of the record.
+        input: The file and the number of the record or line, or the SMILES as it was typed.
+        smiles: Its SMILES, where the bonds are known.
+        n_atoms: Number of atoms; ``None`` when it could not be read.
+        charge: Total charge, e.
+        multiplicity: 2S + 1.
+        status: What became of it.
+        n_steps: Optimizer updates.
+        model_calls: Force evaluations.
+        energy_initial_hartree: The model's energy of the start.
+        energy_final_hartree: The model's energy of the end point.
+        energy_change_kcal_mol: Final minus initial.
+        force_max_final_ev_per_angstrom: The model's largest force norm of an atom at the end point.
+        bond_graph_changed: Whether the end point has other bonds than the SMILES; ``None`` where there is none.
+        wall_s: Wall time of the minimization.
+        error_type: Type of the exception.
+        error_message: Its first line.
+    """
+
+    id: str
+    input: str
+    smiles: str | None = None
+    n_atoms: NonNegativeInt | None = None
+    charge: int | None = None
+    multiplicity: int | None = None
+    status: Status
+    n_steps: NonNegativeInt = 0
+    model_calls: NonNegativeInt = 0
+    energy_initial_hartree: float | None = None
+    energy_final_hartree: float | None = None
+    energy_change_kcal_mol: float | None = None
+    force_max_final_ev_per_angstrom: NonNegativeFloat | None = None
+    bond_graph_changed: bool | None = None
+    wall_s: NonNegativeFloat = 0.0
+    error_type: str | None = None
+    error_message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Driver:
+    """A model that is ready to walk on.
+
+    Attributes:
+        name: The model as a person writes it.
+        method: Level of theory of its energies.
+        model: Gives energies and forces.
+        check: Raises ``MoleculeError`` for a molecule that the model does not take.
+        sees_charge: Whether its energy depends on charge and multiplicity.
+    """
+
+    name: str
+    method: str
+    model: Model
+    check: Callable[[Molecule], None]
+    sees_charge: bool
+
+
+@contextmanager
+def open_driver(model: str | None, path: Path | None, default: str) -> Iterator[Driver]:
+    """Open an oracle, a fixed model or a checkpoint, and close it at the end.
+
+    Args:
+        model: Its name with parameters; with a checkpoint, what the checkpoint must be of.
+        path: A checkpoint, or ``None``.
+        default: The model when neither is given.
+
+    Raises:
+        ConfigurationError: If the name is not known, or is a trainable model's and there is no checkpoint.
+        CheckpointError: If the checkpoint is damaged or of another model.
+    """
+    if path is not None:
+        yield _from_checkpoint(path, model)
+        return
+    ref = ComponentRef.parse(model or default)
+    if not is_oracle(ref.name):
+        yield _fixed(ref)
+        return
+    spec = registry().find(OracleSpec, ref.name)
+    method = spec.level_of_theory(ref.parameters)
+    with open_oracle(ref, registry()) as oracle:
+        yield Driver(str(ref), method, OracleModel.of(oracle, method), partial(precheck, spec), sees_charge=True)
+
+
+def _from_checkpoint(path: Path, model: str | None) -> Driver:
+    header = checkpoint.load(path)[1]
+    if "model" not in header:
+        raise CheckpointError(f"checkpoint {path} holds no model: it is the state of an unfinished training")
+    spec = registry().find(ModelSpec, header["model"])
+    if model is not None:
+        wanted = ComponentRef.parse(model)
+        same = registry().find(ModelSpec, wanted.name) == spec
+        given = {key: value for key, value in spec.resolve(wanted.parameters).items() if key in wanted.parameters}
+        if not same or any(header["parameters"][key] != value for key, value in given.items()):
+            set_ = {key: value for key, value in header["parameters"].items() if value is not None}
+            raise CheckpointError(f"checkpoint {path} is of {ComponentRef(spec.name, set_)}, not of {wanted}")
+    potential, _ = load_potential(path)
+    check = partial(check_molecule, elements=potential.elements, owner=f"what {path.name} has learned")
+    return Driver(spec.name, header["method"], potential, check, spec.charged)
+
+
+def _fixed(ref: ComponentRef) -> Driver:
+    found = registry()
+    if not found.has("model", ref.name):
+        known = [spec.name for kind in ("model", "oracle") for spec in found.specs(kind)]
+        raise ConfigurationError(unknown_name("model", ref.name, known))
+    spec = found.find(ModelSpec, ref.name)
+    if spec.trainable:
+        raise ConfigurationError(f"model '{ref.name}' is trainable: give its weights with --checkpoint FILE")
+    check = partial(check_molecule, elements=spec.elements, owner=spec.name)
+    return Driver(str(ref), spec.name, open_fixed_model(ref), check, spec.charged)
+
+
+def open_optimizer(name: str) -> Optimizer:
+    """Open an optimizer by the name (with parameters) that a person gives."""
+    ref = ComponentRef.parse(name)
+    optimizer: Optimizer = registry().find(OptimizerSpec, ref.name).create(ref.parameters)
+    return optimizer
+
+
+def stopping_rule(force_max: float, max_steps: int) -> StoppingRule:
+    """Return the rule of a threshold (eV/Å) and a number of steps.
+
+    Raises:
+        ConfigurationError: If the threshold is not a number above 0.
+    """
+    if not 0 < force_max < math.inf:
+        raise ConfigurationError(f"the force threshold must be above 0 eV/Å, not {force_max}")
+    return StoppingRule(force_max, max_steps)
+
+
+class _OneByOne:
+    """A model that answers for each molecule: one that makes a batch fail is an error of its own."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+
+    @property
+    def cutoff(self) -> float | None:
+        return self._model.cutoff
+
+    def energy_forces(self, batch: Batch) -> Evaluation:
+        try:
+            return self._model.energy_forces(batch)
+        except Exception as error:
+            if isinstance(error, GolfbenchError) and not isinstance(error, MoleculeError):
+                raise  # a missing engine or a wrong parameter is no fault of a molecule
+            if len(batch) == 1:
+                lost = torch.full_like(batch.positions, torch.nan)
+                return Evaluation(lost[:1, 0], lost, {0: error})
+        batches = [make_batch([m], self.cutoff, batch.positions.device) for m in batch.current_molecules()]
+        parts = [self.energy_forces(single) for single in batches]
+        errors = {row: part.errors[0] for row, part in enumerate(parts) if part.errors}
+        return Evaluation(torch.cat([p.energies for p in parts]), torch.cat([p.forces for p in parts]), errors)
+
+
+def minimize_own(
+    entries: Sequence[Entry | Unusable],
+    driver: Driver,
+    optimizer: Optimizer,
+    rule: StoppingRule,
+    advance: Callable[[int, int], None],
+) -> tuple[list[OwnRow], list[EndPoint]]:
+    """Walk every molecule that the model takes downhill.
+
+    Args:
+        entries: What was read.
+        driver: The model.
+        optimizer: A fresh one.
+        rule: When a molecule has arrived.
+        advance: Told how many molecules of how many have stopped.
+
+    Returns:
+        A row for each entry, and the end points (of what neither failed nor diverged), both in the order of the
+        entries. After an interruption the rows of what was still walking say so.
+    """
+    rows: dict[int, OwnRow] = {}
+    ends: dict[int, EndPoint] = {}
+    walking: list[tuple[int, Entry]] = []
+    for k, entry in enumerate(entries):
+        refusal = entry.error if isinstance(entry, Unusable) else _refusal(driver, entry.molecule)
+        if refusal is not None:
+            rows[k] = _row(entry, Status.SKIPPED, error=refusal)
+        elif isinstance(entry, Entry):
+            walking.append((k, entry))
+            rows[k] = _row(entry, Status.INTERRUPTED)
+    starts: dict[int, float] = {}
+    for done, outcome in enumerate(_walk(driver, [e.molecule for _, e in walking], optimizer, rule, starts), start=1):
+        k, entry = walking[outcome.point.index]
+        rows[k] = _judge(entry, outcome, starts[outcome.point.index])
+        if rows[k].status.finished:
+            ends[k] = EndPoint(entry, outcome.point.positions, _facts(rows[k], driver))
+        advance(done, len(walking))
+    return [rows[k] for k in range(len(entries))], [ends[k] for k in sorted(ends)]
+
+
+def _refusal(driver: Driver, molecule: Molecule) -> MoleculeError | None:
+    try:
+        driver.check(molecule)
+    except MoleculeError as error:
+        return error
+    return None
+
+
+def _walk(
+    driver: Driver,
+    molecules: Sequence[Molecule],
+    optimizer: Optimizer,
+    rule: StoppingRule,
+    starts: dict[int, float],
+) -> Iterator[Outcome]:
+    """Yield each outcome until the end or an interruption; note the energy of each start."""
+
+    def observe(point: Point) -> bool:
+        starts.setdefault(point.index, point.energy)
+        return False
+
+    try:
+        yield from minimize(_OneByOne(driver.model), molecules, optimizer, rule, observe)
+    except KeyboardInterrupt:
+        return
+
+
+def _judge(entry: Entry, outcome: Outcome, start: float) -> OwnRow:
+    point, molecule = outcome.point, entry.molecule
+    status, error = _status(outcome), outcome.error
+    changed = None
+    if status.finished and molecule.smiles is not None:
+        changed = bond_graph_changed(molecule, point.positions)
+        status = Status.TOPOLOGY_CHANGED if changed else status
+    if isinstance(error, OracleError) and isinstance(error.__cause__, MoleculeError) and molecule.smiles is None:
+        error = MoleculeError(f"{error} (an XYZ file has no bonds: give an SDF or a SMILES, or another model)")
+    energy = point.energy if status.finished else math.nan
+    return _row(
+        entry,
+        status,
+        error,
+        n_steps=point.step,
+        model_calls=outcome.model_calls,
+        energy_initial_hartree=_finite(start),
+        energy_final_hartree=_finite(energy),
+        energy_change_kcal_mol=_finite((energy - start) * HARTREE_TO_KCAL_MOL),
+        force_max_final_ev_per_angstrom=_finite(point.force_max * HARTREE_TO_EV),
+        bond_graph_changed=changed,
+        wall_s=outcome.wall_s,
+    )
+
+
+def _status(outcome: Outcome) -> Status:
+    """Return the driver's status; what the model refused is skipped at the start, and led astray later."""
+    error = outcome.error
+    if isinstance(error, MoleculeError) or (isinstance(error, OracleError) and error.kind == "input"):
+        return Status.DIVERGED if outcome.point.step else Status.SKIPPED
+    return Status(outcome.status)
+
+
+def _row(entry: Entry | Unusable, status: Status, error: Exception | None = None, **numbers: object) -> OwnRow:
+    facts = dict(numbers)
+    id = entry.id if isinstance(entry, Unusable) else entry.molecule.id
+    if isinstance(entry, Entry):
+        molecule = entry.molecule
+        facts |= {"smiles": molecule.smiles, "n_atoms": len(molecule)}
+        facts |= {"charge": molecule.charge, "multiplicity": molecule.multiplicity}
+    if error is not None:
+        message = next(iter(str(error).splitlines()), "").removeprefix(f"{id}: ")
+        facts |= {"error_type": type(error).__name__, "error_message": message}
+    return OwnRow.model_validate({"id": id, "input": entry.source, "status": status, **facts})
+
+
+def _facts(row: OwnRow, driver: Driver) -> dict[str, str | float]:
+    """Return what is written beside the end point."""
+    assert row.energy_final_hartree is not None
+    assert row.force_max_final_ev_per_angstrom is not None
+    return {
+        "model": driver.name,
+        "method": driver.method,
+        "status": row.status.value,
+        "energy_final_hartree": row.energy_final_hartree,
+        "force_max_final_ev_per_angstrom": row.force_max_final_ev_per_angstrom,
+    }
+
+
+def _finite(number: float) -> float | None:
+    return number if math.isfinite(number) else None
+
+
+def exit_code(rows: Sequence[OwnRow]) -> int:
+    """Return 0 when all converged, 130 after an interruption, 2 when no molecule was usable, otherwise 1."""
+    statuses = {row.status for row in rows}
+    if statuses == {Status.CONVERGED}:
+        return 0
+    if Status.INTERRUPTED in statuses:
+        return INTERRUPTED
+    return NONE_USABLE if statuses == {Status.SKIPPED} else SOME_FAILED
