@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
 import sys
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, distributions, version
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -21,6 +23,7 @@ def provenance(arguments: Iterable[str]) -> dict[str, Any]:
     """Return the versions, the hardware and the command line of this process."""
     return {
         "golfbench_version": golfbench.__version__,
+        "source": _source(),
         "python_version": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
         "versions": {name: found for name in DECISIVE if (found := _version(name))},
@@ -29,6 +32,21 @@ def provenance(arguments: Iterable[str]) -> dict[str, Any]:
         "threads": {name: os.environ[name] for name in sorted(os.environ) if name.endswith("_NUM_THREADS")},
         "argv": [os.path.basename(sys.argv[0]), *(_without_folder(a) for a in arguments)],
     }
+
+
+def _source() -> dict[str, Any] | None:
+    """Return the commit of the checkout that this package runs from and whether it was changed, if it is one."""
+    folder = Path(golfbench.__file__).parents[1]
+    if not (folder / ".git").exists():
+        return None
+    try:
+        commit, changes = (
+            subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=10, check=True)
+            for words in (("rev-parse", "HEAD"), ("status", "--porcelain", "--untracked-files=no"))
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return {"commit": commit.stdout.strip(), "changed": bool(changes.stdout.strip())}
 
 
 def _version(name: str) -> str:

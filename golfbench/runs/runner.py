@@ -15,6 +15,7 @@ from golfbench.benchmark.records import Stage, latest_records, read_records
 from golfbench.chemistry import check_topology
 from golfbench.contracts import Dataset, Model, Optimizer
 from golfbench.errors import ConfigurationError
+from golfbench.golf import checkpoint
 from golfbench.golf.collect import Surrogate
 from golfbench.golf.loop import Golf, Parts
 from golfbench.golf.models import load_potential, open_fixed_model, potential_header, save_potential
@@ -58,11 +59,15 @@ def run(config: RunConfig, output: Path, arguments: Sequence[str], report: Repor
     with directory.locked():
         _check_same_data(directory, dataset)
         manifest = _manifest(config, dataset, arguments)
+        if directory.manifest.exists():  # a resumed run began when it was first started
+            manifest["started_utc"] = directory.read_manifest()["started_utc"]
         write_json(directory.manifest, manifest)
         service = OracleService(directory.path, workers=config.workers)
         try:
             for oracle in config.oracles:
-                _Grid(config, directory, service, dataset, oracle, report).run()
+                grid = _Grid(config, directory, service, dataset, oracle, report)
+                grid.run()
+                manifest["baselines"] |= grid.baselines
         finally:
             service.close()
         manifest["finished_utc"] = _now()
@@ -93,8 +98,15 @@ def _manifest(config: RunConfig, dataset: Dataset, arguments: Sequence[str]) -> 
             "initial_labels": len(dataset.initial),
             "test_molecules": len(dataset.test),
         },
+        "baselines": {},
         **provenance(arguments),
     }
+
+
+def _origin(baseline: Path) -> dict[str, Any]:
+    """Return what the manifest says of a baseline: its hash and how it was made."""
+    header = checkpoint.load(baseline)[1]
+    return {name: header.get(name) for name in ("model", "delta", "method", "content_sha256", "training")}
 
 
 def _now() -> str:
@@ -114,6 +126,7 @@ class _Grid:
         report: Report,
     ) -> None:
         self.config, self.directory, self.service, self.report = config, directory, service, report
+        self.baselines: dict[str, dict[str, Any]] = {}
         self.oracle = ComponentRef.parse(oracle)
         spec = registry().find(OracleSpec, self.oracle.name)
         self.method = spec.level_of_theory(self.oracle.parameters)
@@ -163,6 +176,7 @@ class _Grid:
         path, seed = baseline_path(
             config, self.dataset, model, combination.seed or 0, self.directory.checkpoints, self.report
         )
+        self.baselines[path.name if seed is None else path.parent.name] = _origin(path)
         before = Combination(combination.model, combination.optimizer, "", combination.oracle, seed)
         self._evaluate(before, "before", lambda: load_potential(path, config.device)[0])
         final = self.directory.checkpoints / slug(combination.id) / "final.safetensors"
