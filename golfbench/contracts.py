@@ -175,7 +175,8 @@ class TrajectorySelection(Protocol):
     def observe(self, state: State) -> Decision:
         """Look at the next state, ``step`` 0 included, and decide.
 
-        After ``state.last`` nothing more is observed: whatever is to be labelled must be in that decision.
+        After ``state.last`` nothing more is observed: whatever is to be labelled must be in that decision, and it
+        must end the trajectory.
         """
         ...
 

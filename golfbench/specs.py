@@ -174,6 +174,7 @@ class OracleSpec(Spec):
         open_shell: Whether it takes multiplicities other than one.
         isolated: Whether the engine must run in a process of its own (it may crash or leak).
         cheap: Whether a call costs microseconds to milliseconds, so that it may serve as surrogate.
+        time_limit_s: Wall-clock limit of one call of an isolated engine, after which it is ended.
     """
 
     method: str
@@ -182,6 +183,7 @@ class OracleSpec(Spec):
     open_shell: bool = True
     isolated: bool = True
     cheap: bool = False
+    time_limit_s: float = 600.0
 
     def level_of_theory(self, parameters: Mapping[str, Any]) -> str:
         """Return the method with its parameter fields filled in, for example ``wB97X-D/def2-SVP``."""

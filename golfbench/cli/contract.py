@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from golfbench.testing import CheckResult
 
 COLUMNS = ("component", "check", "result", "measured", "explanation")
-#: A component of each plugin may be checked by itself: ``(kind, reference)``.
+#: ``(kind, reference)``.
 Target = tuple[str, str]
 
 
@@ -45,11 +45,12 @@ def check(names: NamesArgument, json: JsonOption = False) -> None:
     from golfbench.testing import Examination
 
     targets = [target for name in names for target in _targets(registry(), name)]
+    examinations = [(target, Examination(*target)) for target in targets]  # a mistyped name ends here, before any work
     examined: list[tuple[Target, list[CheckResult]]] = []
-    for kind, reference in targets:
-        console.note(f"checking {kind} {reference}")
-        with Examination(kind, reference) as examination:
-            examined.append(((kind, reference), list(examination.results())))
+    for target, examination in examinations:
+        console.note(f"checking {' '.join(target)}")
+        with examination:
+            examined.append((target, list(examination.results())))
     failed = sum(result.status == "failed" for _, results in examined for result in results)
     if json:
         components = [_component_json(*entry) for entry in examined]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 import traceback
 from itertools import takewhile
@@ -104,9 +105,15 @@ def _merge(app: typer.Typer, offered: typer.Typer) -> None:
     app.registered_groups += offered.registered_groups
 
 
+def _interrupt(number: int, frame: object) -> None:
+    """End like Ctrl-C, so that workers and their scratch go: schedulers send SIGTERM before they kill."""
+    raise KeyboardInterrupt
+
+
 def main() -> None:
     """Run the command line and exit with its code."""
     limit_threads()
+    signal.signal(signal.SIGTERM, _interrupt)
     if NO_PLUGINS in takewhile(lambda argument: argument.startswith("-"), sys.argv[1:]):
         os.environ[ALLOW_LIST_VARIABLE] = ""
     try:

@@ -106,7 +106,7 @@ class CheckedOracle:
 
 
 def open_oracle(
-    reference: ComponentRef, registry: Registry, *, threads: int = 1, time_limit_s: float = 600.0
+    reference: ComponentRef, registry: Registry, *, threads: int = 1, time_limit_s: float | None = None
 ) -> CheckedOracle:
     """Open an oracle by name. An isolated one starts its process with the first call.
 
@@ -114,7 +114,7 @@ def open_oracle(
         reference: Name and parameters.
         registry: Where to look.
         threads: Threads of an isolated engine.
-        time_limit_s: Wall-clock limit of a call of an isolated engine, s.
+        time_limit_s: Wall-clock limit of a call of an isolated engine, s; its own by default.
 
     Raises:
         ConfigurationError: If the name or a parameter is not known.
@@ -129,6 +129,6 @@ def open_oracle(
         name=spec.name,
         install_hint=spec.install_hint,
         threads=threads,
-        time_limit_s=time_limit_s,
+        time_limit_s=time_limit_s or spec.time_limit_s,
     )
     return CheckedOracle(spec, engine)

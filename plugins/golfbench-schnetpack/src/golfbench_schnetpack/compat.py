@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import random
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,10 +18,12 @@ def importable() -> Iterator[None]:
     """Make ``import schnetpack`` work inside the block and undo everything afterwards.
 
     SchNetPack up to 2.1.1 imports the type variable ``T_co`` from torch's data loader, where torch 2.7 and later do
-    not have it. Its dependencies also add warning filters and a handler of the root logger.
+    not have it. Its dependencies also add warning filters, set the root logger to INFO and give it a handler, set
+    environment variables (Lightning: ``PYTORCH_NVML_BASED_CUDA_CHECK``) and draw from ``random``.
     """
     missing = not hasattr(dataloader, "T_co")
-    handlers = list(logging.root.handlers)
+    handlers, level = list(logging.root.handlers), logging.root.level
+    environment, numbers = dict(os.environ), random.getstate()
     if missing:
         dataloader.T_co = TypeVar("T_co", covariant=True)  # type: ignore[attr-defined]
     try:
@@ -28,5 +32,10 @@ def importable() -> Iterator[None]:
             yield
     finally:
         logging.root.handlers[:] = handlers
+        logging.root.setLevel(level)
+        for name in os.environ.keys() - environment.keys():
+            del os.environ[name]
+        os.environ.update(environment)
+        random.setstate(numbers)
         if missing:
             del dataloader.T_co  # type: ignore[attr-defined]

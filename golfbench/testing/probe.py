@@ -1,0 +1,147 @@
+"""The fresh process of an examination: ``python -m golfbench.testing.probe``, one JSON object in, one out.
+
+Reads the plugin as a listing does, then imports and calls the factory as a run does, and notes what each step did to
+the process: modules loaded, and everything global that other components rely on.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import importlib
+import importlib.util
+import json
+import logging
+import os
+import pickle
+import random
+import sys
+import warnings
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Any
+
+from golfbench.registry import KINDS, plural
+from golfbench.specs import Spec, load_factory
+
+#: Modules that cost more than a listing may.
+HEAVY = frozenset({"ase", "jax", "lightning", "matplotlib", "numpy", "pandas", "rdkit", "scipy", "tensorflow", "torch"})
+#: Environment variables that torch's own compiler sets when something imports it.
+_TORCH_VARIABLES = frozenset({"TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"})
+
+
+def main() -> None:
+    """Answer one question; what a component prints goes to stderr."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    question = json.load(sys.stdin)
+    answer: dict[str, Any] = {"heavy": _heavy_modules(question["plugin_module"])}
+    spec = pickle.loads(base64.b64decode(question["spec"]))  # noqa: S301 - written by the parent, a moment ago
+    answer |= {"spec": base64.b64encode(pickle.dumps(spec)).decode(), "missing": _missing(spec)}
+    if not answer["missing"]:
+        answer |= _build(spec, question)
+    json.dump(answer, answers)
+    answers.close()
+
+
+def _heavy_modules(plugin_module: str) -> list[str]:
+    """Import a plugin and call its hooks; return the heavy modules, and those it requires, that this loaded."""
+    before = set(sys.modules)
+    requires: set[str] = set()
+    if plugin_module:
+        module = importlib.import_module(plugin_module)
+        for kind in KINDS:
+            offer = getattr(module, f"golfbench_{plural(kind)}", tuple)
+            requires |= {name.partition(".")[0] for spec in offer() for name in spec.requires}
+    loaded = {name.partition(".")[0] for name in set(sys.modules) - before}
+    return sorted(loaded & (HEAVY | requires))
+
+
+def _missing(spec: Spec) -> list[str]:
+    """Return the required modules that are not installed; some need a cure from the plugin to be imported."""
+    return [name for name in spec.requires if importlib.util.find_spec(name.partition(".")[0]) is None]
+
+
+def _build(spec: Spec, question: Mapping[str, Any]) -> dict[str, Any]:
+    """Import the factory, call it with the parameters, and note what that changed."""
+    if not question["isolated"]:
+        _load_the_suite(question["with_torch"])
+    states = [_global_state()]
+    try:
+        factory = load_factory(spec.factory, spec.name, spec.install_hint)
+        states.append(_global_state())
+        with _torch_seeded() if question["with_torch"] else contextlib.nullcontext():
+            factory(**question["parameters"])
+        states.append(_global_state())
+    except Exception as error:  # noqa: BLE001 - a stranger's factory may raise anything
+        return {"error": " ".join(str(error).split()), "error_type": type(error).__name__}
+    loaded_torch = "torch" in sys.modules and not (question["with_torch"] or question["isolated"])
+    changed = {"import_changed": _changed(*states[:2]), "build_changed": _changed(*states[1:])}
+    return {"loaded_torch": loaded_torch, **changed}
+
+
+def _torch_seeded() -> contextlib.AbstractContextManager[None]:
+    """Build as the suite does: drawing weights may use torch's generator."""
+    from golfbench.seeds import torch_seed  # takes numpy, which no listing may have met
+
+    return torch_seed(0, "weights")
+
+
+def _load_the_suite(with_torch: bool) -> None:
+    """Load what a run loads anyway, so that its side effects are nobody else's."""
+    for module in ("golfbench.chemistry", "ase.db", "rich.style"):
+        importlib.import_module(module)
+    if with_torch:
+        importlib.import_module("golfbench.golf.models")
+
+
+def _global_state() -> dict[str, str]:
+    """Return everything global that components share, by name."""
+    state = {
+        "random numbers of Python": _digest(random.getstate()),
+        "environment variables": json.dumps({k: v for k, v in sorted(os.environ.items()) if k not in _TORCH_VARIABLES}),
+        "warnings filters": repr(warnings.filters),
+        "working directory": os.getcwd(),
+        "log handlers": repr((logging.root.handlers, logging.root.level)),
+    }
+    if numpy := sys.modules.get("numpy"):
+        state["random numbers of NumPy"] = _digest(numpy.random.get_state(legacy=True))
+        state["NumPy error handling"] = repr(numpy.geterr())
+    if torch := sys.modules.get("torch"):
+        state |= _torch_state(torch)
+    return state
+
+
+def _torch_state(torch: Any) -> dict[str, str]:
+    return {
+        "torch default dtype": str(torch.get_default_dtype()),
+        "torch default device": str(torch.get_default_device()),
+        "random numbers of torch": _digest(torch.get_rng_state().tolist()),
+        "torch threads": str(torch.get_num_threads()),
+        "torch gradient mode": str(torch.is_grad_enabled()),
+        "torch deterministic algorithms": str(torch.are_deterministic_algorithms_enabled()),
+        "torch.load": repr(torch.load),
+    }
+
+
+def _digest(value: Any) -> str:
+    return sha256(repr(value).encode()).hexdigest()
+
+
+def _changed(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
+    """Return what is not as it was; for environment variables which."""
+    changed = []
+    for name, value in before.items():
+        if after[name] == value:
+            continue
+        if name == "environment variables":
+            old, new = json.loads(value), json.loads(after[name])
+            names = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
+            changed += [f"environment variable {name}" for name in names]
+        else:
+            changed.append(name)
+    return changed
+
+
+if __name__ == "__main__":
+    main()

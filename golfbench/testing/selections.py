@@ -1,0 +1,227 @@
+"""Checks of selections, on trajectories made by hand: falling, rising, diverging, short."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from golfbench.contracts import Decision, Selection, State
+from golfbench.errors import GolfbenchError
+from golfbench.seeds import derived
+from golfbench.specs import SelectionSpec
+from golfbench.testing.results import Check, Finding, check
+from golfbench.testing.samples import sample
+from golfbench.testing.subject import Subject
+from golfbench.units import KCAL_MOL_TO_HARTREE
+
+CHECKS: list[Check] = []
+_STATES = 12
+_MOLECULE = "CCO"
+
+
+@dataclass(slots=True)
+class Course:
+    """What a selection did along a trajectory.
+
+    Attributes:
+        labelled: Steps that it wants labelled, in order; -1 for a state that it was never shown.
+        ended: Step at which it ended the trajectory, ``None`` if it never did.
+        states: What it labelled.
+    """
+
+    labelled: list[int] = field(default_factory=list)
+    ended: int | None = None
+    states: list[State] = field(default_factory=list)
+
+    @property
+    def decisions(self) -> tuple[tuple[int, ...], int | None]:
+        """What is compared between courses."""
+        return tuple(self.labelled), self.ended
+
+
+def trajectory(surrogate_kcal_mol: Sequence[float], broken: Sequence[int] = ()) -> list[State]:
+    """Return one state for each surrogate energy, the last of them the end; those in ``broken`` are not finite."""
+    start = sample(_MOLECULE).positions
+    states = []
+    for step, energy in enumerate(surrogate_kcal_mol):
+        bad = step in broken
+        positions = start + (np.nan if bad else 0.01 * step)
+        own, force = (np.nan, np.nan) if bad else (-10.0 - 0.1 * step, 0.1 / (1 + step))
+        last = step == len(surrogate_kcal_mol) - 1
+        states.append(State(step, positions, own, force, energy * KCAL_MOL_TO_HARTREE, last))
+    return states
+
+
+def trajectories() -> dict[str, list[State]]:
+    """Return trajectories by what is special about them."""
+    falling = [20.0 - step for step in range(_STATES)]
+    return {
+        "falling": trajectory(falling),
+        "rising in the middle": trajectory([*falling[:5], 25.0, *falling[5:]]),
+        "rising at once": trajectory(falling[::-1]),
+        "a start that is the end": trajectory([10.0]),
+        "diverging at the end": trajectory([*falling[:6], np.inf], broken=[6]),
+        "diverged from the start": trajectory([np.inf], broken=[0]),
+        "not finite in between": trajectory(falling, broken=[3, 4]),
+    }
+
+
+class Bench:
+    """A selection.
+
+    Args:
+        subject: The component.
+    """
+
+    def __init__(self, subject: Subject) -> None:
+        assert isinstance(subject.spec, SelectionSpec)
+        self.spec = subject.spec
+        self.selection: Selection = subject.create()
+
+    def follow(self, states: Sequence[State], seed: int = 0, surrogate: bool | None = None) -> Course:
+        """Show a trajectory to the selection, until it ends or the selection ends it.
+
+        Args:
+            states: The trajectory.
+            seed: Of its random numbers.
+            surrogate: Whether the surrogate's energies are shown; where the spec asks for them if not given.
+        """
+        shown = self.spec.needs_surrogate if surrogate is None else surrogate
+        course = Course()
+        for _ in self.walk(states, course, seed, shown):
+            pass
+        return course
+
+    def walk(self, states: Sequence[State], course: Course, seed: int, shown: bool) -> Iterator[Decision]:
+        """Yield each decision of a trajectory and note it in ``course``."""
+        memory = self.selection.begin(sample(_MOLECULE), derived(seed, "trajectory"))
+        seen: list[State] = []
+        for state in states:
+            seen.append(state if shown else replace(state, surrogate_energy=None))
+            decision = memory.observe(seen[-1])
+            for wanted in decision.label:
+                course.states.append(wanted)
+                course.labelled.append(next((s.step for s in seen if s is wanted or _same(s, wanted)), -1))
+            yield decision
+            if decision.end:
+                course.ended = state.step
+                return
+
+
+def _same(a: State, b: State) -> bool:
+    return a.step == b.step and np.array_equal(a.positions, b.positions, equal_nan=True)
+
+
+def _each(bench: Bench, problem: Callable[[Course, list[State]], str]) -> Finding:
+    """Return what is wrong on each trajectory, with several seeds."""
+    problems = []
+    for name, states in trajectories().items():
+        found = {problem(bench.follow(states, seed), states) for seed in range(5)}
+        problems += [f"{name}: {text}" for text in sorted(found - {""})]
+    return Finding.of_problems(problems, "trajectories")
+
+
+@check(CHECKS)
+def observed_only(bench: Bench) -> Finding:
+    """It labels states that it was shown, each at most once."""
+
+    def problem(course: Course, states: list[State]) -> str:
+        if -1 in course.labelled:
+            return "a state that is not of the trajectory is labelled"
+        return "a state is labelled twice" if len(set(course.labelled)) < len(course.labelled) else ""
+
+    return _each(bench, problem)
+
+
+@check(CHECKS, "observed-only")
+def finite_only(bench: Bench) -> Finding:
+    """It labels no state whose energy or positions are not finite."""
+
+    def problem(course: Course, states: list[State]) -> str:
+        broken = [s.step for s in course.states if not (np.isfinite(s.energy) and np.isfinite(s.positions).all())]
+        return f"state {broken[0]} is not finite and labelled" if broken else ""
+
+    return _each(bench, problem)
+
+
+@check(CHECKS, "observed-only")
+def ends(bench: Bench) -> Finding:
+    """It ends every trajectory, at its last state at the latest: nothing comes after."""
+    return _each(bench, lambda course, states: "" if course.ended is not None else "it never says that it ends")
+
+
+@check(CHECKS, "observed-only")
+def repeatable(bench: Bench) -> Finding:
+    """The same trajectory and random numbers give the same decisions, whatever the global generators are at."""
+    differing = []
+    python, numpy = random.getstate(), np.random.get_state()
+    try:
+        for name, states in trajectories().items():
+            found = set()
+            for seed in (1, 2, 3):
+                random.seed(seed)
+                np.random.seed(seed)
+                found.add(bench.follow(states).decisions)
+            differing += [name] if len(found) > 1 else []
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
+    return Finding.of_problems(differing, "trajectories")
+
+
+@check(CHECKS, "repeatable")
+def independent(bench: Bench) -> Finding:
+    """Trajectories that run at the same time do not change each other's decisions."""
+    made = trajectories()
+    courses = {name: Course() for name in made}
+    shown = bench.spec.needs_surrogate
+    running = {name: bench.walk(states, courses[name], 0, shown) for name, states in made.items()}
+    while running:
+        running = {name: walk for name, walk in running.items() if next(walk, None) is not None}
+    differing = [n for n, states in made.items() if courses[n].decisions != bench.follow(states).decisions]
+    return Finding.of_problems(differing, "trajectories")
+
+
+@check(CHECKS, "observed-only")
+def input_untouched(bench: Bench) -> Finding:
+    """The positions that it was shown are as they were."""
+    changed = []
+    for name, states in trajectories().items():
+        kept = [s.positions.copy() for s in states]
+        bench.follow(states)
+        if not all(np.array_equal(s.positions, k, equal_nan=True) for s, k in zip(states, kept, strict=True)):
+            changed.append(name)
+    return Finding.of_problems(changed, "trajectories")
+
+
+@check(CHECKS, "repeatable")
+def surrogate(bench: Bench) -> Finding:
+    """It looks at the surrogate's energy where needs_surrogate says so, and only there."""
+    made = trajectories()
+    if not bench.spec.needs_surrogate:
+        pairs = {name: (bench.follow(s, surrogate=True), bench.follow(s, surrogate=False)) for name, s in made.items()}
+        differing = [f"{name}: it decides by it" for name, (a, b) in pairs.items() if a.decisions != b.decisions]
+        return Finding.of_problems(differing, "trajectories")
+    problems = []
+    falling, rising = (bench.follow(made[name]) for name in ("falling", "rising at once"))
+    if falling.decisions == rising.decisions:
+        problems.append("falling or rising, it decides the same")
+    try:
+        bench.follow(made["falling"], surrogate=False)
+    except GolfbenchError:
+        pass
+    except Exception as error:  # noqa: BLE001 - any other error is what this looks for
+        problems.append(f"without a surrogate it raises {type(error).__name__}, which is no error of this suite")
+    return Finding.of_problems(problems)
+
+
+@check(CHECKS, "observed-only")
+def asks_oracle(bench: Bench) -> Finding:
+    """It labels something where asks_oracle says so, and nothing where it does not."""
+    labels = sum(len(bench.follow(states, seed).labelled) for states in trajectories().values() for seed in range(5))
+    if bool(labels) == bench.spec.asks_oracle:
+        return Finding.of_problems([])
+    return Finding.of_problems([f"{labels} labels, asks_oracle is {bench.spec.asks_oracle}"])

@@ -1,0 +1,244 @@
+"""Everything that can go wrong with a call: typed, readable, nothing left behind, and the next call works."""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from golfbench.errors import ComponentMissingError, OracleError
+from golfbench.molecules import Molecule
+from golfbench.oracles.opening import CheckedOracle, open_oracle
+from golfbench.registry import registry
+from golfbench.specs import ComponentRef
+from golfbench_psi4 import engine
+from golfbench_psi4.location import LOCATION_VARIABLE, Installation
+
+from .conftest import drivers, wait_until
+
+Open = Callable[..., CheckedOracle]
+SMALL = {"method": "hf", "basis": "sto-3g", "threads": 1, "memory": "300 MB", "max_iterations": 100, "python": ""}
+H2 = Molecule("H2", np.array([1, 1]), np.array([[0.0, 0, 0], [0, 0, 0.74]]))
+
+
+def test_an_scf_that_does_not_converge(open_psi4: Open, water: Molecule) -> None:
+    oracle = open_psi4("psi4:method=hf,basis=sto-3g,max_iterations=2")
+    easy = Molecule("He", np.array([2]), np.zeros((1, 3)))  # one basis function: nothing to iterate
+    for _ in range(2):
+        with pytest.raises(OracleError, match=r"water: hf/sto-3g: .* in 4 iterations.* second attempt") as caught:
+            oracle.label(water)
+        assert caught.value.kind == "not_converged"
+        assert oracle.label(easy)[0] == pytest.approx(-2.8078, abs=1e-3)
+
+
+def test_the_second_attempt_converges_to_the_same_label(open_psi4: Open, water: Molecule) -> None:
+    usual, second = open_psi4().label(water), open_psi4("psi4:method=hf,basis=sto-3g,max_iterations=7").label(water)
+    assert second[0] == pytest.approx(usual[0], abs=1e-8)
+    assert second[1] == pytest.approx(usual[1], abs=1e-6)
+
+
+def test_what_psi4_does_not_know_is_input(open_psi4: Open, water: Molecule) -> None:
+    uranium = Molecule("UO2", np.array([92, 8, 8]), np.array([[0, 0, 0], [0, 0, 1.7], [0, 0, -1.7]]))
+    broken = Molecule("broken", water.numbers, water.positions, multiplicity=2)
+    cases = [
+        ("psi4:method=hff,basis=sto-3g", water, "hff/sto-3g: .*not available"),
+        ("psi4:method=hf,basis=sto-33g", water, "hf/sto-33g: .*basis set"),
+        ("psi4:method=hf,basis=sto-3g", uranium, "UO2: hf/sto-3g: .*basis set"),
+        ("psi4:method=hf,basis=sto-3g", broken, "10 electrons .* cannot have multiplicity 2"),
+    ]
+    for text, molecule, complaint in cases:
+        oracle = open_psi4(text)
+        with pytest.raises(OracleError, match=complaint) as caught:
+            oracle.label(molecule)
+        assert caught.value.kind == "input"
+        assert "\n" not in str(caught.value)
+        oracle.close()
+
+
+def test_other_errors_are_of_the_engine_and_the_next_call_works(open_psi4: Open, water: Molecule) -> None:
+    oracle = open_psi4("psi4:method=hf,basis=sto-3g")
+    before = oracle.label(water)[0]
+    weak = open_psi4("psi4:method=b3lyp-d3bj,basis=sto-3g")  # needs a program beside Psi4
+    if "psi4 1.3" in weak.version:
+        with pytest.raises(OracleError, match="water: b3lyp-d3bj/sto-3g: RuntimeError: ") as caught:
+            weak.label(water)
+        assert caught.value.kind == "engine"
+    assert oracle.label(water)[0] == before
+
+
+def kill_when_busy(find: Callable[[], list[psutil.Process]]) -> threading.Thread:
+    """Kill what ``find`` returns as soon as the driver iterates."""
+
+    def kill() -> None:
+        wait_until(drivers)
+        output = Path(drivers()[0].cwd()) / "output.txt"
+        wait_until(lambda: output.exists() and "iter" in output.read_text(errors="replace"), 60)
+        for process in find():
+            os.kill(process.pid, signal.SIGKILL)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    return thread
+
+
+def workers() -> list[psutil.Process]:
+    return [p for p in psutil.Process().children() if "golfbench.oracles.worker" in " ".join(p.cmdline())]
+
+
+@pytest.mark.parametrize(
+    ("victims", "complaint"),
+    [(drivers, "ring: Psi4's process ended: SIGKILL"), (workers, "ring: psi4 crashed: SIGKILL")],
+    ids=["psi4", "worker"],
+)
+def test_kill_9_in_mid_calculation(
+    victims: Callable[[], list[psutil.Process]], complaint: str, open_psi4: Open, ring: Molecule, scratch: Path
+) -> None:
+    oracle = open_psi4("psi4")
+    killer = kill_when_busy(victims)
+    with pytest.raises(OracleError, match=complaint) as caught:
+        oracle.label(ring)
+    killer.join()
+    assert caught.value.kind == "crashed"
+    wait_until(lambda: not drivers())
+    assert not list(scratch.glob("*/psi4-*"))
+    assert oracle.label(H2)[0] == pytest.approx(-1.1718, abs=1e-3)
+
+
+def test_the_time_limit_ends_psi4(open_psi4: Open, ring: Molecule, scratch: Path) -> None:
+    oracle = open_psi4("psi4", time_limit_s=3)
+    with pytest.raises(OracleError, match="ring: psi4 took longer than 3 s") as caught:
+        oracle.label(ring)
+    assert caught.value.kind == "time_limit"
+    wait_until(lambda: not drivers())
+    assert list(scratch.iterdir()) == []
+
+
+def test_psi4_killed_while_idle_is_replaced(psi4: Installation, water: Molecule, scratch: Path) -> None:
+    oracle = engine.Psi4Oracle(**SMALL)
+    energy = oracle.label(water)[0]
+    drivers()[0].kill()
+    wait_until(lambda: oracle._driver is not None and oracle._driver.is_dead())
+    assert oracle.label(water)[0] == energy
+    oracle.close()
+    assert list(scratch.iterdir()) == []
+
+
+def test_psi4_is_recycled_and_memory_stays_bounded(
+    psi4: Installation, scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "MAX_CALLS", 20)
+    oracle = engine.Psi4Oracle(**SMALL)
+    seen: dict[int, list[int]] = {}
+    for _ in range(60):
+        oracle.label(H2)
+        (driver,) = drivers()
+        seen.setdefault(driver.pid, []).append(driver.memory_info().rss)
+    assert [len(sizes) for sizes in seen.values()] == [20, 20, 20]
+    first = min(sizes[0] for sizes in seen.values())
+    assert max(map(max, seen.values())) < first + 20e6
+    assert len(list(scratch.iterdir())) == 1  # the folder of the running process
+    oracle.close()
+    assert list(scratch.iterdir()) == []
+
+
+# Installations that are none: an environment made of this interpreter and a module called psi4.
+
+FAKE = """
+import os
+from types import SimpleNamespace
+__version__ = "{version}"
+os.write(1, b"chatter of a library\\n")
+print("chatter of a module", flush=True)
+def gradient(*args, **kwargs):
+    {body}
+def nothing(*args, **kwargs):
+    os.write(1, b'{{"id": "1", "success": true}}\\n')
+core = SimpleNamespace(**dict.fromkeys(("set_num_threads", "set_memory_bytes", "set_output_file"), nothing))
+core.Molecule = SimpleNamespace(from_arrays=nothing)
+set_options = nothing
+"""
+
+
+@pytest.fixture
+def fake(tmp_path: Path, scratch: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., CheckedOracle]:
+    """Open the oracle with a module of this version and body in the place of Psi4."""
+
+    def open_fake(body: str, version: str = "1.9") -> CheckedOracle:
+        prefix = tmp_path / "environment"
+        (prefix / "bin").mkdir(parents=True)
+        (prefix / "lib" / "psi4").mkdir(parents=True)
+        (prefix / "bin" / "python3").symlink_to(sys.executable)
+        (prefix / "lib" / "psi4" / "__init__.py").write_text(FAKE.format(body=body, version=version))
+        monkeypatch.setenv(LOCATION_VARIABLE, str(prefix))
+        return open_oracle(ComponentRef.parse("psi4"), registry())
+
+    return open_fake
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "complaint"),
+    [
+        ("raise RuntimeError('\\nFatal Error: no luck\\nin a file')", "engine", "RuntimeError: no luck"),
+        ("raise MemoryError('too small')", "engine", "out of memory, give it more with memory="),
+        ("raise RuntimeError('what(): std::bad_alloc')", "engine", "out of memory, give it more with memory="),
+        ("os.abort()", "crashed", "Psi4's process ended: SIGABRT"),
+        ("os._exit(3)", "crashed", "Psi4's process ended: exit code 3"),
+        ("raise SystemExit(1)", "crashed", "Psi4's process ended: exit code 1"),
+    ],
+)
+def test_failures_have_kinds_whatever_is_printed(
+    body: str, kind: str, complaint: str, fake: Callable[..., CheckedOracle], scratch: Path
+) -> None:
+    with fake(body) as oracle:
+        assert oracle.version == "psi4 1.9"
+        for _ in range(2):
+            with pytest.raises(OracleError) as caught:
+                oracle.label(H2)
+            assert complaint in str(caught.value)
+            assert caught.value.kind == kind
+    assert drivers() == []
+    assert list(scratch.iterdir()) == []
+
+
+@pytest.mark.parametrize("version", ["1.4", "1.4.0", "1.4a2.dev1", "1.4rc1", "1.4+abc"])
+def test_versions_with_wrong_energies_are_refused(
+    version: str, fake: Callable[..., CheckedOracle], scratch: Path
+) -> None:
+    with fake("pass", version) as oracle, pytest.raises(ComponentMissingError, match="wrong energies for range-sep"):
+        oracle.label(H2)
+    assert list(scratch.iterdir()) == []
+
+
+@pytest.mark.parametrize("version", ["1.3.2", "1.4.1", "1.5", "1.10.2", "1.40"])
+def test_other_versions_are_not(version: str) -> None:
+    assert not engine.WRONG_VERSIONS.match(version)
+
+
+def test_a_driver_that_answers_garbage(tmp_path: Path, scratch: Path, water: Molecule) -> None:
+    python = tmp_path / "python3"
+    for answers, complaint in (
+        ("echo garbage", "cannot be used"),
+        ("""read line; echo '{"id": "7", "success": true}'""", "another question"),
+        ("""read line; echo '{"id": "1", "success": true, "extras": {"cpu_s": 1}}'""", "no usable answer"),
+        ("read line; echo garbage", "not JSON"),
+        ("read line; echo '[1]'", "not JSON"),
+        ("read line", "ended: exit code 0"),
+    ):
+        hello = """echo '{"success": true, "provenance": {"version": "1.9"}}'""" if "read" in answers else ""
+        python.write_text(f"#!/bin/sh\n{hello}\n{answers}\n")
+        python.chmod(0o755)
+        engine._found.clear()
+        oracle = engine.Psi4Oracle(**{**SMALL, "python": str(python)})
+        if not hello:
+            with pytest.raises(ComponentMissingError, match="not JSON"):
+                oracle.label(water)
+            continue
+        with pytest.raises(OracleError, match=complaint):
+            oracle.label(water)
+        assert list(scratch.iterdir()) == []
+    engine._found.clear()
