@@ -1,6 +1,5 @@
 """Whole runs as programs of their own: molecules of six to twelve atoms, a tiny PaiNN, the real GFN2-xTB."""
 
-import contextlib
 import json
 import os
 import re
@@ -8,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,10 +29,26 @@ TEST = {"methanol": "CO", "dimethyl-ether": "COC", "methylamine": "CN"}
 
 #: Imports what a run needs once; each job is a fork that runs the command line and ends as a program does.
 SERVER = """
-import atexit, gc, json, os, sys, threading
+import atexit, gc, json, os, sys, threading, time
 import golfbench.runs.runner, golfbench.benchmark.tables, golfbench.cli.main
 import golfbench_schnetpack.networks, golfbench_optimizers.lbfgs, golfbench_selections.golf
 import golfbench_rdkit.force_fields, golfbench_datasets.reader, rich.console, rich.table
+
+def strike(sign, calls, after_s):
+    "Send this process a signal as soon as its ledger has that many lines, a while after the last of them."
+    from golfbench.oracles.ledger import Ledger
+    write, written = Ledger.append, 0
+
+    def append(self, call):
+        nonlocal written
+        write(self, call)
+        written += 1
+        if written == calls:
+            time.sleep(after_s)
+            os.kill(os.getpid(), sign)
+
+    Ledger.append = append
+
 print("ready", flush=True)
 gc.collect(); gc.freeze()
 for line in sys.stdin:
@@ -47,6 +61,8 @@ for line in sys.stdin:
             os.dup2(os.open(job[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         sys.argv = ["golfbench", *job["arguments"]]
+        if job["strike"]:
+            strike(**job["strike"])
         try:
             golfbench.cli.main.main()
         except SystemExit as end:  # what an interpreter does at its end, less the taking apart of its modules
@@ -74,9 +90,10 @@ class Program:
     def __init__(self, server: "subprocess.Popen[str]", folder: Path) -> None:
         self._server, self.folder = server, folder
 
-    def start(self, *arguments: str, **environment: str) -> int:
+    def start(self, *arguments: str, strike: dict[str, float] | None = None, **environment: str) -> int:
         job = {
             "arguments": arguments,
+            "strike": strike,
             "environment": environment,
             "cwd": str(self.folder),
             "stdout": str(self.folder / "stdout.txt"),
@@ -94,16 +111,9 @@ class Program:
         self.start(*arguments, **environment)
         return self.wait()
 
-    def interrupted(self, sign: signal.Signals, output: Path, calls: int, after_s: float, *arguments: str) -> Done:
+    def interrupted(self, sign: signal.Signals, calls: int, after_s: float, *arguments: str) -> Done:
         """Run, and send a signal some time after the ledger got that many lines."""
-        pid = self.start(*arguments)
-        deadline = time.monotonic() + 60
-        while sum(path.read_bytes().count(b"\n") for path in output.glob("*/oracle_calls.jsonl")) < calls:
-            assert time.monotonic() < deadline, "it never came so far"
-            time.sleep(0.005)
-        time.sleep(after_s)
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, sign)
+        self.start(*arguments, strike={"sign": int(sign), "calls": calls, "after_s": after_s})
         return self.wait()
 
 
@@ -118,6 +128,8 @@ def server() -> Iterator["subprocess.Popen[str]"]:
         text=True,
         env=inherited | pinned,
         start_new_session=True,
+        # a shell's background jobs are started deaf to SIGINT, and so would be the programs tested here
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdout.readline() == "ready\n"
     yield process

@@ -171,9 +171,9 @@ def test_a_killed_run_resumes_to_the_same_end(golfbench, uninterrupted, results,
     output, _, config = uninterrupted
     total = len(results(output).ledger)
     chance = random.Random(moment)
-    calls, after_s = chance.randrange(total * moment // 4, total * (moment + 1) // 4), chance.uniform(0, 0.1)
+    calls, after_s = 1 + chance.randrange(total * moment // 4, total * (moment + 1) // 4), chance.uniform(0, 0.1)
     command = ("run", config, "--output", str(tmp_path / "killed"))
-    killed = golfbench.interrupted(signal.SIGKILL, tmp_path / "killed", calls, after_s, *command)
+    killed = golfbench.interrupted(signal.SIGKILL, calls, after_s, *command)
     assert killed.returncode == -signal.SIGKILL
     done = golfbench(*command)
     assert done.returncode == 0, done.stderr
@@ -189,7 +189,7 @@ def test_ctrl_c_says_how_to_go_on_and_the_same_command_does(golfbench, uninterru
     output, _, config = uninterrupted
     command = ("run", config, "--output", str(tmp_path / "stopped"))
     half = len(results(output).ledger) // 2
-    stopped = golfbench.interrupted(signal.SIGINT, tmp_path / "stopped", half, 0.02, *command)
+    stopped = golfbench.interrupted(signal.SIGINT, half, 0.02, *command)
     assert stopped.returncode == 130
     assert stopped.stderr.splitlines()[-1] == "golfbench: interrupted; the same command resumes where it stopped"
     assert "Traceback" not in stopped.stderr
