@@ -43,9 +43,9 @@ def run_call(oracle: str, molecule: dict[str, Any]) -> dict[str, Any]:
     return answer | {"started_utc": started, "wall_s": time.perf_counter() - clock, "worker": worker}
 
 
-def utc_now() -> str:
-    """Return the time as ISO 8601 in UTC."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
+def utc_now(timespec: str = "milliseconds") -> str:
+    """Return the time as ISO 8601 in UTC, to the unit that ``datetime.isoformat`` calls ``timespec``."""
+    return datetime.now(UTC).isoformat(timespec=timespec)
 
 
 def _engine(oracle: str) -> Oracle:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,8 @@ from golfbench.golf import checkpoint
 from golfbench.golf.collect import Surrogate
 from golfbench.golf.loop import Golf, Parts
 from golfbench.golf.models import load_potential, open_fixed_model, potential_header, save_potential
-from golfbench.molecules import check_molecule
+from golfbench.molecules import check_elements, check_molecule
+from golfbench.oracles.calls import utc_now
 from golfbench.oracles.opening import open_oracle
 from golfbench.oracles.service import OracleService
 from golfbench.potential import Potential
@@ -27,7 +27,7 @@ from golfbench.registry import registry
 from golfbench.runs.baseline import Report, baseline_path, check_checkpoint
 from golfbench.runs.config import RunConfig
 from golfbench.runs.directory import SCHEMA_VERSION, RunDirectory, slug, write_json
-from golfbench.runs.grid import Combination, combinations, fixed_rows
+from golfbench.runs.grid import Combination, combinations, fixed_rows, is_trainable
 from golfbench.runs.provenance import provenance
 from golfbench.runs.summary import write_summary
 from golfbench.specs import ComponentRef, DatasetSpec, ModelSpec, OptimizerSpec, OracleSpec, SelectionSpec
@@ -70,7 +70,7 @@ def run(config: RunConfig, output: Path, arguments: Sequence[str], report: Repor
                 manifest["baselines"] |= grid.baselines
         finally:
             service.close()
-        manifest["finished_utc"] = _now()
+        manifest["finished_utc"] = utc_now("seconds")
         write_json(directory.manifest, manifest)
         return write_summary(directory)
 
@@ -88,7 +88,7 @@ def _manifest(config: RunConfig, dataset: Dataset, arguments: Sequence[str]) -> 
     return {
         "schema_version": SCHEMA_VERSION,
         "run_id": config.run_id(),
-        "started_utc": _now(),
+        "started_utc": utc_now("seconds"),
         "finished_utc": None,
         "config": config.model_dump(mode="json"),
         "dataset": {
@@ -107,10 +107,6 @@ def _origin(baseline: Path) -> dict[str, Any]:
     """Return what the manifest says of a baseline: its hash and how it was made."""
     header = checkpoint.load(baseline)[1]
     return {name: header.get(name) for name in ("model", "delta", "method", "content_sha256", "training")}
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 class _Grid:
@@ -140,17 +136,18 @@ class _Grid:
 
     def _check_molecules(self, dataset: Dataset, oracle: OracleSpec) -> None:
         """Refuse a molecule that an oracle or a model cannot take, before anything is computed."""
-        owners: list[tuple[str, frozenset[int] | None]] = [(oracle.name, oracle.elements)]
-        for combination in combinations(self.config):
-            spec = registry().find(ModelSpec, ComponentRef.parse(combination.model).name)
-            owners.append((spec.name, spec.elements))
-        owners += [(cheap.name, cheap.elements) for cheap in self._cheap_oracles()]
+        owners: dict[str, frozenset[int] | None] = {oracle.name: oracle.elements}
+        for model in filter(is_trainable, self.config.models):
+            spec = registry().find(ModelSpec, ComponentRef.parse(model).name)
+            owners[spec.name] = spec.elements
+        owners |= {cheap.name: cheap.elements for cheap in self._cheap_oracles()}
         trained = frozenset(int(z) for item in dataset.initial for z in item.molecule.numbers)
-        owners.append((f"the initial set of '{dataset.name}'", trained))
+        owners[f"the initial set of '{dataset.name}'"] = trained
         molecules = [item.molecule for item in dataset.initial] + [item.molecule for item in dataset.test]
         for molecule in molecules:
-            for name, elements in owners:
-                check_molecule(molecule, elements, name)
+            check_molecule(molecule)
+            for name, elements in owners.items():
+                check_elements(molecule, elements, name)
             if molecule.smiles is not None:
                 check_topology(molecule)
 
@@ -229,7 +226,6 @@ class _Grid:
         endpoints = self.directory.trajectories / f"{slug(row.id)}-{stage}.extxyz"
         identity = row.identity(stage, self.method)
         optimizer = self._optimizer(row.optimizer)
-
         evaluate(
             self.judge,
             identity,
