@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -87,6 +87,27 @@ class Network(Protocol):
     def __call__(self, batch: Batch) -> torch.Tensor:
         """Return energies of shape (n_molecules,) in the dtype of the parameters."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedWeights:
+    """What a reader of a foreign checkpoint returns (see ``specs.CheckpointFormat``).
+
+    Attributes:
+        parameters: The model's parameters (keys of its spec) that rebuild the architecture.
+        tensors: The state of the network, loaded strictly.
+        scale: Hartree, and Hartree/Å for forces, per unit of the network's output.
+        atom_energies: Energy (Hartree) by atomic number to add, or empty where the file has none.
+        method: Level of theory that the weights were trained at, or empty where the file does not say.
+        notice: What a person must be told: the licence of the weights, and whom to cite.
+    """
+
+    parameters: Mapping[str, Any]
+    tensors: Mapping[str, torch.Tensor]
+    scale: float = 1.0
+    atom_energies: Mapping[int, float] = field(default_factory=dict)
+    method: str = ""
+    notice: str = ""
 
 
 @runtime_checkable

@@ -130,6 +130,24 @@ class Spec:
         return load_factory(self.factory, self.name, self.install_hint)(**self.resolve(parameters))
 
 
+@dataclass(frozen=True, slots=True)
+class CheckpointFormat:
+    """A file of weights made elsewhere that a model can start from: ``--checkpoint FILE --checkpoint-format NAME``.
+
+    Attributes:
+        name: What a person types.
+        reader: ``"module:function"``, called with the path of the file; returns ``contracts.ImportedWeights``.
+        summary: One sentence for lists.
+        unsafe: Whether reading the file may run code in it: then it is read only with ``--unsafe``, in a process of
+            its own, and what comes out of that process is plain tensors and numbers.
+    """
+
+    name: str
+    reader: str
+    summary: str
+    unsafe: bool = False
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec(Spec):
     """A trainable network (see ``contracts.Network``) or a fixed potential (``contracts.Model``).
@@ -138,11 +156,16 @@ class ModelSpec(Spec):
         elements: Atomic numbers it can represent; ``None`` means any.
         trainable: Whether the factory returns a ``Network`` that GOLF can train.
         charged: Whether it tells charge states apart.
+        checkpoint_formats: Foreign files that it can start from.
+        environment: Requirements (PEP 508) that conflict with those of other models: ``plugins install`` puts them
+            into an environment of their own, whose interpreter runs the combinations of this model. Empty: none.
     """
 
     elements: frozenset[int] | None = None
     trainable: bool = True
     charged: bool = False
+    checkpoint_formats: tuple[CheckpointFormat, ...] = ()
+    environment: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from torch import nn
 
 from golfbench.batches import Batch
 from golfbench.errors import ConfigurationError
-from golfbench_schnetpack.compat import importable
+from golfbench.imports import importable
 
 with importable():
     import schnetpack.nn as snn
