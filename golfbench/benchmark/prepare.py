@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -27,18 +28,30 @@ class Expected:
 
 
 def limited(dataset: Dataset, limit: int | None) -> Dataset:
-    """Keep the first ``limit`` training molecules, with all their conformers, and test molecules.
+    """Keep ``limit`` training molecules and the first ``limit`` test molecules.
+
+    A molecule is one conformation. The training molecules are the first conformers of as many compounds as there are,
+    then the second ones, and so on.
 
     Raises:
         NothingToDoError: If nothing is there to train on or to test with.
     """
     if limit is not None:
-        names = list(dict.fromkeys(group_of(item.molecule.id) for item in dataset.initial))[:limit]
-        initial = [item for item in dataset.initial if group_of(item.molecule.id) in names]
-        dataset = replace(dataset, initial=initial, test=dataset.test[:limit])
+        dataset = replace(dataset, initial=_spread(dataset.initial, limit), test=dataset.test[:limit])
     if not dataset.initial or not dataset.test:
         raise NothingToDoError(f"dataset '{dataset.name}' is empty")
     return dataset
+
+
+def _spread(initial: Sequence[LabelledMolecule], limit: int) -> list[LabelledMolecule]:
+    """Return ``limit`` of them from as many groups as possible, in their order."""
+    seen: Counter[str] = Counter()
+    ranks = []
+    for index, item in enumerate(initial):
+        group = group_of(item.molecule.id)
+        ranks.append((seen[group], index))
+        seen[group] += 1
+    return [initial[index] for index in sorted(index for _, index in sorted(ranks)[:limit])]
 
 
 def group_of(molecule_id: str) -> str:
@@ -50,7 +63,9 @@ def expected_calls(dataset: Dataset, method: str, protocol: Protocol) -> Expecte
     """Return what ``prepare`` will ask the oracle for; the minima are an upper bound."""
     if method == dataset.method:
         return Expected(0, 0)
-    return Expected(len(dataset.initial), len(dataset.test) * (protocol.reference_steps + 1))
+    # A walk that starts elsewhere than the molecule (see ``prepare``) needs the label of the molecule besides.
+    walks = sum(protocol.reference_steps + (1 if item.minimum_positions is None else 2) for item in dataset.test)
+    return Expected(len(dataset.initial), walks)
 
 
 def prepare(
@@ -64,7 +79,8 @@ def prepare(
     """Return the dataset at the oracle's level of theory, asking for what it does not have.
 
     Where the dataset's method is the oracle's it is returned as it is. Otherwise its initial set is labelled anew
-    (purpose ``initial``) and each test molecule is minimized under the oracle (purpose ``reference``).
+    (purpose ``initial``) and each test molecule is minimized under the oracle (purpose ``reference``): from the
+    dataset's own minimum where it has one, which is nearer at any level of theory than the start is.
 
     Raises:
         OracleError: If no initial label or no reference minimum at all could be had.
@@ -101,13 +117,16 @@ def _minima(
         return service.label_all(oracle, molecules, account)
 
     starts = [item.molecule for item in test]
-    walks = minimize(OracleModel(label_all), starts, optimizer, protocol.reference_rule)
+    nearest = [
+        item.molecule if item.minimum_positions is None else item.molecule.at(item.minimum_positions) for item in test
+    ]
+    walks = minimize(OracleModel(label_all), nearest, optimizer, protocol.reference_rule)
     ends = {walk.point.index: walk for walk in walks}
     return [_with_minimum(start, ends[index], label_all) for index, start in enumerate(starts)]
 
 
 def _with_minimum(start: Molecule, walk: Outcome, label_all: LabelAll) -> TestMolecule:
-    """Attach the labels of start and minimum; both geometries are known to the service by now."""
+    """Attach the labels of start and minimum; the service knows the geometry of the minimum by now."""
     first, last = label_all([start, start.at(walk.point.positions)]) if walk.status == "converged" else (None, None)
     if not isinstance(first, Label) or not isinstance(last, Label):
         log.warning("%s: no reference minimum (%s after %d steps)", start.id, walk.status, walk.point.step)

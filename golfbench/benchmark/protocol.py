@@ -17,7 +17,9 @@ class Protocol(BaseModel):
             stops there [the published code always walks T steps].
         evaluation_steps: Environment steps at which the oracle's energy is taken on the way, beside the end
             [1, 2, 3, 5, 8, 13, 21, 30, 50, 75, 100]. Each costs an oracle call per molecule.
-        reference_force_max_ev_per_angstrom: Threshold of the reference minima, where the run has to compute them.
+        reference_optimizer: What walks to the reference minima, where the run has to compute them: the same for every
+            combination of a table.
+        reference_force_max_ev_per_angstrom: Threshold of the reference minima.
         reference_steps: Optimizer updates allowed for a reference minimum.
     """
 
@@ -27,6 +29,7 @@ class Protocol(BaseModel):
     inner_steps: int = Field(5, ge=1)
     force_max_ev_per_angstrom: float = Field(0.02, gt=0)
     evaluation_steps: tuple[int, ...] = ()
+    reference_optimizer: str = "lbfgs"
     reference_force_max_ev_per_angstrom: float = Field(0.01, gt=0)
     reference_steps: int = Field(500, ge=1)
 

@@ -42,7 +42,7 @@ class RunConfig(BaseModel):
         references: Fixed models (any oracle) that get a row of their own.
         dataset: Name of the dataset, with parameters.
         budget: K, training labels per combination.
-        limit: Use only so many training molecules (with all their conformers) and test molecules.
+        limit: Use only so many training and test molecules (conformations).
         surrogate: The cheap oracle that watches trajectories.
         delta: A fixed model to add: the network learns the difference.
         checkpoint: ``auto`` takes the baseline that ships with the dataset or trains one; ``none`` trains one; else a

@@ -91,7 +91,7 @@ def check_names(config: RunConfig) -> None:
     deltas = (config.delta,) if config.delta else ()
     oracles = (*config.oracles, *config.references, config.surrogate, *deltas)
     named = {
-        "optimizer": config.optimizers,
+        "optimizer": (*config.optimizers, config.protocol.reference_optimizer),
         "selection": config.selections,
         "oracle": (*oracles, *filter(_named_oracle, config.models)),
         "model": tuple(m for m in config.models if not _named_oracle(m)),

@@ -128,7 +128,7 @@ class _Grid:
         self.method = spec.level_of_theory(self.oracle.parameters)
         self._check_molecules(dataset, spec)
         check_checkpoint(config, dataset, self.method)
-        reference_optimizer = self._optimizer(config.optimizers[0])
+        reference_optimizer = self._optimizer(config.protocol.reference_optimizer)
         self.dataset = prepare(dataset, self.method, self.oracle, service, reference_optimizer, config.protocol)
         self.judge = Judge(
             self.oracle, service, config.protocol, self.dataset.test, directory.records, directory.log.name

@@ -44,11 +44,17 @@ def prepared(mini, tmp_path_factory):
     return dataset, ready, [json.loads(line) for line in before.splitlines()]
 
 
-def test_a_limit_keeps_whole_molecules(mini):
+def test_a_limit_keeps_conformations_of_as_many_compounds_as_there_are(mini):
     small = limited(mini, 2)
-    assert len({group_of(item.molecule.id) for item in small.initial}) == 2
-    assert len(small.initial) == 16  # eight conformers each
+    assert len({group_of(item.molecule.id) for item in small.initial}) == len(small.initial) == 2
     assert len(small.test) == 2
+    compounds = len({group_of(item.molecule.id) for item in mini.initial})
+    larger = limited(mini, compounds + 3)
+    assert len(larger.initial) == compounds + 3
+    assert len({group_of(item.molecule.id) for item in larger.initial}) == compounds
+    order = {item.molecule.id: index for index, item in enumerate(mini.initial)}
+    kept = [order[item.molecule.id] for item in larger.initial]
+    assert kept == sorted(kept)
     assert limited(mini, None) is mini
     with pytest.raises(NothingToDoError, match="is empty"):
         limited(Dataset("none", "x", [], [], ""), None)
@@ -67,8 +73,8 @@ def test_another_level_of_theory_is_asked_for_by_purpose(prepared):
     counted = collections.Counter((c["combination"], c["stage"], c["purpose"], c["outcome"]) for c in calls)
     expected = expected_calls(dataset, "GFN1-xTB", Protocol())
     assert counted.keys() == {("", "before", "initial", "ok"), ("", "reference", "reference", "ok")}
-    assert counted["", "before", "initial", "ok"] == len(dataset.initial) == expected.initial == 8
-    assert 10 < counted["", "reference", "reference", "ok"] <= expected.reference == 501
+    assert counted["", "before", "initial", "ok"] == len(dataset.initial) == expected.initial == 1
+    assert 10 < counted["", "reference", "reference", "ok"] <= expected.reference == 502
     assert {c["method"] for c in calls} == {"GFN1-xTB"}
     assert len({c["geometry_sha256"] for c in calls}) == len(calls)
 
@@ -81,7 +87,7 @@ def test_labels_and_minima_are_the_oracles_own(prepared):
     (test,) = ready.test
     with open_oracle(GFN1, registry()) as oracle:
         for molecule, label in (
-            (ready.initial[3].molecule, ready.initial[3].label),
+            (ready.initial[0].molecule, ready.initial[0].label),
             (test.molecule, test.start),
             (test.molecule.at(test.minimum_positions), test.minimum),
         ):
