@@ -112,7 +112,10 @@ class ImportedWeights:
 
 @runtime_checkable
 class Model(Protocol):
-    """A potential that the minimizer can walk on."""
+    """A potential that the minimizer can walk on.
+
+    One that does not live on the CPU says so by an attribute ``device``; its batches are made there.
+    """
 
     @property
     def cutoff(self) -> float | None:

@@ -74,13 +74,13 @@ def _default_dtype() -> Iterator[None]:
 
 @contextmanager
 def _random_states() -> Iterator[None]:
-    numbers, arrays = random.getstate(), np.random.get_state()  # noqa: NPY002 - the state that is to be kept
+    numbers, arrays = random.getstate(), np.random.get_state()
     try:
         with torch.random.fork_rng(devices=[]):
             yield
     finally:
         random.setstate(numbers)
-        np.random.set_state(arrays)  # noqa: NPY002
+        np.random.set_state(arrays)
 
 
 @contextmanager

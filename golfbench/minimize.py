@@ -107,7 +107,6 @@ def minimize(
     optimizer: Optimizer,
     rule: StoppingRule,
     observer: Observer | None = None,
-    device: torch.device | str = "cpu",
     in_flight: int = MOLECULES_IN_FLIGHT,
 ) -> Iterator[Outcome]:
     """Walk molecules downhill; yield each as it leaves.
@@ -121,7 +120,6 @@ def minimize(
         optimizer: A fresh one; its slots are allocated here.
         rule: When a molecule leaves.
         observer: Called with every evaluated state; returning True ends the molecule as ``stopped``.
-        device: Where the model lives; coordinates and optimizer state stay on the CPU in float64.
         in_flight: Molecules evaluated together.
 
     Yields:
@@ -134,7 +132,7 @@ def minimize(
     _refill(flight, waiting, molecules, optimizer)
     while slots := flight.active():
         started = time.perf_counter()
-        batch, evaluation, forces = _evaluate(model, flight, slots, molecules, device)
+        batch, evaluation, forces = _evaluate(model, flight, slots, molecules)
         outcomes = _judge(flight, slots, batch, evaluation, forces, rule, observer)
         _advance(flight, slots, optimizer, evaluation, forces)
         share = (time.perf_counter() - started) / len(slots)
@@ -171,11 +169,12 @@ def _refill(flight: _Flight, waiting: Iterator[int], molecules: Sequence[Molecul
 
 
 def _evaluate(
-    model: Model, flight: _Flight, slots: list[int], molecules: Sequence[Molecule], device: torch.device | str
+    model: Model, flight: _Flight, slots: list[int], molecules: Sequence[Molecule]
 ) -> tuple[Batch, Evaluation, torch.Tensor]:
     present = [molecules[index] for slot in slots if (index := flight.index[slot]) is not None]
     positions = flight.positions[slots]
-    batch = make_batch(present, model.cutoff, device, positions)
+    # Coordinates and the optimizer's state stay on the CPU in float64, wherever the model lives.
+    batch = make_batch(present, model.cutoff, getattr(model, "device", "cpu"), positions)
     evaluation = model.energy_forces(batch)
     forces = torch.zeros_like(positions)
     mask = torch.arange(positions.shape[1]) < flight.sizes[slots, None]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from golfbench.errors import MoleculeError
+from golfbench.errors import ConfigurationError, MoleculeError
 
 #: Two atoms closer than this (Å) are an overlap: no engine is asked about it.
 MINIMUM_DISTANCE = 0.4
@@ -118,6 +118,22 @@ def check_elements(molecule: Molecule, elements: frozenset[int] | None, owner: s
     if outside:
         symbols = ", ".join(chemical_symbols[z] for z in outside)
         raise MoleculeError(f"{molecule.id}: element {symbols} is outside {owner}")
+
+
+def parse_elements(text: str) -> tuple[int, ...]:
+    """Return the atomic numbers of symbols that are separated by blanks, in their order.
+
+    Raises:
+        ConfigurationError: If there is none, or one is unknown or comes twice.
+    """
+    from ase.data import atomic_numbers
+
+    symbols = text.split()
+    unknown = [symbol for symbol in symbols if not atomic_numbers.get(symbol)]  # ASE has a number for X: 0
+    if unknown or not symbols or len(set(symbols)) < len(symbols):
+        reason = f"'{unknown[0]}' is no element" if unknown else "each element once, for example 'H C N O'"
+        raise ConfigurationError(f"elements={text}: {reason}")
+    return tuple(int(atomic_numbers[symbol]) for symbol in symbols)
 
 
 def _check_electrons(molecule: Molecule) -> None:

@@ -52,6 +52,11 @@ class Potential:
         return None if cutoff is None else float(cutoff)
 
     @property
+    def parameters(self) -> int:
+        """Number of trainable parameters."""
+        return sum(p.numel() for p in self.network.parameters() if p.requires_grad)
+
+    @property
     def elements(self) -> frozenset[int]:
         """Atomic numbers it has seen."""
         return frozenset(self.atom_energies) or DRUGLIKE_ELEMENTS

@@ -7,6 +7,7 @@ is used for the first time.
 from __future__ import annotations
 
 import importlib
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -167,6 +168,13 @@ class ModelSpec(Spec):
     checkpoint_formats: tuple[CheckpointFormat, ...] = ()
     environment: tuple[str, ...] = ()
 
+    def supported_elements(self, parameters: Mapping[str, Any]) -> frozenset[int] | None:
+        """Return the elements with these parameters: a model may have a parameter ``elements``, symbols with blanks."""
+        from golfbench.molecules import parse_elements
+
+        given = self.resolve(parameters).get("elements")
+        return frozenset(parse_elements(str(given))) if given else self.elements
+
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerSpec(Spec):
@@ -257,6 +265,39 @@ class ComponentRef:
     def __str__(self) -> str:
         listed = ",".join(f"{key}={value}" for key, value in self.parameters.items())
         return f"{self.name}:{listed}" if listed else self.name
+
+
+def parse_arguments(text: str) -> dict[str, Any]:
+    """Return keyword arguments that are the value of one parameter: ``(method=GFN1-xTB,accuracy=0.1)``.
+
+    A value that is JSON (a number, ``true``, ``false``, ``null``, text in quotes) is read as JSON, anything else as
+    text. Lists and mappings need the form of one JSON object: ``({"solvation": ["alpb", "water"]})``.
+
+    Raises:
+        ConfigurationError: If the text is neither form.
+    """
+    inside = text.strip()
+    if inside.startswith("(") and inside.endswith(")"):
+        inside = inside[1:-1].strip()
+    if inside.startswith("{"):
+        return _json_object(inside)
+    pairs = ComponentRef.parse(f"arguments:{inside}").parameters
+    return {name: _json_or_text(value) for name, value in pairs.items()}
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    try:
+        arguments: dict[str, Any] = json.loads(text)
+    except ValueError as error:
+        raise ConfigurationError(f"{text} is not a JSON object: {error}") from None
+    return arguments
+
+
+def _json_or_text(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def load_factory(reference: str, owner: str, install_hint: str = "") -> Any:

@@ -57,7 +57,6 @@ def evaluate(
     done: Iterable[str],
     endpoints: Path,
     advance: Callable[[int], None],
-    device: str = "cpu",
 ) -> None:
     """Minimize the test molecules, and append the records that are not there yet.
 
@@ -72,7 +71,6 @@ def evaluate(
         done: Ids that already have a record.
         endpoints: Extended-XYZ file that end points are appended to.
         advance: Told how many molecules have stopped walking.
-        device: Where the model lives.
     """
     done = set(done)
     footprints: list[dict[int, FloatArray]] = [{} for _ in judge.test]
@@ -85,7 +83,7 @@ def evaluate(
 
     starts = [item.molecule for item in judge.test]
     ends: dict[int, Outcome] = {}
-    for outcome in minimize(model, starts, optimizer, judge.protocol.rule, observe, device):
+    for outcome in minimize(model, starts, optimizer, judge.protocol.rule, observe):
         ends[outcome.point.index] = outcome
         advance(len(ends))
     left = [k for k, item in enumerate(judge.test) if item.molecule.id not in done]

@@ -30,6 +30,30 @@ COVERAGE_ANGSTROM = 0.5
 Counts = Mapping[tuple[str, str], Mapping[str, int]]
 
 
+@dataclass(frozen=True, slots=True)
+class NetworkCost:
+    """What a network costs.
+
+    Attributes:
+        parameters: Trainable parameters.
+        updates: Updates of its weights that were timed.
+        wall_s: Wall time of these updates.
+    """
+
+    parameters: int
+    updates: int
+    wall_s: float
+
+    @property
+    def ms_per_training_step(self) -> float | None:
+        """Wall time of one update, ms; ``None`` if none was timed."""
+        return 1000.0 * self.wall_s / self.updates if self.updates else None
+
+
+#: Costs by (combination, stage).
+NetworkCosts = Mapping[tuple[str, str], NetworkCost]
+
+
 class CallsByPurpose(FrozenModel):
     """Oracle calls (or cache hits) by purpose; they are never added up."""
 
@@ -64,6 +88,7 @@ class Summary(FrozenModel):
         steps_mean: Mean optimizer updates of the finished.
         steps_capped: Some finished molecule was stopped before it converged: ``steps_mean`` is a lower bound.
         model_calls: Force evaluations of all records.
+        ms_per_force_call: Wall time of one force evaluation of one molecule, the optimizer's step with it.
         cov_pct: COV, share of the reference minima with an end point within 0.5 Å, %.
         mat_angstrom: MAT, mean distance from a reference minimum to the nearest end point.
         wall_s: Wall time of all records.
@@ -88,6 +113,7 @@ class Summary(FrozenModel):
     steps_mean: float | None
     steps_capped: bool
     model_calls: int
+    ms_per_force_call: float | None
     cov_pct: float | None
     mat_angstrom: float | None
     wall_s: float
@@ -100,10 +126,14 @@ class Row(Summary, Identity):
     Attributes:
         oracle_calls: What the ledger counted for it.
         cache_hits: Labels that came from the cache instead.
+        parameters: Trainable parameters of the network.
+        ms_per_training_step: Wall time of one update of its weights.
     """
 
     oracle_calls: CallsByPurpose
     cache_hits: CallsByPurpose
+    parameters: int | None = None
+    ms_per_training_step: float | None = None
 
 
 def pct(record: Record) -> float | None:
@@ -148,6 +178,7 @@ def summary(records: Iterable[Record]) -> Summary:
     statuses = Counter(r.status for r in everyone)
     cov_pct, mat_angstrom = coverage(everyone)
     n = len(everyone)
+    model_calls, wall_s = sum(r.model_calls for r in everyone), math.fsum(r.wall_s for r in everyone)
     return Summary(
         n=n,
         n_finished=len(finished),
@@ -166,10 +197,11 @@ def summary(records: Iterable[Record]) -> Summary:
         convergence_pct=_percentage(sum(r.converged for r in everyone), n),
         steps_mean=_mean([r.n_steps for r in finished]),
         steps_capped=any(not r.converged for r in finished),
-        model_calls=sum(r.model_calls for r in everyone),
+        model_calls=model_calls,
+        ms_per_force_call=1000.0 * wall_s / model_calls if model_calls else None,
         cov_pct=cov_pct,
         mat_angstrom=mat_angstrom,
-        wall_s=math.fsum(r.wall_s for r in everyone),
+        wall_s=wall_s,
         statuses={status: statuses[status] for status in Status if statuses[status]},
     )
 
@@ -211,13 +243,19 @@ def pct_curve(records: Iterable[Record]) -> dict[int, float]:
     return curve
 
 
-def summarise(records: Iterable[Record], calls: Counts | None = None, cache_hits: Counts | None = None) -> list[Row]:
+def summarise(
+    records: Iterable[Record],
+    calls: Counts | None = None,
+    cache_hits: Counts | None = None,
+    costs: NetworkCosts | None = None,
+) -> list[Row]:
     """Return one row per combination and stage: reference rows first, then before, then after.
 
     Args:
         records: In any order.
         calls: Oracle calls of each (combination, stage) by purpose; zero where it says nothing.
         cache_hits: Cache hits, likewise.
+        costs: What the networks cost, likewise.
 
     Raises:
         golfbench.errors.ConfigurationError: If records of one combination and stage disagree, in their level of
@@ -231,8 +269,11 @@ def summarise(records: Iterable[Record], calls: Counts | None = None, cache_hits
         identity = _common_identity(group)
         counted = CallsByPurpose(**(calls or {}).get(key, {}))
         hits = CallsByPurpose(**(cache_hits or {}).get(key, {}))
-        metrics = dict(summary(group))
-        rows.append(Row(**dict(identity), **metrics, oracle_calls=counted, cache_hits=hits))
+        row = Row(**dict(identity), **dict(summary(group)), oracle_calls=counted, cache_hits=hits)
+        if cost := (costs or {}).get(key):
+            known = {"parameters": cost.parameters, "ms_per_training_step": cost.ms_per_training_step}
+            row = row.model_copy(update=known)
+        rows.append(row)
     return sorted(rows, key=_place)
 
 

@@ -239,6 +239,18 @@ def _calls(*purposes: str) -> Callable[[Line], str]:
     return lambda line: "\n".join(_count(line, f"oracle_calls.{purpose}") for purpose in purposes)
 
 
+def _parameters(line: Line) -> str:
+    count = _row(line).parameters
+    return MISSING if count is None else str(count)
+
+
+def _cost(line: Line) -> str:
+    count = _row(line).parameters
+    size = MISSING if count is None else f"{count / 1000:.0f}k"
+    times = (_number(line, field, 1).split(" ")[0] for field in ("ms_per_force_call", "ms_per_training_step"))
+    return "\n".join((size, *times))
+
+
 COLUMNS: tuple[Column, ...] = (
     Column("Stage,\nselection", _stage_and_selection, text=True, only="terminal"),
     Column("Stage", _named("stage"), text=True, only="markdown"),
@@ -252,10 +264,14 @@ COLUMNS: tuple[Column, ...] = (
     Column("Success, %\n(finished)", _pair("success_pct", "success_pct_of_finished", 1)),
     Column("Div.,\n%", _plain("divergence_pct", 1)),
     Column("n", _n),
+    Column("Param.\nms/call\nms/step", _cost, only="terminal"),
     Column("Steps", _steps),
     Column("Calls:\ninitial\ntrain.", _calls("initial", "training"), only="terminal"),
     Column("Calls:\nref.\neval.", _calls("reference", "evaluation"), only="terminal"),
     *(Column(f"Oracle calls, {p}", _calls(p), only="markdown") for p in CallsByPurpose.model_fields),
+    Column("Parameters", _parameters, only="markdown"),
+    Column("ms per force call", _plain("ms_per_force_call", 1), only="markdown"),
+    Column("ms per training step", _plain("ms_per_training_step", 1), only="markdown"),
     Column("Topology changed, %", _plain("topology_changed_pct", 1), only="markdown"),
     Column("Converged, %", _plain("convergence_pct", 1), only="markdown"),
     Column("COV, %", _plain("cov_pct", 1), only="markdown"),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import Any
 
-from golfbench.specs import Parameter, Spec
+from golfbench.specs import CheckpointFormat, Parameter, Spec
 
 SCHEMA_VERSION = 1
 #: Fields of every spec, which have lines of their own; the others are capabilities.
@@ -42,6 +42,8 @@ def _plain(value: Any) -> Any:
             "choices": list(value.choices),
             "help": value.help,
         }
+    if isinstance(value, CheckpointFormat):
+        return asdict(value)
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     return sorted(value) if isinstance(value, frozenset) else value
@@ -55,7 +57,7 @@ def as_lines(kind: str, spec: Spec) -> Iterator[str]:
     yield f"  factory       {spec.factory}"
     for field in fields(spec):
         if field.name not in COMMON_FIELDS:
-            yield f"  {field.name:<13} {_in_words(field.name, getattr(spec, field.name))}"
+            yield f"  {field.name.replace('_', ' '):<13} {_in_words(field.name, getattr(spec, field.name))}"
     for module in spec.requires:
         yield f"  requires      {module} ({'found' if is_installed(module) else 'missing'})"
     if missing(spec) and spec.install_hint:
@@ -73,7 +75,15 @@ def _in_words(field: str, value: Any) -> str:
         return _symbols(value)
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, tuple):
+        return "; ".join(map(_item, value)) or "none"
     return "none" if value is None else str(value)
+
+
+def _item(value: Any) -> str:
+    if not isinstance(value, CheckpointFormat):
+        return str(value)
+    return f"{value.name} ({value.summary.rstrip('.')}{'; needs --unsafe' if value.unsafe else ''})"
 
 
 def _symbols(elements: frozenset[int] | None) -> str:

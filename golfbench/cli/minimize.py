@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from golfbench.cli import console
-from golfbench.cli.options import DEFAULTS, JsonOption, complete
+from golfbench.cli.options import DEFAULTS, DeviceOption, FormatOption, JsonOption, UnsafeOption, complete
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,6 +74,9 @@ def minimize(
     inputs: InputsArgument,
     model: DriverOption = None,
     checkpoint: CheckpointOption = None,
+    checkpoint_format: FormatOption = None,
+    unsafe: UnsafeOption = False,
+    device: DeviceOption = None,
     optimizer: OptimizerOption = DEFAULTS["optimizer"],
     force_max: ForceOption = 0.02,
     max_steps: StepsOption = 500,
@@ -95,12 +98,16 @@ def minimize(
     converged, 1 some did not, 2 none was usable, 3 a component is missing.
     """
     from golfbench.files import Reading, check_bonds, check_output, read_molecules, write_molecules
+    from golfbench.runs.baseline import Permission
+    from golfbench.runs.grid import check_device
     from golfbench.runs.own import exit_code, minimize_own, open_driver, open_optimizer, stopping_rule
 
     if output is not None:
         check_output(output, overwrite)
     rule, stepper = stopping_rule(force_max, max_steps), open_optimizer(optimizer)
-    with open_driver(model, checkpoint, DEFAULT_MODEL) as driver:
+    check_device(device or "cpu")
+    permission = Permission(unsafe, console.note)
+    with open_driver(model, checkpoint, DEFAULT_MODEL, checkpoint_format, permission, device or "cpu") as driver:
         entries = read_molecules(inputs, Reading(conformers, seed, charge, multiplicity))
         if output is not None:
             check_bonds(output, entries)

@@ -11,7 +11,9 @@ from typing import Annotated
 
 import typer
 
+from golfbench.errors import ConfigurationError
 from golfbench.registry import registry
+from golfbench.specs import ComponentRef
 
 #: What ``run`` combines when nothing is given, by kind of component: the same as in ``golfbench.runs.config``, which
 #: takes torch to import.
@@ -32,6 +34,23 @@ def complete(kind: str) -> Callable[[str], list[tuple[str, str]]]:
         return [(name, summary) for name, summary in listed.items() if name.startswith(incomplete)]
 
     return names
+
+
+def with_arguments(kind: str, names: list[str] | None, arguments: list[str] | None) -> list[str] | None:
+    """Return the one component of a kind with ``KEY=VALUE`` arguments added to it.
+
+    Raises:
+        ConfigurationError: If there is not exactly one component to give them to, or one has no ``=``.
+    """
+    if not arguments:
+        return names
+    if not names or len(names) != 1:
+        raise ConfigurationError(f"--{kind}-arg needs exactly one --{kind} to belong to")
+    ref = ComponentRef.parse(names[0])
+    given = dict(argument.partition("=")[::2] for argument in arguments)
+    if bad := next((argument for argument in arguments if "=" not in argument), None):
+        raise ConfigurationError(f"--{kind}-arg is written KEY=VALUE, '{bad}' is not")
+    return [str(ComponentRef(ref.name, {**ref.parameters, **given}))]
 
 
 REPEATABLE = "Parameters follow a colon: NAME:KEY=VALUE,... Repeat for a grid."
@@ -97,3 +116,14 @@ OutputOption = Annotated[
     typer.Option("--output", "-o", envvar="GOLFBENCH_OUTPUT", help="Folder that the results go to."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout instead of a table.")]
+FormatOption = Annotated[
+    str | None,
+    typer.Option("--checkpoint-format", metavar="NAME", help="Format of a file made elsewhere (`plugins show MODEL`)."),
+]
+UnsafeOption = Annotated[
+    bool, typer.Option("--unsafe", help="Allow a file that can run code when it is read, in a process of its own.")
+]
+DeviceOption = Annotated[str | None, typer.Option("--device", help="Where networks live: cpu, cuda.")]
+TypeOption = Annotated[
+    str | None, typer.Option("--dtype", metavar="TYPE", help="Type of the networks' parameters: float32, float64.")
+]

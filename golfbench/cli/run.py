@@ -11,6 +11,8 @@ import typer
 from golfbench.cli import console
 from golfbench.cli.options import (
     DatasetOption,
+    DeviceOption,
+    FormatOption,
     JsonOption,
     ModelOption,
     OptimizerOption,
@@ -18,7 +20,10 @@ from golfbench.cli.options import (
     OutputOption,
     SeedOption,
     SelectionOption,
+    TypeOption,
+    UnsafeOption,
     complete,
+    with_arguments,
 )
 
 ConfigArgument = Annotated[
@@ -37,6 +42,14 @@ DeltaOption = Annotated[
 CheckpointOption = Annotated[
     str | None, typer.Option("--checkpoint", help="Baseline: 'auto' (shipped, or trained), 'none' (trained) or a file.")
 ]
+OracleArgumentOption = Annotated[
+    list[str] | None,
+    typer.Option("--oracle-arg", metavar="KEY=VALUE", help="Parameter of the one --oracle, as after its colon."),
+]
+ModelArgumentOption = Annotated[
+    list[str] | None,
+    typer.Option("--model-arg", metavar="KEY=VALUE", help="Parameter of the one --model, as after its colon."),
+]
 ReferenceOption = Annotated[
     list[str] | None,
     typer.Option("--reference", metavar="NAME", autocompletion=complete("oracle"), help="Fixed model with a row."),
@@ -44,7 +57,6 @@ ReferenceOption = Annotated[
 WorkersOption = Annotated[
     int | None, typer.Option("--workers", "-j", min=1, envvar="GOLFBENCH_WORKERS", help="Oracle calls at a time.")
 ]
-DeviceOption = Annotated[str | None, typer.Option("--device", help="Where networks live: cpu, cuda.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show the grid and the oracle calls it will cost.")]
 
 
@@ -56,9 +68,11 @@ def register(app: typer.Typer) -> None:
 def run(
     config: ConfigArgument = None,
     model: ModelOption = None,
+    model_arg: ModelArgumentOption = None,
     optimizer: OptimizerOption = None,
     selection: SelectionOption = None,
     oracle: OracleOption = None,
+    oracle_arg: OracleArgumentOption = None,
     seed: SeedOption = None,
     reference: ReferenceOption = None,
     dataset: DatasetOption = None,
@@ -66,8 +80,11 @@ def run(
     limit: LimitOption = None,
     delta: DeltaOption = None,
     checkpoint: CheckpointOption = None,
+    checkpoint_format: FormatOption = None,
+    unsafe: UnsafeOption = False,
     workers: WorkersOption = None,
     device: DeviceOption = None,
+    dtype: TypeOption = None,
     output: OutputOption = None,
     dry_run: DryRunOption = False,
     json: JsonOption = False,
@@ -82,10 +99,10 @@ def run(
     settings = load_config(
         config,
         {
-            "models": model,
+            "models": with_arguments("model", model, model_arg),
             "optimizers": optimizer,
             "selections": selection,
-            "oracles": oracle,
+            "oracles": with_arguments("oracle", oracle, oracle_arg),
             "seeds": seed,
             "references": reference,
             "dataset": dataset,
@@ -93,25 +110,28 @@ def run(
             "limit": limit,
             "delta": delta,
             "checkpoint": checkpoint,
+            "checkpoint_format": checkpoint_format,
             "workers": workers,
             "device": device,
+            "dtype": dtype,
         },
     )
     check_names(settings)
     if dry_run:
         _show_plan(settings, json)
         return
-    _run(settings, output or Path("runs"), json)
+    _run(settings, output or Path("runs"), json, unsafe)
 
 
-def _run(settings: Any, output: Path, json: bool) -> None:
+def _run(settings: Any, output: Path, json: bool, unsafe: bool) -> None:
     from golfbench.cli.report import print_rows
+    from golfbench.runs.baseline import Permission
     from golfbench.runs.directory import RunDirectory
     from golfbench.runs.runner import run as run_grid
 
     console.note(f"results in {output / settings.run_id()}")
     with console.Progress() as progress:
-        content = run_grid(settings, output, sys.argv[1:], progress)
+        content = run_grid(settings, output, sys.argv[1:], progress, Permission(unsafe, console.note))
     if json:
         console.print_json(content)
     else:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from golfbench.cli import console
-from golfbench.cli.options import DatasetOption, complete
+from golfbench.cli.options import DatasetOption, DeviceOption, TypeOption, complete
 from golfbench.cli.run import DeltaOption
 
 TrainModelOption = Annotated[
@@ -36,6 +36,8 @@ def train(
     learning_rate: RateOption = None,
     delta: DeltaOption = None,
     seed: TrainSeedOption = 0,
+    device: DeviceOption = None,
+    dtype: TypeOption = None,
 ) -> None:
     """Train a baseline on a dataset's initial set and write it as a checkpoint.
 
@@ -50,10 +52,28 @@ def train(
     wanted = {"updates": updates, "batch_size": batch_size, "learning_rate": learning_rate}
     given = {key: value for key, value in wanted.items() if value is not None}
     config = load_config(
-        None, {"models": [model] if model else None, "dataset": dataset, "delta": delta, "baseline": given or None}
+        None,
+        {
+            "models": [model] if model else None,
+            "dataset": dataset,
+            "delta": delta,
+            "baseline": given or None,
+            "device": device,
+            "dtype": dtype,
+        },
     )
     check_names(config)
     data = open_dataset(config.dataset)
     with console.Progress() as progress:
-        train_baseline(data, ComponentRef.parse(config.models[0]), delta, config.baseline, seed, output, progress)
+        train_baseline(
+            data,
+            ComponentRef.parse(config.models[0]),
+            delta,
+            config.baseline,
+            seed,
+            output,
+            progress,
+            config.device,
+            config.dtype,
+        )
     console.note(f"checkpoint written to {output}")

@@ -11,6 +11,7 @@ import torch
 from golfbench.contracts import Model
 from golfbench.errors import CheckpointError, ConfigurationError
 from golfbench.golf import checkpoint
+from golfbench.imports import contained
 from golfbench.oracles.as_model import OracleModel
 from golfbench.oracles.opening import open_oracle
 from golfbench.potential import Potential
@@ -41,11 +42,14 @@ def is_oracle(name: str) -> bool:
 
 
 def new_network(ref: ComponentRef, seed: int) -> torch.nn.Module:
-    """Build a network with weights drawn from the run's seed."""
+    """Build a network with weights drawn from the run's seed, in float32.
+
+    Whatever its package does to the process when it is imported and built, is undone (see ``imports.contained``).
+    """
     spec = registry().find(ModelSpec, ref.name)
     if not spec.trainable:
         raise ConfigurationError(f"model '{ref.name}' is fixed: it cannot be trained")
-    with torch_seed(seed, "weights"):
+    with contained(), torch_seed(seed, "weights"):
         network: torch.nn.Module = spec.create(ref.parameters)
     return network
 
@@ -68,8 +72,15 @@ def save_potential(path: Path, potential: Potential, header: Mapping[str, Any]) 
     checkpoint.save(path, checkpoint.prefixed("network", potential.network.state_dict()), header)
 
 
-def load_potential(path: Path, device: str = "cpu") -> tuple[Potential, dict[str, Any]]:
+def load_potential(
+    path: Path, device: str = "cpu", dtype: torch.dtype | None = None
+) -> tuple[Potential, dict[str, Any]]:
     """Rebuild a potential from a checkpoint.
+
+    Args:
+        path: The checkpoint.
+        device: Where the network lives.
+        dtype: Type of its parameters; that of the file by default.
 
     Raises:
         CheckpointError: If the file is damaged, or the weights do not fit the model it names.
@@ -82,14 +93,33 @@ def load_potential(path: Path, device: str = "cpu") -> tuple[Potential, dict[str
         header["scale_hartree"],
         open_delta(header["delta"]),
     )
-    load_weights(potential.network, checkpoint.unprefixed("network", tensors), str(path))
-    potential.network.to(device)
+    weights = checkpoint.unprefixed("network", tensors)
+    potential.network.to(dtype_of(weights))  # before the loading, which would round to the type that is there
+    load_weights(potential.network, weights, str(path))
+    potential.network.to(device, dtype).eval()
     return potential, header
 
 
+def dtype_of(weights: Mapping[str, torch.Tensor]) -> torch.dtype:
+    """Return the floating-point type of a network's weights."""
+    return next((t.dtype for t in weights.values() if t.is_floating_point()), torch.float32)
+
+
 def open_delta(name: str | None) -> Model | None:
-    """Open the fixed model of delta learning, if there is one."""
-    return open_fixed_model(ComponentRef.parse(name)) if name else None
+    """Open the fixed model of delta learning, if there is one.
+
+    Its name may come from a checkpoint's header, a stranger's text: what is not declared cheap is refused, hence every
+    oracle that runs a program or a function of the name's choice.
+
+    Raises:
+        ConfigurationError: If it is not a cheap oracle.
+    """
+    if not name:
+        return None
+    ref = ComponentRef.parse(name)
+    if not registry().find(OracleSpec, ref.name).cheap:
+        raise ConfigurationError(f"oracle '{name}' is not cheap: it cannot be the delta model")
+    return open_fixed_model(ref)
 
 
 def load_weights(network: torch.nn.Module, weights: Mapping[str, torch.Tensor], owner: str) -> None:

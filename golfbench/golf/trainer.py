@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
@@ -49,6 +50,8 @@ class Trainer:
         self.settings = settings
         self.total_updates = total_updates
         self.update = 0
+        #: Updates done by this object, and the wall time that they took, s.
+        self.timed_updates, self.timed_s = 0, 0.0
         self._seed, self._axis, self._initial_share = seed, axis, initial_share
         self._parameters = [p for p in potential.network.parameters() if p.requires_grad]
         self._adam = torch.optim.Adam(self._parameters, lr=settings.learning_rate)
@@ -69,12 +72,14 @@ class Trainer:
         """
         self._restore_raw()
         self.potential.network.train()
-        total = 0.0
+        total, started = 0.0, time.perf_counter()
         for _ in range(updates):
             loss = self._step()
             total += loss
             if on_update is not None:
                 on_update(self.update, loss)
+        self.timed_updates += updates
+        self.timed_s += time.perf_counter() - started
         self._show_average()
         self.potential.network.eval()
         return total / updates if updates else 0.0
@@ -138,16 +143,18 @@ class Trainer:
         """Continue from what ``tensors`` returned after ``update`` updates."""
         self.update = update
         _assign(self._parameters, [tensors[f"raw.{i}"] for i in range(len(self._parameters))])
-        self._average = [tensors[f"average.{i}"].clone() for i in range(len(self._average))]
+        _assign(self._average, [tensors[f"average.{i}"] for i in range(len(self._average))])
         for i, parameter in enumerate(self._parameters):
-            if moments := unprefixed(f"adam.{i}", tensors):
-                self._adam.state[parameter] = {name: t.clone() for name, t in moments.items()}
+            if moments := unprefixed(f"adam.{i}", tensors):  # Adam's count of steps is a scalar on the CPU
+                self._adam.state[parameter] = {
+                    name: t.to(parameter.device, copy=True) if t.dim() else t.clone() for name, t in moments.items()
+                }
         if update:
             self._show_average()
         self.potential.network.eval()
 
 
-def _assign(parameters: list[torch.nn.Parameter], values: list[torch.Tensor]) -> None:
+def _assign(parameters: Sequence[torch.Tensor], values: list[torch.Tensor]) -> None:
     with torch.no_grad():
         for parameter, value in zip(parameters, values, strict=True):
             parameter.copy_(value)

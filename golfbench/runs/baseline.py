@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from golfbench.contracts import Dataset
 from golfbench.errors import ConfigurationError
 from golfbench.golf import checkpoint
 from golfbench.golf.checkpoint import prefixed, unprefixed
+from golfbench.golf.foreign import ForeignFile, import_foreign, open_foreign
 from golfbench.golf.models import (
     check_matches,
     load_potential,
@@ -24,51 +29,97 @@ from golfbench.golf.samples import TrainingSet, fit_references
 from golfbench.golf.trainer import Trainer
 from golfbench.molecules import check_elements
 from golfbench.potential import Potential
+from golfbench.registry import registry
 from golfbench.runs.config import Baseline, RunConfig
 from golfbench.runs.directory import slug
 from golfbench.runs.grid import is_trainable
-from golfbench.specs import ComponentRef
+from golfbench.specs import ComponentRef, ModelSpec
+
+log = logging.getLogger(__name__)
+
+#: Types of parameters by the name that a person gives.
+TORCH_TYPES = {"float32": torch.float32, "float64": torch.float64}
 
 #: Told the name of a task, the steps done and the steps in all.
 Report = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """What a person allows, and how a person is told something.
+
+    Attributes:
+        unsafe: Files may be read that can run code (``--unsafe``).
+        tell: Shows a sentence, such as the licence of the weights that were read.
+    """
+
+    unsafe: bool = False
+    tell: Callable[[str], None] = log.info
+
 
 #: Updates between two checkpoints of a baseline training.
 CHECKPOINT_EVERY = 500
 
 
 def baseline_path(
-    config: RunConfig, dataset: Dataset, model: ComponentRef, seed: int, directory: Path, report: Report
+    config: RunConfig,
+    dataset: Dataset,
+    model: ComponentRef,
+    seed: int,
+    directory: Path,
+    report: Report,
+    permission: Permission,
 ) -> tuple[Path, int | None]:
     """Return the checkpoint that a model starts from, and the seed that it was drawn with.
 
     The seed is ``None`` for a checkpoint that was there before the run: all seeds of the run share it.
-
     """
+    if file := foreign_file(config, permission.unsafe):
+        path = directory / slug(f"{model}|{file.format}|delta={config.delta}|{dataset.method}") / "imported.safetensors"
+        if not path.exists():
+            permission.tell(import_foreign(file, model, dataset.initial, dataset.method, config.delta, path))
+        return path, None
     if config.checkpoint not in ("auto", "none"):
         return Path(config.checkpoint), None
     if config.checkpoint == "auto" and (shipped := shipped_baseline(dataset, model, config.delta)):
         return shipped, None
     path = directory / slug(f"{model}|delta={config.delta}|{dataset.method}|seed={seed}") / "baseline.safetensors"
     if not path.exists():
-        train_baseline(dataset, model, config.delta, config.baseline, seed, path, report, config.device)
+        train_baseline(dataset, model, config.delta, config.baseline, seed, path, report, config.device, config.dtype)
     return path, seed
 
 
-def check_checkpoint(config: RunConfig, dataset: Dataset, method: str) -> None:
+def foreign_file(config: RunConfig, unsafe: bool) -> ForeignFile | None:
+    """Return the file made elsewhere that a run starts from, if there is one."""
+    if not config.checkpoint_format:
+        return None
+    return ForeignFile(Path(config.checkpoint), config.checkpoint_format, unsafe)
+
+
+def check_checkpoint(config: RunConfig, dataset: Dataset, method: str, unsafe: bool) -> None:
     """Refuse a given checkpoint that cannot be used, before anything is computed.
 
     Raises:
         CheckpointError: If the file is missing or damaged, or of another model, delta or level of theory.
         MoleculeError: If a molecule has an element that it has no reference energy for.
     """
+    path = Path(config.checkpoint)
+    if file := foreign_file(config, unsafe):
+        for model in filter(is_trainable, config.models):
+            header = open_foreign(file, ComponentRef.parse(model))[1]
+            spec = registry().find(ModelSpec, header["model"])
+            _check_elements(dataset, spec.supported_elements(header["parameters"]), path)
+        return
     if config.checkpoint in ("auto", "none"):
         return
-    path = Path(config.checkpoint)
     for model in filter(is_trainable, config.models):
         check_matches(path, checkpoint.load(path)[1], ComponentRef.parse(model), config.delta, method)
-        elements = load_potential(path)[0].elements
-        for molecule in [*(item.molecule for item in dataset.initial), *(item.molecule for item in dataset.test)]:
-            check_elements(molecule, elements, f"checkpoint {path}")
+        _check_elements(dataset, load_potential(path)[0].elements, path)
+
+
+def _check_elements(dataset: Dataset, elements: frozenset[int] | None, path: Path) -> None:
+    for molecule in [*(item.molecule for item in dataset.initial), *(item.molecule for item in dataset.test)]:
+        check_elements(molecule, elements, f"checkpoint {path}")
 
 
 def shipped_baseline(dataset: Dataset, model: ComponentRef, delta: str | None) -> Path | None:
@@ -89,6 +140,7 @@ def train_baseline(
     path: Path,
     report: Report,
     device: str = "cpu",
+    dtype: str = "float32",
 ) -> None:
     """Train a model on a dataset's initial set and write its checkpoint.
 
@@ -103,6 +155,7 @@ def train_baseline(
         path: The checkpoint to write; ``.training`` beside it holds the state meanwhile.
         report: Shows progress.
         device: Where the network lives.
+        dtype: Type of its parameters.
 
     Raises:
         ConfigurationError: If ``path`` already exists, or the state beside it is of another training.
@@ -111,7 +164,8 @@ def train_baseline(
         raise ConfigurationError(f"{path} exists already: remove it to train anew")
     fixed = open_delta(delta)
     references, scale = fit_references(dataset.initial, dict(dataset.atom_energies), fixed)
-    potential = Potential(new_network(model, seed).to(device), references, scale, fixed)
+    network = new_network(model, seed).to(device, TORCH_TYPES[dtype])
+    potential = Potential(network, references, scale, fixed)
     samples = TrainingSet(potential, dataset.initial)
     trainer = Trainer(potential, samples, settings, settings.updates, seed, "baseline")
     state = path.with_name(path.stem + ".training.safetensors")

@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -45,6 +45,7 @@ class RunConfig(BaseModel):
         limit: Use only so many training and test molecules (conformations).
         surrogate: The cheap oracle that watches trajectories.
         delta: A fixed model to add: the network learns the difference.
+        checkpoint_format: Format of a checkpoint made elsewhere; empty for one of this suite.
         checkpoint: ``auto`` takes the baseline that ships with the dataset or trains one; ``none`` trains one; else a
             file.
         baseline: How a baseline is trained.
@@ -53,6 +54,7 @@ class RunConfig(BaseModel):
         protocol: The benchmark's protocol.
         workers: Oracle calls at a time.
         device: Where networks live.
+        dtype: Type of the networks' parameters and arithmetic; energies and coordinates are float64 always.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -69,12 +71,14 @@ class RunConfig(BaseModel):
     surrogate: str = "mmff94"
     delta: str | None = None
     checkpoint: str = "auto"
+    checkpoint_format: str = ""
     baseline: Baseline = Baseline()
     golf: GolfSettings = GolfSettings()
     training: TrainSettings = TrainSettings()
     protocol: Protocol = Protocol()
     workers: int = Field(2, ge=1)
     device: str = "cpu"
+    dtype: Literal["float32", "float64"] = "float32"
 
     @field_validator("models", "optimizers", "selections", "oracles", "references", "seeds")
     @classmethod

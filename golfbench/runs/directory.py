@@ -31,6 +31,7 @@ class RunDirectory:
         self.manifest = path / "manifest.json"
         self.records = path / "records.jsonl"
         self.calls = path / "oracle_calls.jsonl"
+        self.costs = path / "costs.jsonl"
         self.labels = path / "labels.db"
         self.summary = path / "summary.json"
         self.log = path / "log.txt"

@@ -87,7 +87,8 @@ def check_names(config: RunConfig) -> None:
         ConfigurationError: For an unknown name (with a suggestion) or parameter, a surrogate that is not cheap, or a
             device that is not there.
     """
-    _check_device(config.device)
+    check_device(config.device)
+    _check_format(config)
     deltas = (config.delta,) if config.delta else ()
     oracles = (*config.oracles, *config.references, config.surrogate, *deltas)
     named = {
@@ -105,7 +106,22 @@ def check_names(config: RunConfig) -> None:
             raise ConfigurationError(f"oracle '{text}' is not cheap: it cannot be the surrogate or the delta model")
 
 
-def _check_device(name: str) -> None:
+def _check_format(config: RunConfig) -> None:
+    if not config.checkpoint_format:
+        return
+    if config.checkpoint in ("auto", "none"):
+        raise ConfigurationError(f"checkpoint format '{config.checkpoint_format}': give the file with --checkpoint")
+    trained = [model for model in config.models if is_trainable(model)]
+    if len(trained) != 1:
+        raise ConfigurationError(f"a checkpoint is of one model, not of {len(trained)}: {', '.join(trained)}")
+
+
+def check_device(name: str) -> None:
+    """Refuse a device that torch cannot use.
+
+    Raises:
+        ConfigurationError: With torch's reason.
+    """
     try:
         torch.zeros(1, device=name)
     except (RuntimeError, AssertionError) as error:

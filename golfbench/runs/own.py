@@ -7,6 +7,7 @@ Energies are the model's: no oracle judges the end points, as it does in a run. 
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -31,12 +32,14 @@ from golfbench.errors import (
 )
 from golfbench.files import EndPoint, Entry, Unusable
 from golfbench.golf import checkpoint
+from golfbench.golf.foreign import ForeignFile, open_foreign
 from golfbench.golf.models import is_oracle, load_potential, open_fixed_model
 from golfbench.minimize import Outcome, Point, StoppingRule, minimize
 from golfbench.molecules import Molecule, check_molecule
 from golfbench.oracles.as_model import OracleModel
 from golfbench.oracles.opening import open_oracle, precheck
 from golfbench.registry import registry
+from golfbench.runs.baseline import Permission
 from golfbench.specs import ComponentRef, ModelSpec, OptimizerSpec, OracleSpec
 from golfbench.units import HARTREE_TO_EV, HARTREE_TO_KCAL_MOL
 
@@ -106,20 +109,33 @@ class Driver:
 
 
 @contextmanager
-def open_driver(model: str | None, path: Path | None, default: str) -> Iterator[Driver]:
+def open_driver(
+    model: str | None,
+    path: Path | None,
+    default: str,
+    form: str | None = None,
+    permission: Permission | None = None,
+    device: str = "cpu",
+) -> Iterator[Driver]:
     """Open an oracle, a fixed model or a checkpoint, and close it at the end.
 
     Args:
         model: Its name with parameters; with a checkpoint, what the checkpoint must be of.
         path: A checkpoint, or ``None``.
         default: The model when neither is given.
+        form: Format of a checkpoint made elsewhere.
+        permission: What the person allows, and how licences are shown.
+        device: Where the network of a checkpoint lives.
 
     Raises:
         ConfigurationError: If the name is not known, or is a trainable model's and there is no checkpoint.
         CheckpointError: If the checkpoint is damaged or of another model.
     """
+    if form is not None:
+        yield _from_elsewhere(path, model, form, permission or Permission(), device)
+        return
     if path is not None:
-        yield _from_checkpoint(path, model)
+        yield _from_checkpoint(path, model, device)
         return
     ref = ComponentRef.parse(model or default)
     if not is_oracle(ref.name):
@@ -131,7 +147,19 @@ def open_driver(model: str | None, path: Path | None, default: str) -> Iterator[
         yield Driver(str(ref), method, OracleModel.of(oracle, method), partial(precheck, spec), sees_charge=True)
 
 
-def _from_checkpoint(path: Path, model: str | None) -> Driver:
+def _from_elsewhere(path: Path | None, model: str | None, form: str, permission: Permission, device: str) -> Driver:
+    if path is None or model is None:
+        raise ConfigurationError(f"checkpoint format '{form}': give --model NAME and --checkpoint FILE, too")
+    potential, header = open_foreign(ForeignFile(path, form, permission.unsafe), ComponentRef.parse(model))
+    permission.tell(header["imported"]["notice"])
+    potential.network.to(device)
+    spec = registry().find(ModelSpec, header["model"])
+    elements = potential.elements & (spec.supported_elements(header["parameters"]) or potential.elements)
+    check = partial(check_molecule, elements=elements, owner=path.name)
+    return Driver(spec.name, header["method"] or f"as {path.name}", potential, check, spec.charged)
+
+
+def _from_checkpoint(path: Path, model: str | None, device: str) -> Driver:
     header = checkpoint.load(path)[1]
     if "model" not in header:
         raise CheckpointError(f"checkpoint {path} holds no model: it is the state of an unfinished training")
@@ -143,7 +171,7 @@ def _from_checkpoint(path: Path, model: str | None) -> Driver:
         if not same or any(header["parameters"][key] != value for key, value in given.items()):
             set_ = {key: value for key, value in header["parameters"].items() if value is not None}
             raise CheckpointError(f"checkpoint {path} is of {ComponentRef(spec.name, set_)}, not of {wanted}")
-    potential, _ = load_potential(path)
+    potential, _ = load_potential(path, device)
     check = partial(check_molecule, elements=potential.elements, owner=f"what {path.name} has learned")
     return Driver(spec.name, header["method"], potential, check, spec.charged)
 
@@ -234,12 +262,15 @@ def minimize_own(
             walking.append((k, entry))
             rows[k] = _row(entry, Status.INTERRUPTED)
     starts: dict[int, float] = {}
-    for done, outcome in enumerate(_walk(driver, [e.molecule for _, e in walking], optimizer, rule, starts), start=1):
-        k, entry = walking[outcome.point.index]
-        rows[k] = _judge(entry, outcome, starts[outcome.point.index])
-        if rows[k].status.finished:
-            ends[k] = EndPoint(entry, outcome.point.positions, _facts(rows[k], driver))
-        advance(done, len(walking))
+    walk = _walk(driver, [e.molecule for _, e in walking], optimizer, rule, starts)
+    with contextlib.suppress(KeyboardInterrupt):  # what is done by then is kept
+        for done, outcome in enumerate(walk, start=1):
+            k, entry = walking[outcome.point.index]
+            row = _judge(entry, outcome, starts[outcome.point.index])
+            if row.status.finished:
+                ends[k] = EndPoint(entry, outcome.point.positions, _facts(row, driver))
+            rows[k] = row
+            advance(done, len(walking))
     return [rows[k] for k in range(len(entries))], [ends[k] for k in sorted(ends)]
 
 
@@ -258,16 +289,13 @@ def _walk(
     rule: StoppingRule,
     starts: dict[int, float],
 ) -> Iterator[Outcome]:
-    """Yield each outcome until the end or an interruption; note the energy of each start."""
+    """Yield each outcome; note the energy of each start."""
 
     def observe(point: Point) -> bool:
         starts.setdefault(point.index, point.energy)
         return False
 
-    try:
-        yield from minimize(_OneByOne(driver.model), molecules, optimizer, rule, observe)
-    except KeyboardInterrupt:
-        return
+    return minimize(_OneByOne(driver.model), molecules, optimizer, rule, observe)
 
 
 def _judge(entry: Entry, outcome: Outcome, start: float) -> OwnRow:

@@ -24,8 +24,9 @@ from golfbench.oracles.opening import open_oracle
 from golfbench.oracles.service import OracleService
 from golfbench.potential import Potential
 from golfbench.registry import registry
-from golfbench.runs.baseline import Report, baseline_path, check_checkpoint
+from golfbench.runs.baseline import TORCH_TYPES, Permission, Report, baseline_path, check_checkpoint
 from golfbench.runs.config import RunConfig
+from golfbench.runs.costs import CostLine, append_cost
 from golfbench.runs.directory import SCHEMA_VERSION, RunDirectory, slug, write_json
 from golfbench.runs.grid import Combination, combinations, fixed_rows, is_trainable
 from golfbench.runs.provenance import provenance
@@ -42,7 +43,9 @@ def open_dataset(name: str) -> Dataset:
     return dataset
 
 
-def run(config: RunConfig, output: Path, arguments: Sequence[str], report: Report) -> dict[str, Any]:
+def run(
+    config: RunConfig, output: Path, arguments: Sequence[str], report: Report, permission: Permission | None = None
+) -> dict[str, Any]:
     """Run or resume a grid.
 
     Args:
@@ -50,6 +53,7 @@ def run(config: RunConfig, output: Path, arguments: Sequence[str], report: Repor
         output: Folder that holds run directories.
         arguments: The command line, for the manifest.
         report: Shows progress.
+        permission: What the person allows; nothing unsafe by default.
 
     Returns:
         The summary (see ``summary_content``).
@@ -65,7 +69,7 @@ def run(config: RunConfig, output: Path, arguments: Sequence[str], report: Repor
         service = OracleService(directory.path, workers=config.workers)
         try:
             for oracle in config.oracles:
-                grid = _Grid(config, directory, service, dataset, oracle, report)
+                grid = _Grid(config, directory, service, dataset, oracle, report, permission or Permission())
                 grid.run()
                 manifest["baselines"] |= grid.baselines
         finally:
@@ -106,7 +110,7 @@ def _manifest(config: RunConfig, dataset: Dataset, arguments: Sequence[str]) -> 
 def _origin(baseline: Path) -> dict[str, Any]:
     """Return what the manifest says of a baseline: its hash and how it was made."""
     header = checkpoint.load(baseline)[1]
-    return {name: header.get(name) for name in ("model", "delta", "method", "content_sha256", "training")}
+    return {name: header.get(name) for name in ("model", "delta", "method", "content_sha256", "training", "imported")}
 
 
 class _Grid:
@@ -120,14 +124,16 @@ class _Grid:
         dataset: Dataset,
         oracle: str,
         report: Report,
+        permission: Permission,
     ) -> None:
+        self.permission = permission
         self.config, self.directory, self.service, self.report = config, directory, service, report
         self.baselines: dict[str, dict[str, Any]] = {}
         self.oracle = ComponentRef.parse(oracle)
         spec = registry().find(OracleSpec, self.oracle.name)
         self.method = spec.level_of_theory(self.oracle.parameters)
         self._check_molecules(dataset, spec)
-        check_checkpoint(config, dataset, self.method)
+        check_checkpoint(config, dataset, self.method, permission.unsafe)
         reference_optimizer = self._optimizer(config.protocol.reference_optimizer)
         self.dataset = prepare(dataset, self.method, self.oracle, service, reference_optimizer, config.protocol)
         self.judge = Judge(
@@ -137,9 +143,9 @@ class _Grid:
     def _check_molecules(self, dataset: Dataset, oracle: OracleSpec) -> None:
         """Refuse a molecule that an oracle or a model cannot take, before anything is computed."""
         owners: dict[str, frozenset[int] | None] = {oracle.name: oracle.elements}
-        for model in filter(is_trainable, self.config.models):
-            spec = registry().find(ModelSpec, ComponentRef.parse(model).name)
-            owners[spec.name] = spec.elements
+        for model in () if self.config.checkpoint_format else filter(is_trainable, self.config.models):
+            ref = ComponentRef.parse(model)
+            owners[ref.name] = registry().find(ModelSpec, ref.name).supported_elements(ref.parameters)
         owners |= {cheap.name: cheap.elements for cheap in self._cheap_oracles()}
         trained = frozenset(int(z) for item in dataset.initial for z in item.molecule.numbers)
         owners[f"the initial set of '{dataset.name}'"] = trained
@@ -171,18 +177,24 @@ class _Grid:
         config = self.config
         model = ComponentRef.parse(combination.model)
         path, seed = baseline_path(
-            config, self.dataset, model, combination.seed or 0, self.directory.checkpoints, self.report
+            config,
+            self.dataset,
+            model,
+            combination.seed or 0,
+            self.directory.checkpoints,
+            self.report,
+            self.permission,
         )
         self.baselines[path.name if seed is None else path.parent.name] = _origin(path)
         before = Combination(combination.model, combination.optimizer, "", combination.oracle, seed)
-        self._evaluate(before, "before", lambda: load_potential(path, config.device)[0])
+        self._evaluate(before, "before", lambda: self._load(path)[0])
         final = self.directory.checkpoints / slug(combination.id) / "final.safetensors"
         if not final.exists():
             self._learn(combination, path, final)
-        self._evaluate(combination, "after", lambda: load_potential(final, config.device)[0])
+        self._evaluate(combination, "after", lambda: self._load(final)[0])
 
     def _learn(self, combination: Combination, baseline: Path, final: Path) -> None:
-        potential, header = load_potential(baseline, self.config.device)
+        potential, header = self._load(baseline)
         name = f"learning: {combination.selection}, seed {combination.seed}"
         golf = Golf(
             self._parts(combination, potential),
@@ -196,8 +208,28 @@ class _Grid:
             final.parent,
         )
         progress = golf.run(lambda so_far: self.report(name, so_far.spent, self.config.budget))
-        facts = potential_header(ComponentRef.parse(combination.model), potential, self.config.delta, self.method)
-        save_potential(final, potential, {**facts, "training": header.get("training"), "golf": progress.to_json()})
+        self._note_cost(combination, "after", potential, golf.trainer.timed_updates, golf.trainer.timed_s)
+        ref = ComponentRef(header["model"], header["parameters"])
+        facts = potential_header(ref, potential, self.config.delta, self.method)
+        facts |= {name: header[name] for name in ("training", "imported") if name in header}
+        save_potential(final, potential, {**facts, "golf": progress.to_json()})
+
+    def _note_cost(
+        self, row: Combination, stage: Stage, potential: Potential, updates: int = 0, wall_s: float = 0.0
+    ) -> None:
+        line = CostLine(
+            combination=row.id,
+            stage=stage,
+            parameters=potential.parameters,
+            updates=updates,
+            wall_s=wall_s,
+            device=self.config.device,
+            dtype=self.config.dtype,
+        )
+        append_cost(self.directory.costs, line)
+
+    def _load(self, path: Path) -> tuple[Potential, dict[str, Any]]:
+        return load_potential(path, self.config.device, TORCH_TYPES[self.config.dtype])
 
     def _parts(self, combination: Combination, potential: Potential) -> Parts:
         ref = ComponentRef.parse(combination.selection)
@@ -226,15 +258,17 @@ class _Grid:
         endpoints = self.directory.trajectories / f"{slug(row.id)}-{stage}.extxyz"
         identity = row.identity(stage, self.method)
         optimizer = self._optimizer(row.optimizer)
+        walker = model()
+        if isinstance(walker, Potential):
+            self._note_cost(row, stage, walker)
         evaluate(
             self.judge,
             identity,
-            model(),
+            walker,
             optimizer,
             done,
             endpoints,
             lambda walked: self.report(name, walked, count),
-            self.config.device,
         )
 
     def _recorded(self, row: Combination, stage: Stage) -> set[str]:

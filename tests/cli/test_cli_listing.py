@@ -88,6 +88,8 @@ def test_plugins_show_tells_everything_of_a_component(golfbench):
         "elements H C O",
         "trainable yes",
         "charged no",
+        "checkpoint formats none",
+        "environment none",
         "requires json (found)",
         "requires probe_engine.nets (missing)",
         "install with pip install probe-engine",

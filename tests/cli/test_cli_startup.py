@@ -1,7 +1,7 @@
 import json
+import resource
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -18,6 +18,12 @@ finally:
 LIMIT_S = 1.5
 
 
+def _cpu_seconds_of_children():
+    """CPU time, which other work on the machine hardly changes."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
 @pytest.mark.parametrize(
     "arguments",
     [["--help"], ["run", "--help"], ["plugins", "list"], ["plugins", "list", "--json"], ["models", "list"], ["doctor"]],
@@ -25,9 +31,9 @@ LIMIT_S = 1.5
 def test_listing_loads_nothing_heavy_and_is_quick(arguments):
     seconds = []
     for _ in range(3):
-        started = time.perf_counter()
+        started = _cpu_seconds_of_children()
         done = subprocess.run([sys.executable, "-c", PROBE, *arguments], capture_output=True, text=True)
-        seconds.append(time.perf_counter() - started)
+        seconds.append(_cpu_seconds_of_children() - started)
     loaded = set(json.loads(done.stderr.partition("LOADED ")[2]))
     assert done.stdout
     assert loaded >= {"golfbench", "typer", "pluggy"}

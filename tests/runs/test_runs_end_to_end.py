@@ -83,6 +83,7 @@ def test_the_files_of_a_run_are_there_and_name_nobody(uninterrupted, results):
         "manifest.json",
         "records.jsonl",
         "oracle_calls.jsonl",
+        "costs.jsonl",
         "labels.db",
         "checkpoints",
         "trajectories",

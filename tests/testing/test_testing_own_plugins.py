@@ -6,11 +6,17 @@ from golfbench.testing import Examination, contract_tests
 
 OWN = [
     ("model", "painn:preset=small,features=16,interactions=1,radial=8"),
+    ("model", "schnet:preset=small,features=16,interactions=1,radial=8"),
+    ("model", "mace:channels=4,harmonics=1,readout=4,radial_mlp=8"),
+    ("model", "nequip:features=4,layers=1,radial_neurons=8"),
     ("optimizer", "lbfgs"),
     ("optimizer", "gradient-descent"),
     ("selection", "golf"),
     ("selection", "random"),
+    ("selection", "none"),
     ("oracle", "mmff94"),
+    ("oracle", "uff"),
+    ("oracle", "gfn1-xtb"),
     ("oracle", "gfn2-xtb"),
     ("dataset", "druglike-mini"),
 ]

@@ -11,9 +11,10 @@ from ase.db import connect
 
 from golfbench.batches import make_batch
 from golfbench.errors import ConfigurationError
+from golfbench.golf.foreign import ForeignFile, open_foreign
 from golfbench.molecules import Molecule
 from golfbench.registry import registry
-from golfbench.specs import ModelSpec
+from golfbench.specs import ComponentRef, ModelSpec
 from golfbench.units import HARTREE_TO_KCAL_MOL
 
 NAMES = ("painn", "schnet")
@@ -188,11 +189,12 @@ def test_the_published_baseline_has_its_published_errors():
     folder = os.environ.get("GOLFBENCH_REFERENCE_DATA")
     if not folder:
         pytest.skip("GOLFBENCH_REFERENCE_DATA is not set: the published checkpoint is not part of this repository")
-    weights = torch.load(Path(folder) / "golf-checkpoints" / "baseline-NNP.pt", map_location="cpu", weights_only=True)
-    net = network("painn", preset="published")
-    net.load_state_dict({k.removeprefix("model.").removeprefix("output_modules.0."): v for k, v in weights.items()})
+    file = ForeignFile(Path(folder) / "golf-checkpoints" / "baseline-NNP.pt", "golf")
+    potential, header = open_foreign(file, ComponentRef("painn"))
+    assert header["imported"]["method"] == header["method"] == "wB97X-D/def2-SVP"
+    assert potential.scale == 1.0
     molecules, energies, forces = read_sample(Path(folder) / "nabladft-sample.db", 30)
-    predicted, predicted_forces = energy_forces(net, molecules)
+    predicted, predicted_forces = energy_forces(potential.network, molecules)
     energy_error = np.abs(predicted.detach().numpy() - energies).mean() * HARTREE_TO_KCAL_MOL
     per_molecule = np.split(np.abs(predicted_forces.numpy() - forces), np.cumsum([len(m) for m in molecules])[:-1])
     force_error = np.mean([error.mean() for error in per_molecule]) * HARTREE_TO_KCAL_MOL

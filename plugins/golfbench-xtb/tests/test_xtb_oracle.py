@@ -185,3 +185,16 @@ def test_listing_imports_no_engine() -> None:
     code = "import sys, golfbench_xtb; golfbench_xtb.golfbench_oracles(); print({'xtb', 'torch'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("name", ["gfn2-xtb", "gfn1-xtb"])
+@pytest.mark.parametrize(("charge", "multiplicity", "electrons"), [(8, 1, 0), (9, 2, -1), (0, 11, 8)])
+def test_valence_electrons_that_are_not_there_are_refused(
+    name: str, charge: int, multiplicity: int, electrons: int
+) -> None:
+    water = Molecule("w", np.array([8, 1, 1]), np.array([[0, 0, 0], [0, 0.76, 0.59], [0, -0.76, 0.59]]))
+    impossible = Molecule("w", water.numbers, water.positions, charge, multiplicity)
+    refused = pytest.raises(OracleError, match=f"w: {electrons} (valence )?electrons")
+    with open_oracle(ComponentRef(name), registry()) as oracle, refused as raised:
+        oracle.label(impossible)
+    assert raised.value.kind == "input"

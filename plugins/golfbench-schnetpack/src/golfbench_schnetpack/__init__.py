@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from golfbench.hookspecs import hookimpl
-from golfbench.specs import ModelSpec, Parameter
+from golfbench.specs import CheckpointFormat, ModelSpec, Parameter
 
 #: SchNetPack embeds 100 entries, of which the first is the padding.
 _ELEMENTS = frozenset(range(1, 100))
@@ -19,7 +19,11 @@ def _parameters(basis: str) -> tuple[Parameter, ...]:
     )
 
 
-def _spec(name: str, title: str, basis: str, citation: str) -> ModelSpec:
+#: The paper's own checkpoints.
+_GOLF = CheckpointFormat("golf", "golfbench_schnetpack.published:read", "Published GOLF checkpoints (ICLR 2024).")
+
+
+def _spec(name: str, title: str, basis: str, citation: str, *formats: CheckpointFormat) -> ModelSpec:
     return ModelSpec(
         name=name,
         factory=f"golfbench_schnetpack.networks:{name}",
@@ -30,6 +34,7 @@ def _spec(name: str, title: str, basis: str, citation: str) -> ModelSpec:
         requires=("schnetpack",),
         install_hint="pip install golfbench-schnetpack",
         elements=_ELEMENTS,
+        checkpoint_formats=formats,
     )
 
 
@@ -37,6 +42,6 @@ def _spec(name: str, title: str, basis: str, citation: str) -> ModelSpec:
 def golfbench_models() -> list[ModelSpec]:
     """Offer ``painn`` and ``schnet``."""
     return [
-        _spec("painn", "Equivariant message passing (PaiNN)", "Bessel", "arXiv:2102.03150"),
+        _spec("painn", "Equivariant message passing (PaiNN)", "Bessel", "arXiv:2102.03150", _GOLF),
         _spec("schnet", "Continuous-filter convolutions (SchNet)", "Gaussian", "10.1063/1.5019779"),
     ]

@@ -10,6 +10,7 @@ from golfbench.contracts import FloatArray
 from golfbench.errors import OracleError
 from golfbench.molecules import Molecule
 from golfbench.units import BOHR_TO_ANGSTROM
+from golfbench.valence import check_valence
 
 _NOT_CONVERGED = "did not converge"
 
@@ -44,8 +45,10 @@ class XtbOracle:
         """Return energy (Hartree) and forces (n_atoms, 3) (Hartree/Å).
 
         Raises:
-            OracleError: ``not_converged`` when the charges do not converge, otherwise ``engine`` with xtb's reason.
+            OracleError: ``input`` for a charge or multiplicity that the valence electrons do not allow,
+                ``not_converged`` when the charges do not converge, otherwise ``engine`` with xtb's reason.
         """
+        check_valence(molecule)
         try:
             results = self._calculator(molecule).singlepoint()
             return results.get_energy(), results.get_gradient() / -BOHR_TO_ANGSTROM
