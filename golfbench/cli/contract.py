@@ -11,9 +11,10 @@ import typer
 from golfbench.cli import console
 from golfbench.cli.describe import SCHEMA_VERSION
 from golfbench.cli.options import JsonOption
+from golfbench.environments import check_here, own_environment
 from golfbench.errors import ConfigurationError, unknown_name
 from golfbench.registry import KINDS, Registry, registry
-from golfbench.specs import ComponentRef
+from golfbench.specs import ComponentRef, ModelSpec
 
 if TYPE_CHECKING:
     from golfbench.testing import CheckResult
@@ -45,6 +46,7 @@ def check(names: NamesArgument, json: JsonOption = False) -> None:
     from golfbench.testing import Examination
 
     targets = [target for name in names for target in _targets(registry(), name)]
+    _check_here(targets)
     examinations = [(target, Examination(*target)) for target in targets]  # a mistyped name ends here, before any work
     examined: list[tuple[Target, list[CheckResult]]] = []
     for target, examination in examinations:
@@ -60,6 +62,20 @@ def check(names: NamesArgument, json: JsonOption = False) -> None:
     if failed:
         console.fail(f"{failed} checks failed")
         raise typer.Exit(1)
+
+
+def _check_here(targets: list[Target]) -> None:
+    """Leave for the interpreter of a model's own environment, if it is the only thing to check.
+
+    Raises:
+        ConfigurationError: If there is more to check.
+    """
+    for kind, reference in targets:
+        spec = registry().get(kind, ComponentRef.parse(reference).name)
+        if isinstance(spec, ModelSpec) and own_environment(spec):
+            if len(targets) > 1:
+                raise ConfigurationError(f"model '{spec.name}' has an environment of its own: check it alone")
+            check_here(spec)
 
 
 def _targets(found: Registry, name: str) -> list[Target]:

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, fields
 from typing import Any
 
-from golfbench.specs import CheckpointFormat, Parameter, Spec
+from golfbench.environments import own_environment
+from golfbench.specs import CheckpointFormat, ModelSpec, Parameter, Spec
 
 SCHEMA_VERSION = 1
 #: Fields of every spec, which have lines of their own; the others are capabilities.
@@ -23,7 +24,9 @@ def is_installed(module: str) -> bool:
 
 
 def missing(spec: Spec) -> list[str]:
-    """Return the modules that the component requires and that are not installed."""
+    """Return the modules that the component requires and that are not installed, or its environment."""
+    if isinstance(spec, ModelSpec) and (environment := own_environment(spec)):
+        return [] if environment.is_current() else [f"environment {environment.name}"]
     return [module for module in spec.requires if not is_installed(module)]
 
 
@@ -58,9 +61,11 @@ def as_lines(kind: str, spec: Spec) -> Iterator[str]:
     for field in fields(spec):
         if field.name not in COMMON_FIELDS:
             yield f"  {field.name.replace('_', ' '):<13} {_in_words(field.name, getattr(spec, field.name))}"
-    for module in spec.requires:
-        yield f"  requires      {module} ({'found' if is_installed(module) else 'missing'})"
-    if missing(spec) and spec.install_hint:
+    absent = missing(spec)
+    here = not (isinstance(spec, ModelSpec) and own_environment(spec))
+    for module in spec.requires if here else absent:
+        yield f"  requires      {module} ({'missing' if module in absent else 'found'})"
+    if absent and spec.install_hint:
         yield f"  install with  {spec.install_hint}"
     for name in ("license", "citation"):
         if getattr(spec, name):

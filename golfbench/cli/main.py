@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 
 import golfbench
 from golfbench.cli import components, console, datasets, doctor, minimize, plugins, report, run, train
+from golfbench.environments import ElsewhereError, run_instead
 from golfbench.errors import GolfbenchError, WriteError
 from golfbench.registry import ALLOW_LIST_VARIABLE, Registry, registry
 from golfbench.threads import limit_threads
@@ -36,6 +37,8 @@ class ErrorReportingGroup(TyperGroup):
         """
         try:
             return super().invoke(ctx)
+        except ElsewhereError as error:  # nothing was done yet
+            run_instead(error.environment, sys.argv[1:])
         except GolfbenchError as error:
             console.fail(str(error))
             raise typer.Exit(error.exit_code) from error
@@ -105,7 +108,7 @@ def _merge(app: typer.Typer, offered: typer.Typer) -> None:
     app.registered_groups += offered.registered_groups
 
 
-def _interrupt(number: int, frame: object) -> None:
+def interrupt(number: int, frame: object) -> None:
     """End like Ctrl-C, so that workers and their scratch go: schedulers send SIGTERM before they kill."""
     raise KeyboardInterrupt
 
@@ -113,7 +116,7 @@ def _interrupt(number: int, frame: object) -> None:
 def main() -> None:
     """Run the command line and exit with its code."""
     limit_threads()
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, interrupt)
     if NO_PLUGINS in takewhile(lambda argument: argument.startswith("-"), sys.argv[1:]):
         os.environ[ALLOW_LIST_VARIABLE] = ""
     try:

@@ -7,12 +7,14 @@ from typing import Annotated
 
 import typer
 
+from golfbench import environments
 from golfbench.cli import console, contract
 from golfbench.cli.describe import SCHEMA_VERSION, as_json, as_lines
 from golfbench.cli.options import JsonOption
-from golfbench.errors import ConfigurationError, unknown_name
+from golfbench.environments import own_environment
+from golfbench.errors import ConfigurationError, NothingToDoError, unknown_name
 from golfbench.registry import KINDS, Plugin, Registry, registry
-from golfbench.specs import Spec
+from golfbench.specs import ModelSpec, Spec
 
 Described = tuple[str, Spec]
 
@@ -24,6 +26,7 @@ def register(app: typer.Typer) -> None:
     group.command("show")(show)
     group.command("check")(contract.check)
     group.command("new")(contract.new)
+    group.command("install")(install)
     app.add_typer(group, name="plugins")
 
 
@@ -67,6 +70,9 @@ NameArgument = Annotated[
 ]
 
 
+ForceOption = Annotated[bool, typer.Option("--force", help="Make it anew even if it is up to date.")]
+
+
 def show(name: NameArgument, json: JsonOption = False) -> None:
     """Show a plugin or a component: capabilities, parameters with defaults, requirements, citation."""
     found = registry()
@@ -92,3 +98,23 @@ def _offered_by(found: Registry, plugins: list[Plugin]) -> list[Described]:
 
 def _called(found: Registry, name: str) -> list[Described]:
     return [(k, s) for k in KINDS for s in found.specs(k) if name in (s.name, *s.aliases)]
+
+
+def install(name: NameArgument, force: ForceOption = False) -> None:
+    """Make the environment of a model that has one of its own; `run` and the other verbs then use it.
+
+    Takes uv if it is there, and pip otherwise. The folder is GOLFBENCH_ENVIRONMENTS, by default one of the user's data.
+    """
+    found = registry()
+    models = [spec for spec in found.specs("model") if name in (spec.name, spec.distribution, *spec.aliases)]
+    if not models:
+        raise ConfigurationError(unknown_name("model", name, [spec.name for spec in found.specs("model")]))
+    for spec in models:
+        environment = own_environment(spec) if isinstance(spec, ModelSpec) else None
+        if environment is None:
+            raise NothingToDoError(f"model '{spec.name}' needs no environment of its own: it runs in this one")
+        if environment.is_current() and not force:
+            console.note(f"the environment of model '{spec.name}' is up to date: {environment.path}")
+            continue
+        environments.install(environment, console.note)
+        console.note(f"the environment of model '{spec.name}' is ready: {environment.path}")

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from golfbench.contracts import Model
+from golfbench.environments import check_here
 from golfbench.errors import CheckpointError, ConfigurationError
 from golfbench.golf import checkpoint
 from golfbench.imports import contained
@@ -45,10 +46,15 @@ def new_network(ref: ComponentRef, seed: int) -> torch.nn.Module:
     """Build a network with weights drawn from the run's seed, in float32.
 
     Whatever its package does to the process when it is imported and built, is undone (see ``imports.contained``).
+
+    Raises:
+        ConfigurationError: If it is fixed, or a parameter does not fit.
+        ElsewhereError: If it has an environment of its own.
     """
     spec = registry().find(ModelSpec, ref.name)
     if not spec.trainable:
         raise ConfigurationError(f"model '{ref.name}' is fixed: it cannot be trained")
+    check_here(spec)
     with contained(), torch_seed(seed, "weights"):
         network: torch.nn.Module = spec.create(ref.parameters)
     return network

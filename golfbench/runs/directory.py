@@ -14,7 +14,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from golfbench.errors import ConfigurationError, NothingToDoError, WriteError
+from golfbench.errors import ConfigurationError, GolfbenchError, NothingToDoError, WriteError
 
 SCHEMA_VERSION = 1
 
@@ -51,19 +51,38 @@ class RunDirectory:
             for folder in (self.checkpoints, self.trajectories):
                 folder.mkdir(parents=True, exist_ok=True)
             lock.acquire(timeout=0)
-            handler = _log_handler(self.log)
         except Timeout:
             raise ConfigurationError(f"{self.path} is in use by another process") from None
         except OSError as error:
-            kind = WriteError if error.errno == errno.ENOSPC else ConfigurationError
-            raise kind(f"{self.path} cannot be written: {error.strerror}") from error
+            raise self._unwritable(error) from error
+        try:
+            with self.logged():
+                yield
+        finally:
+            lock.release()
+
+    @contextmanager
+    def logged(self) -> Iterator[None]:
+        """Write the log meanwhile, as the process that holds the directory or for it.
+
+        Raises:
+            ConfigurationError: If the log cannot be written.
+            WriteError: If the disk is full.
+        """
+        try:
+            handler = _log_handler(self.log)
+        except OSError as error:
+            raise self._unwritable(error) from error
         logging.getLogger("golfbench").addHandler(handler)
         try:
             yield
         finally:
             logging.getLogger("golfbench").removeHandler(handler)
             handler.close()
-            lock.release()
+
+    def _unwritable(self, error: OSError) -> GolfbenchError:
+        kind = WriteError if error.errno == errno.ENOSPC else ConfigurationError
+        return kind(f"{self.path} cannot be written: {error.strerror}")
 
     def read_manifest(self) -> dict[str, Any]:
         """Return the manifest.

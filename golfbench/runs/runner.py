@@ -29,6 +29,7 @@ from golfbench.runs.config import RunConfig
 from golfbench.runs.costs import CostLine, append_cost
 from golfbench.runs.directory import SCHEMA_VERSION, RunDirectory, slug, write_json
 from golfbench.runs.grid import Combination, combinations, fixed_rows, is_trainable
+from golfbench.runs.parts import run_part, split
 from golfbench.runs.provenance import provenance
 from golfbench.runs.summary import write_summary
 from golfbench.specs import ComponentRef, DatasetSpec, ModelSpec, OptimizerSpec, OracleSpec, SelectionSpec
@@ -58,6 +59,8 @@ def run(
     Returns:
         The summary (see ``summary_content``).
     """
+    permission = permission or Permission()
+    here, elsewhere = split(config)
     dataset = limited(open_dataset(config.dataset), config.limit)
     directory = RunDirectory(output / config.run_id())
     with directory.locked():
@@ -66,17 +69,33 @@ def run(
         if directory.manifest.exists():  # a resumed run began when it was first started
             manifest["started_utc"] = directory.read_manifest()["started_utc"]
         write_json(directory.manifest, manifest)
-        service = OracleService(directory.path, workers=config.workers)
-        try:
-            for oracle in config.oracles:
-                grid = _Grid(config, directory, service, dataset, oracle, report, permission or Permission())
-                grid.run()
-                manifest["baselines"] |= grid.baselines
-        finally:
-            service.close()
+        manifest["baselines"] = run_here(here, directory, report, permission)["baselines"]
+        for environment, part in elsewhere.items():
+            facts = run_part(environment, part, directory.path, permission.unsafe)
+            manifest["baselines"] |= facts["baselines"]
+            manifest["environments"][environment.name] = facts["provenance"]
         manifest["finished_utc"] = utc_now("seconds")
         write_json(directory.manifest, manifest)
         return write_summary(directory)
+
+
+def run_here(config: RunConfig, directory: RunDirectory, report: Report, permission: Permission) -> dict[str, Any]:
+    """Run or resume what this process runs of a grid, in a directory that it, or its parent, holds.
+
+    Returns:
+        What the manifest says of it: ``baselines`` and ``provenance``.
+    """
+    dataset = limited(open_dataset(config.dataset), config.limit)
+    baselines: dict[str, Any] = {}
+    service = OracleService(directory.path, workers=config.workers)
+    try:
+        for oracle in config.oracles:
+            grid = _Grid(config, directory, service, dataset, oracle, report, permission)
+            grid.run()
+            baselines |= grid.baselines
+    finally:
+        service.close()
+    return {"baselines": baselines, "provenance": provenance([])}
 
 
 def _check_same_data(directory: RunDirectory, dataset: Dataset) -> None:
@@ -103,6 +122,7 @@ def _manifest(config: RunConfig, dataset: Dataset, arguments: Sequence[str]) -> 
             "test_molecules": len(dataset.test),
         },
         "baselines": {},
+        "environments": {},
         **provenance(arguments),
     }
 

@@ -1,0 +1,44 @@
+"""``python -m golfbench.cli.part DIRECTORY``: the part of a grid that belongs to this interpreter's environment.
+
+Started by ``golfbench run`` of another environment, which holds the run directory. The configuration comes on stdin,
+what the manifest says of the part goes to stdout.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from pathlib import Path
+
+from golfbench.cli import console
+from golfbench.cli.main import INTERRUPTED, interrupt
+from golfbench.errors import GolfbenchError
+from golfbench.threads import limit_threads
+
+
+def main() -> int:
+    """Run the part and return the exit code."""
+    limit_threads()
+    signal.signal(signal.SIGTERM, interrupt)
+    from golfbench.runs.baseline import Permission
+    from golfbench.runs.config import RunConfig
+    from golfbench.runs.directory import RunDirectory
+    from golfbench.runs.runner import run_here
+
+    try:
+        config = RunConfig.model_validate_json(sys.stdin.read())
+        directory, permission = RunDirectory(Path(sys.argv[1])), Permission("--unsafe" in sys.argv[2:], console.note)
+        with directory.logged(), console.Progress() as progress:
+            facts = run_here(config, directory, progress, permission)
+    except GolfbenchError as error:
+        console.fail(str(error))
+        return error.exit_code
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    print(json.dumps(facts, allow_nan=False))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,64 @@
+"""The parts of a grid: what this interpreter runs, and what the interpreters of other environments do for it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from golfbench.environments import Environment, environment_of, require
+from golfbench.errors import GolfbenchError
+from golfbench.runs.config import RunConfig
+
+#: How long an interrupted part may take to save what it has, s.
+PATIENCE_S = 60.0
+
+
+def split(config: RunConfig) -> tuple[RunConfig, dict[Environment, RunConfig]]:
+    """Return the part of a grid that this process runs, and the parts of other environments.
+
+    Fixed models stay here.
+
+    Raises:
+        ComponentMissingError: If an environment is not made yet.
+    """
+    here: list[str] = []
+    elsewhere: defaultdict[Environment, list[str]] = defaultdict(list)
+    for model in config.models:
+        environment = environment_of(model)
+        (here if environment is None else elsewhere[environment]).append(model)
+    for environment in elsewhere:
+        require(environment)
+    parts = {
+        environment: config.model_copy(update={"models": tuple(models), "references": ()})
+        for environment, models in elsewhere.items()
+    }
+    return config.model_copy(update={"models": tuple(here)}), parts
+
+
+def run_part(environment: Environment, config: RunConfig, directory: Path, unsafe: bool) -> Mapping[str, Any]:
+    """Let another interpreter run its part of a grid in a run directory that this process holds.
+
+    Returns:
+        What the manifest says of it: ``baselines`` and ``provenance``.
+
+    Raises:
+        GolfbenchError: If it failed; it has said why on stderr.
+    """
+    command = [str(environment.python), "-m", "golfbench.cli.part", str(directory), *(["--unsafe"] if unsafe else [])]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment.variables()
+    ) as child:
+        try:
+            answer, _ = child.communicate(config.model_dump_json())
+        except BaseException:  # Ctrl-C reaches the child, too; a SIGTERM does not
+            child.terminate()
+            child.wait(PATIENCE_S)
+            raise
+    if child.returncode:
+        raise GolfbenchError(f"the part of model '{environment.name}' ended with exit code {child.returncode}")
+    facts: Mapping[str, Any] = json.loads(answer)
+    return facts
