@@ -29,7 +29,7 @@ class Protocol(BaseModel):
     inner_steps: int = Field(5, ge=1)
     force_max_ev_per_angstrom: float = Field(0.02, gt=0)
     evaluation_steps: tuple[int, ...] = ()
-    reference_optimizer: str = "lbfgs"
+    reference_optimizer: str = "rfo-internal"
     reference_force_max_ev_per_angstrom: float = Field(0.01, gt=0)
     reference_steps: int = Field(500, ge=1)
 

@@ -167,7 +167,8 @@ def train_baseline(
     network = new_network(model, seed).to(device, TORCH_TYPES[dtype])
     potential = Potential(network, references, scale, fixed)
     samples = TrainingSet(potential, dataset.initial)
-    trainer = Trainer(potential, samples, settings, settings.updates, seed, "baseline")
+    total = settings.for_labels(len(dataset.initial))
+    trainer = Trainer(potential, samples, settings, total, seed, "baseline")
     state = path.with_name(path.stem + ".training.safetensors")
     facts = potential_header(model, potential, delta, dataset.method)
     facts["training"] = _training(dataset, model, delta, settings, seed)
@@ -177,9 +178,9 @@ def train_baseline(
             raise ConfigurationError(f"{state} is the state of another training: remove it, or write to another file")
         load_weights(potential.network, unprefixed("network", tensors), state.name)
         trainer.restore(tensors, header["update"])
-    while trainer.update < settings.updates:
-        count = min(CHECKPOINT_EVERY, settings.updates - trainer.update)
-        trainer.run(count, lambda update, loss: report(f"baseline training: {model}", update, settings.updates))
+    while trainer.update < total:
+        count = min(CHECKPOINT_EVERY, total - trainer.update)
+        trainer.run(count, lambda update, loss: report(f"baseline training: {model}", update, total))
         tensors = trainer.tensors() | prefixed("network", potential.network.state_dict())
         checkpoint.save(state, tensors, {"update": trainer.update, "of": facts})
     save_potential(path, potential, facts)
@@ -194,7 +195,7 @@ def _training(
         "model": str(model),
         "dataset": dataset.name,
         "delta": delta,
-        "updates": settings.updates,
+        "updates": settings.for_labels(len(dataset.initial)),
         "batch-size": settings.batch_size,
         "learning-rate": settings.learning_rate,
         "seed": seed,

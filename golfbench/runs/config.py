@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,17 +18,26 @@ from golfbench.errors import ConfigurationError
 from golfbench.golf.settings import GolfSettings, TrainSettings
 from golfbench.specs import ComponentRef
 
+#: Length of a baseline training that nobody chose: a small set is learned by heart long before the limit.
+DEFAULT_PASSES, MOST_DEFAULT_UPDATES = 80, 5000
+
 
 class Baseline(TrainSettings):
     """How a baseline is trained on the initial set when no checkpoint is at hand.
 
     Attributes:
-        updates: Updates of the baseline training [500 000].
+        updates: Updates of the baseline training [500 000]; ``None``: 80 passes over the initial set, up to 5000.
     """
 
-    updates: int = Field(5000, ge=0)
+    updates: int | None = Field(None, ge=0)
     batch_size: int = Field(4, ge=1)
     learning_rate: float = Field(1.0e-3, gt=0)
+
+    def for_labels(self, labels: int) -> int:
+        """Return the number of updates for an initial set of that size."""
+        if self.updates is not None:
+            return self.updates
+        return min(DEFAULT_PASSES * math.ceil(labels / self.batch_size), MOST_DEFAULT_UPDATES)
 
 
 class RunConfig(BaseModel):

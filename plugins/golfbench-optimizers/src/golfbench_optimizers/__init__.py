@@ -1,4 +1,4 @@
-"""Batched Cartesian optimizers: L-BFGS and gradient descent."""
+"""Batched optimizers: RFO in internal coordinates, L-BFGS and gradient descent in Cartesian ones."""
 
 from __future__ import annotations
 
@@ -10,8 +10,19 @@ _MAX_STEP = Parameter("max_step", 0.2, "Largest displacement of an atom in one s
 
 @hookimpl
 def golfbench_optimizers() -> list[OptimizerSpec]:
-    """Offer ``lbfgs`` and ``gradient-descent``."""
+    """Offer ``rfo-internal``, ``lbfgs`` and ``gradient-descent``."""
     return [
+        OptimizerSpec(
+            name="rfo-internal",
+            factory="golfbench_optimizers.rfo_internal:RFOInternal",
+            summary="Restricted-step RFO in redundant internal coordinates; the fewest force calls.",
+            parameters=(
+                Parameter("memory", 100, "Pairs of displacement and gradient change kept."),
+                Parameter("radius", 0.5, "First and largest trust radius in internal coordinates, Å and rad."),
+            ),
+            citation="10.1063/1.1515483",
+            license="MIT",
+        ),
         OptimizerSpec(
             name="lbfgs",
             factory="golfbench_optimizers.lbfgs:LBFGS",

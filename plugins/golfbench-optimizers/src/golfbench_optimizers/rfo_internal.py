@@ -1,0 +1,283 @@
+"""Restricted-step quasi-Newton minimization in redundant internal coordinates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from golfbench.contracts import FloatArray
+from golfbench.errors import ConfigurationError
+from golfbench.molecules import Molecule
+from golfbench_optimizers.hessian_guess import contact_curvature, contact_pairs, force_constants
+from golfbench_optimizers.internals import values_and_derivatives, wrap
+from golfbench_optimizers.lbfgs import FIRST_INVERSE_CURVATURE
+from golfbench_optimizers.restricted_step import Metric, factor, restricted_step
+from golfbench_optimizers.secant import Secants
+from golfbench_optimizers.topology import IntArray, Topology, find_topology, outdated
+
+#: Curvature (Hartree/Å²) of the model along Cartesian coordinates: makes it positive definite, and no more. At 0.02
+#: half again as many force calls are needed.
+CARTESIAN = 3e-4
+#: The trust radius shrinks when the energy changes by less than the first share of what was predicted, and grows when
+#: it changes by more than the second in a step that used most of the radius.
+POOR, GOOD, USED = 0.25, 0.75, 0.8
+SMALLEST_RADIUS = 0.02
+#: Energy rise (Hartree) after which the walk goes on from the point before.
+RISE = 0.003
+#: Predicted energy changes (Hartree) smaller than this drown in the rounding of float32 models: the change is then
+#: taken from the gradients.
+ENERGY_NOISE = 2e-5
+#: Weight of Cartesian displacements (1/Å²) in the metric of the trust radius: only what nothing else restrains.
+LOOSE = 1e-3
+#: Weight of improper torsions there: they change together with the torsions around them.
+IMPROPER_WEIGHT = 0.5
+#: Iterations of the curvilinear step, and the error (Å, rad) of a coordinate at which it is done.
+MAX_ITERATIONS, SETTLED = 5, 1e-3
+#: Å; displacement of an atom where internal coordinates fail.
+CARTESIAN_CAP = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One evaluated geometry in all its coordinates: internal, then Cartesian, (n,) together.
+
+    Attributes:
+        positions: (3·n_atoms,), Å.
+        energy: Hartree.
+        gradient: (3·n_atoms,), Hartree/Å.
+        values: Internal coordinates.
+        matrix: Their derivatives, B.
+        constants: Their force constants in the model.
+        cartesian: The model's Hessian in Cartesians, X: contacts and ``CARTESIAN``.
+        generalized: The gradient in all coordinates, (n,).
+    """
+
+    positions: FloatArray
+    energy: float
+    gradient: FloatArray
+    values: FloatArray
+    matrix: FloatArray
+    constants: FloatArray
+    cartesian: FloatArray
+    generalized: FloatArray
+
+    def model(self) -> FloatArray:
+        """Return the model Hessian in Cartesians, BᵀKB + X."""
+        return model_hessian(self.matrix, self.constants, self.cartesian)
+
+    def initial(self, rows: FloatArray) -> FloatArray:
+        """Multiply rows (m, n) by the model Hessian in all coordinates, diag(K, X)."""
+        internal = len(self.constants)
+        return np.hstack([rows[:, :internal] * self.constants, rows[:, internal:] @ self.cartesian])
+
+    def project(self, rows: FloatArray) -> FloatArray:
+        """Take gradients (m, n) in all coordinates to Cartesians, (m, 3·n_atoms)."""
+        internal = len(self.constants)
+        return rows[:, :internal] @ self.matrix + rows[:, internal:]
+
+
+def model_hessian(matrix: FloatArray, constants: FloatArray, cartesian: FloatArray) -> FloatArray:
+    """Return BᵀKB + X, (3·n_atoms, 3·n_atoms), Hartree/Å²."""
+    hessian: FloatArray = (matrix.T * constants) @ matrix + cartesian
+    return hessian
+
+
+class Walk:
+    """The minimization of one molecule.
+
+    Args:
+        numbers: (n_atoms,).
+        memory: Pairs kept.
+        radius: First and largest trust radius.
+    """
+
+    def __init__(self, numbers: IntArray, memory: int, radius: float) -> None:
+        self._numbers = numbers
+        self._memory = memory
+        self._largest = self._radius = radius
+        self._visited: list[tuple[FloatArray, float, FloatArray]] = []
+        self._base: Point | None = None
+        self._predicted = self._length = 0.0
+
+    def next(self, positions: FloatArray, energy: float, gradient: FloatArray) -> FloatArray:
+        """Return the positions (n_atoms, 3) to evaluate after these, Å.
+
+        Raises:
+            numpy.linalg.LinAlgError: If the coordinates, or the Hessian in them, are of no use here.
+        """
+        self._visited = [*self._visited[-self._memory :], (positions, energy, gradient)]
+        if self._base is None or outdated(self._topology, self._numbers, positions):
+            self._choose_coordinates(positions)
+        else:
+            self._learn(self._point(positions, energy, gradient))
+        assert self._base is not None
+        return self._move(self._base)
+
+    def forget(self) -> None:
+        """Start anew, with coordinates chosen at the next positions."""
+        self._visited, self._base, self._radius = [], None, self._largest
+
+    def _choose_coordinates(self, positions: FloatArray) -> None:
+        """Choose coordinates and express all that was learned in them."""
+        self._topology = find_topology(self._numbers, positions)
+        self._contacts = contact_pairs(self._topology)
+        self._secants = Secants.empty(self._memory, sum(self._topology.counts) + positions.size)
+        self._weights = np.sqrt(trust_weights(self._topology))
+        points = [self._point(*visited) for visited in self._visited]
+        for before, after in zip(points[:-1], points[1:], strict=True):
+            self._secants.add(*self._pair(before, after))
+        self._base = points[-1]
+
+    def _point(self, positions: FloatArray, energy: float, gradient: FloatArray) -> Point:
+        """Express a geometry and its gradient in all coordinates.
+
+        Redundant coordinates leave the gradient open; this one is what the model itself would have at a displacement
+        with that Cartesian gradient. Pairs of an energy surface like the model's then teach nothing wrong.
+        """
+        values, matrix = values_and_derivatives(self._topology, positions)
+        constants = force_constants(self._topology, self._numbers, positions)
+        cartesian = contact_curvature(self._contacts, self._numbers, positions) + CARTESIAN * np.eye(positions.size)
+        gradient = gradient.reshape(-1)
+        newton = factor(model_hessian(matrix, constants, cartesian))(gradient)
+        generalized = np.concatenate([constants * (matrix @ newton), cartesian @ newton])
+        return Point(positions.reshape(-1), energy, gradient, values, matrix, constants, cartesian, generalized)
+
+    def _pair(self, before: Point, after: Point) -> tuple[FloatArray, FloatArray]:
+        internal = wrap(self._topology, after.values - before.values)
+        step = np.concatenate([internal, after.positions - before.positions])
+        return step, after.generalized - before.generalized
+
+    def _learn(self, point: Point) -> None:
+        """Take in the point that the last step led to: Hessian, trust radius, and where to go on from."""
+        assert self._base is not None
+        step, change = self._pair(self._base, point)
+        self._secants.add(step, change)
+        actual = point.energy - self._base.energy
+        if abs(self._predicted) < ENERGY_NOISE:
+            actual = float((self._base.generalized + point.generalized) @ step) / 2
+        share = actual / self._predicted if self._predicted < 0 else 1.0
+        if share < POOR:
+            self._radius = max(min(self._radius, self._length) / 2, SMALLEST_RADIUS)
+        elif share > GOOD and self._length > USED * self._radius:
+            self._radius = min(2 * self._radius, self._largest)
+        if point.energy - self._base.energy <= RISE:
+            self._base = point
+
+    def _move(self, base: Point) -> FloatArray:
+        hessian = base.model() + self._secants.correction(base.initial, base.project)
+        step = restricted_step(hessian, self._metric(base), base.gradient, self._radius)
+        self._predicted, self._length = step.predicted, step.length
+        return self._curved(base, step.displacement).reshape(-1, 3)
+
+    def _metric(self, base: Point) -> Metric:
+        """Return the metric of the trust radius: Å and rad alike, one for all torsions around an axis."""
+        external = external_motions(base.positions.reshape(-1, 3))
+        return Metric(np.vstack([base.matrix * self._weights[:, None], external]), LOOSE)
+
+    def _curved(self, base: Point, displacement: FloatArray) -> FloatArray:
+        """Return the positions whose internal coordinates change as the displacement says, to first order.
+
+        Gauss-Newton iterations in the metric of the model, from the straight step, for as long as they get closer.
+        """
+        straight = base.positions + displacement
+        target = base.values + base.matrix @ displacement
+        best, trial, smallest = straight, straight, np.inf
+        for _ in range(MAX_ITERATIONS):
+            values, matrix = values_and_derivatives(self._topology, trial.reshape(-1, 3))
+            missing = wrap(self._topology, target - values)
+            away = base.cartesian @ (straight - trial)
+            error = float(base.constants @ missing**2 + (straight - trial) @ away)
+            if not error < smallest:
+                break
+            best, smallest = trial, error
+            if np.abs(missing).max(initial=0.0) < SETTLED:
+                break
+            solve = factor(model_hessian(matrix, base.constants, base.cartesian))
+            trial = trial + solve(matrix.T @ (base.constants * missing) + away)
+        return best
+
+
+def trust_weights(topology: Topology) -> FloatArray:
+    """Return the weights (n,) of squared changes in the trust radius: 1, and 1 in all for torsions around an axis."""
+    bonds, angles, _, impropers, linear = topology.counts
+    return np.concatenate(
+        [np.ones(bonds + angles), topology.torsion_share, np.full(impropers, IMPROPER_WEIGHT), np.ones(linear)]
+    )
+
+
+def external_motions(positions: FloatArray) -> FloatArray:
+    """Return the translations and rotations of positions (n_atoms, 3), each of length 1 or zero, (6, 3·n_atoms)."""
+    atoms = len(positions)
+    motions = np.zeros((6, atoms, 3))
+    motions[range(3), :, range(3)] = 1.0
+    x, y, z = (positions - positions.mean(axis=0)).T
+    motions[3, :, 1], motions[3, :, 2] = -z, y
+    motions[4, :, 0], motions[4, :, 2] = z, -x
+    motions[5, :, 0], motions[5, :, 1] = -y, x
+    rows = motions.reshape(6, -1)
+    return rows / np.maximum(np.sqrt((rows * rows).sum(-1, keepdims=True)), 1e-6)
+
+
+class RFOInternal:
+    """Restricted-step RFO with BFGS updates in redundant internal coordinates (``golfbench.contracts.Optimizer``).
+
+    One force call per step. The Hessian is a model (``hessian_guess``), renewed at every geometry, and the BFGS
+    update from up to ``memory`` pairs in internal and Cartesian coordinates together; the step is restricted in the
+    metric of internal coordinates, and follows them (``Walk._curved``). Each molecule is worked on by itself, so its
+    path is bit for bit the same in any company. Where the internal coordinates fail, for example because atoms
+    coincide, the molecule follows its forces for one step and starts anew.
+
+    Args:
+        memory: Pairs kept.
+        radius: First and largest trust radius: root of the sum of squared changes of bonds (Å), angles and torsions
+            (rad), all torsions around an axis counting as one.
+
+    Raises:
+        ConfigurationError: If a parameter is out of range.
+    """
+
+    def __init__(self, memory: int = 100, radius: float = 0.5) -> None:
+        if memory < 1 or radius <= 0:
+            raise ConfigurationError("rfo-internal: memory must be at least 1, radius above 0")
+        self.memory = memory
+        self.radius = radius
+
+    def allocate(self, slots: int, atoms: int, device: torch.device) -> None:
+        """Make room for one walk per slot."""
+        self._walks: list[Walk | None] = [None] * slots
+        self._sizes = [0] * slots
+
+    def admit(self, slot: int, molecule: Molecule) -> None:
+        """Start a walk in ``slot``; its coordinates are chosen at the first positions."""
+        self._walks[slot] = Walk(molecule.numbers, self.memory, self.radius)
+        self._sizes[slot] = len(molecule)
+
+    def step(
+        self, slots: torch.Tensor, positions: torch.Tensor, energies: torch.Tensor, forces: torch.Tensor
+    ) -> torch.Tensor:
+        """Return displacements (m, atoms, 3), Å; zero for a molecule with a force or position that is not finite."""
+        displacements = torch.zeros_like(positions)
+        for row, slot in enumerate(slots.tolist()):
+            walk, size = self._walks[slot], self._sizes[slot]
+            assert walk is not None
+            own = positions[row, :size].cpu().numpy().copy()
+            force = forces[row, :size].cpu().numpy()
+            displacements[row, :size] = torch.from_numpy(_displacement(walk, own, float(energies[row]), force))
+        return displacements
+
+
+def _displacement(walk: Walk, positions: FloatArray, energy: float, forces: FloatArray) -> FloatArray:
+    if not (np.isfinite(positions).all() and np.isfinite(forces).all() and np.isfinite(energy)):
+        walk.forget()
+        return np.zeros_like(positions)
+    try:
+        moved = walk.next(positions, energy, -forces) - positions
+    except np.linalg.LinAlgError:
+        moved = np.full_like(positions, np.nan)
+    if np.isfinite(moved).all():
+        return moved
+    walk.forget()
+    along = FIRST_INVERSE_CURVATURE * forces
+    return along * min(1.0, CARTESIAN_CAP / max(float(np.sqrt((along * along).sum(-1)).max()), CARTESIAN_CAP))

@@ -1,0 +1,206 @@
+"""Which atoms are bonded, from distances alone, and which internal coordinates follow from that."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations, product
+
+import numpy as np
+import numpy.typing as npt
+from ase.data import covalent_radii
+
+from golfbench.contracts import FloatArray
+
+IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
+
+#: Atoms closer than this multiple of the sum of their covalent radii are bonded (Bakken & Helgaker 2002 use 1.3).
+BONDED = 1.3
+#: A bond is given up beyond this multiple, and one is added below ``FORMED``: between the two nothing changes, so that
+#: a distance near ``BONDED`` does not make the coordinates flicker.
+BROKEN = 1.6
+FORMED = 1.15
+#: An angle above this has no usable derivative of its own or of the torsions at its ends: two linear bends instead.
+LINEAR = np.deg2rad(165.0)
+#: Coordinates are chosen anew when an angle opens beyond the first, or a linear bend closes below the second.
+OPENED, CLOSED = np.deg2rad(175.0), np.deg2rad(155.0)
+#: A centre of three bonds is planar enough for an improper torsion when its unit bond vectors span less than this.
+PLANAR_VOLUME = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """Redundant internal coordinates of one molecule, as atom indices.
+
+    Attributes:
+        bonded: (n_atoms, n_atoms) symmetric; includes what connects fragments.
+        auxiliary: (n_atoms, n_atoms), the connections of fragments alone.
+        bonds: (n, 2).
+        angles: (n, 3), the middle atom is the apex.
+        torsions: (n, 4), along a bond or across a chain of linear atoms.
+        torsion_share: (n,) one over the number of torsions around the same axis.
+        impropers: (n, 4), the first atom is the centre of the three others.
+        linear: (n, 3), near-linear angles.
+        axes: (n, 2, 3), two unit vectors per linear angle, normal to it and to each other.
+    """
+
+    bonded: BoolArray
+    auxiliary: BoolArray
+    bonds: IntArray
+    angles: IntArray
+    torsions: IntArray
+    torsion_share: FloatArray
+    impropers: IntArray
+    linear: IntArray
+    axes: FloatArray
+
+    @property
+    def counts(self) -> tuple[int, int, int, int, int]:
+        """Numbers of bonds, angles, torsions, impropers and linear-bend components, in the order of the coordinates."""
+        return len(self.bonds), len(self.angles), len(self.torsions), len(self.impropers), 2 * len(self.linear)
+
+
+def find_topology(numbers: IntArray, positions: FloatArray) -> Topology:
+    """Choose bonds, angles, torsions, impropers and linear bends (Bakken & Helgaker 2002, doi 10.1063/1.1515483).
+
+    Fragments are connected through their closest atoms by auxiliary bonds, which then carry angles and torsions like
+    any other, so that the coordinates always span all relative motions. Close contacts, hydrogen bonds among them,
+    are left to ``hessian_guess.contact_curvature``.
+
+    Args:
+        numbers: (n_atoms,).
+        positions: (n_atoms, 3), Å.
+    """
+    covalent = relative_distances(numbers, positions) < BONDED
+    bonded = _connect_fragments(covalent, positions)
+    neighbours = [np.flatnonzero(row).tolist() for row in bonded]
+    angles, linear = _angles(neighbours, positions)
+    passing = {(i, j): k for i, j, k in linear} | {(k, j): i for i, j, k in linear}
+    groups = _torsion_groups(neighbours, passing)
+    impropers = _impropers(neighbours, positions, passing)
+    return Topology(
+        bonded=bonded,
+        auxiliary=bonded & ~covalent,
+        bonds=np.argwhere(np.triu(bonded)),
+        angles=_indices(angles, 3),
+        torsions=_indices([torsion for group in groups for torsion in group], 4),
+        torsion_share=np.array([1.0 / len(group) for group in groups for _ in group]),
+        impropers=_indices(impropers, 4),
+        linear=_indices(linear, 3),
+        axes=np.array([_normals(positions[k] - positions[i]) for i, _, k in linear]).reshape(-1, 2, 3),
+    )
+
+
+def outdated(topology: Topology, numbers: IntArray, positions: FloatArray) -> bool:
+    """Return whether the coordinates no longer suit the positions: bonds, or near-linear angles, have changed."""
+    relative = relative_distances(numbers, positions)
+    broken = topology.bonded & ~topology.auxiliary & (relative > BROKEN)
+    formed = (~topology.bonded | topology.auxiliary) & (relative < FORMED)
+    if broken.any() or formed.any():
+        return True
+    opened = angle_values(topology.angles, positions) > OPENED
+    closed = angle_values(topology.linear, positions) < CLOSED
+    return bool(opened.any() or closed.any())
+
+
+def relative_distances(numbers: IntArray, positions: FloatArray) -> FloatArray:
+    """Return distances as multiples of the sum of covalent radii, (n_atoms, n_atoms); infinity on the diagonal."""
+    radii = covalent_radii[numbers]
+    difference = positions[:, None] - positions[None]
+    relative: FloatArray = np.sqrt((difference * difference).sum(-1)) / (radii[:, None] + radii[None])
+    np.fill_diagonal(relative, np.inf)
+    return relative
+
+
+def angle_values(triples: IntArray, positions: FloatArray) -> FloatArray:
+    """Return the angles (n,) at the middle atoms of (n, 3) triples, rad."""
+    first = positions[triples[:, 0]] - positions[triples[:, 1]]
+    second = positions[triples[:, 2]] - positions[triples[:, 1]]
+    normal = np.cross(first, second)
+    angles: FloatArray = np.arctan2(np.sqrt((normal * normal).sum(-1)), (first * second).sum(-1))
+    return angles
+
+
+def _indices(rows: list[tuple[int, ...]], width: int) -> IntArray:
+    return np.array(rows, dtype=np.int64).reshape(-1, width)
+
+
+def _connect_fragments(covalent: BoolArray, positions: FloatArray) -> BoolArray:
+    """Add bonds between the closest atoms of different fragments until all is one."""
+    bonded = covalent.copy()
+    difference = positions[:, None] - positions[None]
+    squared = (difference * difference).sum(-1)
+    while not (together := _reachable(bonded)).all():
+        apart = np.where(together, np.inf, squared)
+        i, j = np.unravel_index(int(apart.argmin()), apart.shape)
+        bonded[i, j] = bonded[j, i] = True
+    return bonded
+
+
+def _reachable(bonded: BoolArray) -> BoolArray:
+    """Return which atoms are in the same fragment, (n_atoms, n_atoms)."""
+    together = bonded | np.eye(len(bonded), dtype=bool)
+    while True:
+        wider = together.astype(np.float32) @ together.astype(np.float32) > 0
+        if (wider == together).all():
+            return together
+        together = wider
+
+
+def _angles(
+    neighbours: list[list[int]], positions: FloatArray
+) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
+    """Return bent and near-linear angles."""
+    triples = [(i, j, k) for j, around in enumerate(neighbours) for i, k in combinations(around, 2)]
+    if not triples:
+        return [], []
+    is_linear = angle_values(_indices(list(triples), 3), positions) > LINEAR
+    bent: list[tuple[int, ...]] = [t for t, flat in zip(triples, is_linear, strict=True) if not flat]
+    linear: list[tuple[int, ...]] = [t for t, flat in zip(triples, is_linear, strict=True) if flat]
+    return bent, linear
+
+
+def _torsion_groups(
+    neighbours: list[list[int]], passing: dict[tuple[int, int], int]
+) -> list[list[tuple[int, int, int, int]]]:
+    """Return the torsions around each axis: a bond, or a chain that runs straight through linear atoms.
+
+    Args:
+        neighbours: Bonded atoms of each atom.
+        passing: Where a walk that comes to an atom from another leaves it straight on: (from, at) -> to.
+    """
+    groups = []
+    for start, around in enumerate(neighbours):
+        for second in around:
+            if (second, start) in passing:
+                continue  # not an end of the axis
+            before, end = start, second
+            while (before, end) in passing:
+                before, end = end, passing[before, end]
+            if start < end:
+                outer = product(set(around) - {second, end}, set(neighbours[end]) - {before, start})
+                groups.append([(i, start, end, k) for i, k in outer if i != k])
+    return [sorted(group) for group in groups if group]
+
+
+def _impropers(
+    neighbours: list[list[int]], positions: FloatArray, passing: dict[tuple[int, int], int]
+) -> list[tuple[int, ...]]:
+    """Return an improper torsion for each near-planar centre of three bonds."""
+    found: list[tuple[int, ...]] = []
+    for centre, around in enumerate(neighbours):
+        if len(around) != 3 or any((i, centre) in passing for i in around):
+            continue
+        unit = positions[around] - positions[centre]
+        unit /= np.sqrt((unit * unit).sum(-1, keepdims=True))
+        if abs(np.dot(unit[0], np.cross(unit[1], unit[2]))) < PLANAR_VOLUME:
+            found.append((centre, *around))
+    return found
+
+
+def _normals(direction: FloatArray) -> FloatArray:
+    """Return two unit vectors (2, 3) normal to a direction (3,) and to each other."""
+    unit = direction / np.sqrt(direction @ direction)
+    first = np.cross(unit, np.eye(3)[np.abs(unit).argmin()])
+    first /= np.sqrt(first @ first)
+    return np.stack([first, np.cross(unit, first)])
