@@ -29,6 +29,7 @@ class Column:
         cell: What it shows of a line.
         text: Words rather than numbers: aligned to the left, and made narrow when there is little room.
         constant: What the caption calls it; the column moves there when all lines agree. Empty: it always stays.
+        optional: It is left out when no line has it.
         only: The one kind of table that has it, ``terminal`` or ``markdown``. Empty: both.
     """
 
@@ -36,6 +37,7 @@ class Column:
     cell: Callable[[Line], str]
     text: bool = False
     constant: str = ""
+    optional: bool = False
     only: str = ""
 
 
@@ -134,6 +136,8 @@ def _columns(lines: Sequence[Line], kind: str) -> tuple[list[Column], list[str]]
         cells = {column.cell(line) for line in lines}
         # A fixed model has no seed: that alone is no reason for a column.
         cells -= {MISSING} if column.constant == "seed" else set()
+        if column.optional and cells <= {MISSING}:
+            continue
         if column.constant and len(cells) <= 1:
             dropped += [f"{column.constant} {cell}" for cell in cells]
         else:
@@ -269,9 +273,9 @@ COLUMNS: tuple[Column, ...] = (
     Column("Calls:\ninitial\ntrain.", _calls("initial", "training"), only="terminal"),
     Column("Calls:\nref.\neval.", _calls("reference", "evaluation"), only="terminal"),
     *(Column(f"Oracle calls, {p}", _calls(p), only="markdown") for p in CallsByPurpose.model_fields),
-    Column("Parameters", _parameters, only="markdown"),
+    Column("Parameters", _parameters, optional=True, only="markdown"),
     Column("ms per force call", _plain("ms_per_force_call", 1), only="markdown"),
-    Column("ms per training step", _plain("ms_per_training_step", 1), only="markdown"),
+    Column("ms per training step", _plain("ms_per_training_step", 1), optional=True, only="markdown"),
     Column("Topology changed, %", _plain("topology_changed_pct", 1), only="markdown"),
     Column("Converged, %", _plain("convergence_pct", 1), only="markdown"),
     Column("COV, %", _plain("cov_pct", 1), only="markdown"),

@@ -21,7 +21,8 @@ import golfbench_schnetpack
 
 @hookimpl
 def golfbench_models():
-    return [replace(golfbench_schnetpack.golfbench_models()[0], name="faraway", aliases=(), environment=("faraway-engine==1.0",))]
+    painn = golfbench_schnetpack.golfbench_models()[0]
+    return [replace(painn, name="faraway", aliases=(), environment=("faraway-engine==1.0",))]
 """
 #: Writes an environment whose interpreter is this one.
 MAKE = """
