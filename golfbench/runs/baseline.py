@@ -57,6 +57,23 @@ class Permission:
     tell: Callable[[str], None] = log.info
 
 
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What a model starts from.
+
+    Attributes:
+        path: The checkpoint.
+        seed: The seed that it was drawn with; ``None`` for one that was there before the run: all seeds share it.
+        updates: Updates that were done for it just now.
+        wall_s: Wall time that they took.
+    """
+
+    path: Path
+    seed: int | None
+    updates: int = 0
+    wall_s: float = 0.0
+
+
 #: Updates between two checkpoints of a baseline training.
 CHECKPOINT_EVERY = 500
 
@@ -69,24 +86,24 @@ def baseline_path(
     directory: Path,
     report: Report,
     permission: Permission,
-) -> tuple[Path, int | None]:
-    """Return the checkpoint that a model starts from, and the seed that it was drawn with.
-
-    The seed is ``None`` for a checkpoint that was there before the run: all seeds of the run share it.
-    """
+) -> Start:
+    """Return what a model starts from, trained here if need be."""
     if file := foreign_file(config, permission.unsafe):
         path = directory / slug(f"{model}|{file.format}|delta={config.delta}|{dataset.method}") / "imported.safetensors"
         if not path.exists():
             permission.tell(import_foreign(file, model, dataset.initial, dataset.method, config.delta, path))
-        return path, None
+        return Start(path, None)
     if config.checkpoint not in ("auto", "none"):
-        return Path(config.checkpoint), None
+        return Start(Path(config.checkpoint), None)
     if config.checkpoint == "auto" and (shipped := shipped_baseline(dataset, model, config.delta)):
-        return shipped, None
+        return Start(shipped, None)
     path = directory / slug(f"{model}|delta={config.delta}|{dataset.method}|seed={seed}") / "baseline.safetensors"
-    if not path.exists():
-        train_baseline(dataset, model, config.delta, config.baseline, seed, path, report, config.device, config.dtype)
-    return path, seed
+    if path.exists():
+        return Start(path, seed)
+    timed = train_baseline(
+        dataset, model, config.delta, config.baseline, seed, path, report, config.device, config.dtype
+    )
+    return Start(path, seed, *timed)
 
 
 def foreign_file(config: RunConfig, unsafe: bool) -> ForeignFile | None:
@@ -141,7 +158,7 @@ def train_baseline(
     report: Report,
     device: str = "cpu",
     dtype: str = "float32",
-) -> None:
+) -> tuple[int, float]:
     """Train a model on a dataset's initial set and write its checkpoint.
 
     Interrupted, it continues from the last ``CHECKPOINT_EVERY`` updates when it is called again.
@@ -156,6 +173,9 @@ def train_baseline(
         report: Shows progress.
         device: Where the network lives.
         dtype: Type of its parameters.
+
+    Returns:
+        The updates done here, and the wall time that they took, s.
 
     Raises:
         ConfigurationError: If ``path`` already exists, or the state beside it is of another training.
@@ -185,6 +205,7 @@ def train_baseline(
         checkpoint.save(state, tensors, {"update": trainer.update, "of": facts})
     save_potential(path, potential, facts)
     state.unlink(missing_ok=True)
+    return trainer.timed_updates, trainer.timed_s
 
 
 def _training(

@@ -196,7 +196,7 @@ class _Grid:
     def _combination(self, combination: Combination) -> None:
         config = self.config
         model = ComponentRef.parse(combination.model)
-        path, seed = baseline_path(
+        start = baseline_path(
             config,
             self.dataset,
             model,
@@ -205,8 +205,11 @@ class _Grid:
             self.report,
             self.permission,
         )
-        self.baselines[path.name if seed is None else path.parent.name] = _origin(path)
-        before = Combination(combination.model, combination.optimizer, "", combination.oracle, seed)
+        path = start.path
+        self.baselines[path.name if start.seed is None else path.parent.name] = _origin(path)
+        before = Combination(combination.model, combination.optimizer, "", combination.oracle, start.seed)
+        if start.updates:
+            self._note_cost(before, "before", self._load(path)[0], start.updates, start.wall_s)
         self._evaluate(before, "before", lambda: self._load(path)[0])
         final = self.directory.checkpoints / slug(combination.id) / "final.safetensors"
         if not final.exists():

@@ -91,7 +91,7 @@ def test_a_grid_mixes_both_kinds_in_one_table(program, write_config, results, tm
     before = {row["model"].partition(":")[0]: row["pct_mean"] for row in rows if row["stage"] == "before"}
     assert before["faraway"] == before["painn"]
     assert all(row["parameters"] == rows[1]["parameters"] > 0 for row in rows[1:])
-    assert all(row["ms_per_training_step"] > 0 for row in rows[3:])
+    assert all(row["ms_per_training_step"] > 0 for row in rows[1:])
     manifest = json.loads((results(tmp_path / "out").path / "manifest.json").read_text())
     assert manifest["environments"]["faraway"]["versions"]["torch"]
     assert len(manifest["baselines"]) == 2
