@@ -42,7 +42,7 @@ def follow(spec_text, trajectory, seed=0):
     ("spec", "energies", "labelled", "end"),
     [
         ("golf", [9, 7, 5, 6, 4], [2], 3),  # Algorithm 1: the state before the rise
-        ("golf", [9, 10, 5], [0], 1),  # a rise in the first step: the start is labelled
+        ("golf", [9, 10, 5], [1], 1),  # a rise in the first step: the start has its label already
         ("golf", [9, 7, 7, 7, 5], [3], 4),  # ties are no rise; at the end the previous state
         ("golf", [9, 7, 7, 7.001], [2], 3),
         ("golf", [9, 8, 7], [1], 2),
@@ -51,7 +51,7 @@ def follow(spec_text, trajectory, seed=0):
         ("golf:patience=2", [9, 10, 11, 5], [1], 2),
         ("golf:patience=3", [9, 10, 9, 10, 9, 10, 1], [4], 5),
         ("golf:patience=3", [9, 10, 9, 10, 9], [3], 4),
-        ("golf:ceiling_kcal_mol=300", [290, 299, 5], [0], 1),
+        ("golf:ceiling_kcal_mol=300", [290, 299, 5], [1], 1),
         ("golf:ceiling_kcal_mol=300", [290, 310, 5], [], 1),
         ("golf:ceiling_kcal_mol=300", [400, 200, 150, 160], [2], 3),  # the start is not held against it
         ("golf:ceiling_kcal_mol=300", [400, 310, 150], [], 1),

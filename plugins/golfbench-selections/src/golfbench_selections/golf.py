@@ -18,7 +18,9 @@ class Golf:
 
     A rise of the surrogate energy from one state to the next says that the model's forces were wrong at the first of
     the two: that one is labelled. At ``state.last`` it is again the previous state, as in Algorithm 1 and the published
-    code. When the previous state is the start, the start is labelled.
+    code. When the previous state is the start, the state that the rise led to is labelled instead: trajectories start
+    from labelled conformations, so Algorithm 1 would ask for a label that is there already, and a weak model, whose
+    every trajectory rises at once, would never learn anything new.
 
     Args:
         patience: Rises that end a trajectory, not necessarily in a row; the state before the last of them is
@@ -70,7 +72,8 @@ class GolfTrajectory:
             return Decision(end=True)
         self._rises += energy > _surrogate_energy(previous)
         if self._rises >= self._patience or state.last or broken:
-            return Decision(label=(previous,), end=True)
+            # The start is labelled already; a broken state cannot be.
+            return Decision(label=(state if previous.step == 0 and not broken else previous,), end=True)
         return Decision()
 
 
