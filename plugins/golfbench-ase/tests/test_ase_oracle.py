@@ -168,7 +168,7 @@ def test_arguments_are_read(text: str, expected: dict[str, Any] | None) -> None:
 
 @pytest.mark.parametrize("text", ["(GFN1-xTB)", "({'a': 1})", '({"a": 1)'])
 def test_arguments_that_make_no_sense_are_refused(text: str) -> None:
-    with pytest.raises(ConfigurationError, match="is not a JSON object|key=value"):
+    with pytest.raises(ConfigurationError, match=r"is not a JSON object|key=value"):
         parse_arguments(text)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from ase.data import vdw_radii
 from ase.units import Bohr
@@ -44,7 +46,7 @@ def force_constants(topology: Topology, numbers: IntArray, positions: FloatArray
     difference = (positions[:, None] - positions[None]) / Bohr
     strength = np.exp(_EXPONENT[kinds] * (_DISTANCE[kinds] ** 2 - (difference * difference).sum(-1)))
     bonds, angles, torsions = topology.bonds.T, topology.angles.T, topology.torsions.T
-    first, middle, last = zip(torsions[:-1], torsions[1:], strict=True)
+    first, middle, last = pairwise(torsions)
     *_, impropers, linear = topology.counts
     return np.concatenate(
         [
@@ -81,9 +83,9 @@ def contact_curvature(pairs: IntArray, numbers: IntArray, positions: FloatArray)
     close = curvature > CONTACT_FLOOR
     i, j = i[close], j[close]
     unit = difference[close] / distance[close, None]
-    rows = np.zeros((len(i), len(numbers), 3))
+    along = np.zeros((len(i), len(numbers), 3))
     index = np.arange(len(i))
-    rows[index, i], rows[index, j] = unit, -unit
-    rows = rows.reshape(len(i), -1)
+    along[index, i], along[index, j] = unit, -unit
+    rows = along.reshape(len(i), 3 * len(numbers))  # also where no pair is close
     hessian: FloatArray = (rows.T * np.minimum(curvature[close], CONTACT_CEILING)) @ rows
     return hessian

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -35,6 +36,8 @@ LOOSE = 1e-3
 IMPROPER_WEIGHT = 0.5
 #: Iterations of the curvilinear step, and the error (Å, rad) of a coordinate at which it is done.
 MAX_ITERATIONS, SETTLED = 5, 1e-3
+#: Å; positions closer than this are the same.
+ROUNDING = 1e-10
 #: Å; displacement of an atom where internal coordinates fail.
 CARTESIAN_CAP = 0.1
 
@@ -51,6 +54,7 @@ class Point:
         matrix: Their derivatives, B.
         constants: Their force constants in the model.
         cartesian: The model's Hessian in Cartesians, X: contacts and ``CARTESIAN``.
+        model: All of the model's Hessian, BᵀKB + X, (3·n_atoms, 3·n_atoms), Hartree/Å².
         generalized: The gradient in all coordinates, (n,).
     """
 
@@ -61,11 +65,8 @@ class Point:
     matrix: FloatArray
     constants: FloatArray
     cartesian: FloatArray
+    model: FloatArray
     generalized: FloatArray
-
-    def model(self) -> FloatArray:
-        """Return the model Hessian in Cartesians, BᵀKB + X."""
-        return model_hessian(self.matrix, self.constants, self.cartesian)
 
     def initial(self, rows: FloatArray) -> FloatArray:
         """Multiply rows (m, n) by the model Hessian in all coordinates, diag(K, X)."""
@@ -99,6 +100,7 @@ class Walk:
         self._largest = self._radius = radius
         self._visited: list[tuple[FloatArray, float, FloatArray]] = []
         self._base: Point | None = None
+        self._latest: tuple[FloatArray, tuple[FloatArray, FloatArray]] | None = None
         self._predicted = self._length = 0.0
 
     def next(self, positions: FloatArray, energy: float, gradient: FloatArray) -> FloatArray:
@@ -121,12 +123,12 @@ class Walk:
 
     def _choose_coordinates(self, positions: FloatArray) -> None:
         """Choose coordinates and express all that was learned in them."""
-        self._topology = find_topology(self._numbers, positions)
+        self._topology, self._latest = find_topology(self._numbers, positions), None
         self._contacts = contact_pairs(self._topology)
         self._secants = Secants.empty(self._memory, sum(self._topology.counts) + positions.size)
         self._weights = np.sqrt(trust_weights(self._topology))
         points = [self._point(*visited) for visited in self._visited]
-        for before, after in zip(points[:-1], points[1:], strict=True):
+        for before, after in pairwise(points):
             self._secants.add(*self._pair(before, after))
         self._base = points[-1]
 
@@ -136,13 +138,20 @@ class Walk:
         Redundant coordinates leave the gradient open; this one is what the model itself would have at a displacement
         with that Cartesian gradient. Pairs of an energy surface like the model's then teach nothing wrong.
         """
-        values, matrix = values_and_derivatives(self._topology, positions)
+        values, matrix = self._coordinates(positions.reshape(-1))
         constants = force_constants(self._topology, self._numbers, positions)
         cartesian = contact_curvature(self._contacts, self._numbers, positions) + CARTESIAN * np.eye(positions.size)
+        model = model_hessian(matrix, constants, cartesian)
         gradient = gradient.reshape(-1)
-        newton = factor(model_hessian(matrix, constants, cartesian))(gradient)
+        newton = factor(model)(gradient)
         generalized = np.concatenate([constants * (matrix @ newton), cartesian @ newton])
-        return Point(positions.reshape(-1), energy, gradient, values, matrix, constants, cartesian, generalized)
+        return Point(positions.reshape(-1), energy, gradient, values, matrix, constants, cartesian, model, generalized)
+
+    def _coordinates(self, positions: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return values and derivatives at positions (3·n_atoms,); those of the last ones, to rounding, are at hand."""
+        if self._latest is None or np.abs(self._latest[0] - positions).max() > ROUNDING:
+            self._latest = positions, values_and_derivatives(self._topology, positions.reshape(-1, 3))
+        return self._latest[1]
 
     def _pair(self, before: Point, after: Point) -> tuple[FloatArray, FloatArray]:
         internal = wrap(self._topology, after.values - before.values)
@@ -166,7 +175,7 @@ class Walk:
             self._base = point
 
     def _move(self, base: Point) -> FloatArray:
-        hessian = base.model() + self._secants.correction(base.initial, base.project)
+        hessian = base.model + self._secants.correction(base.initial, base.project)
         step = restricted_step(hessian, self._metric(base), base.gradient, self._radius)
         self._predicted, self._length = step.predicted, step.length
         return self._curved(base, step.displacement).reshape(-1, 3)
@@ -185,7 +194,7 @@ class Walk:
         target = base.values + base.matrix @ displacement
         best, trial, smallest = straight, straight, np.inf
         for _ in range(MAX_ITERATIONS):
-            values, matrix = values_and_derivatives(self._topology, trial.reshape(-1, 3))
+            values, matrix = self._coordinates(trial)
             missing = wrap(self._topology, target - values)
             away = base.cartesian @ (straight - trial)
             error = float(base.constants @ missing**2 + (straight - trial) @ away)
@@ -217,7 +226,8 @@ def external_motions(positions: FloatArray) -> FloatArray:
     motions[4, :, 0], motions[4, :, 2] = z, -x
     motions[5, :, 0], motions[5, :, 1] = -y, x
     rows = motions.reshape(6, -1)
-    return rows / np.maximum(np.sqrt((rows * rows).sum(-1, keepdims=True)), 1e-6)
+    unit: FloatArray = rows / np.maximum(np.sqrt((rows * rows).sum(-1, keepdims=True)), 1e-6)
+    return unit
 
 
 class RFOInternal:

@@ -147,9 +147,7 @@ def _reachable(bonded: BoolArray) -> BoolArray:
         together = wider
 
 
-def _angles(
-    neighbours: list[list[int]], positions: FloatArray
-) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
+def _angles(neighbours: list[list[int]], positions: FloatArray) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
     """Return bent and near-linear angles."""
     triples = [(i, j, k) for j, around in enumerate(neighbours) for i, k in combinations(around, 2)]
     if not triples:
