@@ -22,22 +22,21 @@ def values_and_derivatives(topology: Topology, positions: FloatArray) -> tuple[F
         Values (n,), Å and rad, in the order bonds, angles, torsions, impropers, linear bends; and the B matrix
         (n, 3·n_atoms).
     """
-    linear = topology.linear
+    axes, turning = topology.axes, np.concatenate([topology.torsions, topology.impropers])
     parts = [
         (topology.bonds, *bond(positions, topology.bonds)),
         (topology.angles, *angle(positions, topology.angles)),
-        (topology.torsions, *torsion(positions, topology.torsions)),
-        (topology.impropers, *torsion(positions, topology.impropers)),
-        (linear, *linear_bend(positions, linear, topology.axes[:, 0])),
-        (linear, *linear_bend(positions, linear, topology.axes[:, 1])),
+        (turning, *torsion(positions, turning)),
     ]
+    if len(axes):
+        parts += [(topology.linear, *linear_bend(positions, topology.linear, axes[:, i])) for i in range(2)]
     matrix = np.zeros((sum(topology.counts), len(positions), 3))
     first = 0
     for atoms, _, derivatives in parts:
         rows = np.arange(first, first + len(atoms))
         matrix[rows[:, None], atoms] = derivatives
         first += len(atoms)
-    return np.concatenate([values for _, values, _ in parts]), matrix.reshape(len(matrix), -1)
+    return np.concatenate([values for _, values, _ in parts]), matrix.reshape(len(matrix), positions.size)
 
 
 def wrap(topology: Topology, difference: FloatArray) -> FloatArray:
