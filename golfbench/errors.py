@@ -46,16 +46,22 @@ class OracleError(GolfbenchError):
     """An oracle call that gave no label.
 
     Attributes:
-        kind: ``input`` (never retried), ``not_converged``, ``crashed``, ``time_limit`` or ``engine``.
+        kind: ``input`` (the question is impossible), ``not_converged``, ``crashed`` (the engine's process died),
+            ``time_limit``, ``memory``, ``lost`` (the worker died, whoever's fault it was), ``rejected`` (there is a
+            label, and it cannot be right) or ``engine`` (anything else).
     """
 
-    KINDS = ("input", "not_converged", "crashed", "time_limit", "engine")
+    KINDS = ("input", "not_converged", "crashed", "time_limit", "memory", "lost", "rejected", "engine")
 
     def __init__(self, message: str, kind: str = "engine") -> None:
         if kind not in self.KINDS:
             raise ValueError(f"unknown kind of oracle error: {kind}")
         super().__init__(message)
         self.kind = kind
+
+
+class WorkerLostError(GolfbenchError):
+    """The worker of an executor died with a call; the call may be asked again elsewhere."""
 
 
 class WriteError(GolfbenchError):

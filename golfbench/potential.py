@@ -15,6 +15,7 @@ import torch
 from golfbench.batches import Batch
 from golfbench.contracts import Evaluation, Model
 from golfbench.molecules import check_elements
+from golfbench.seeds import repeatable
 from golfbench.specs import DRUGLIKE_ELEMENTS
 
 _MAX_Z = 119
@@ -87,7 +88,8 @@ class Potential:
 
     def energy_forces(self, batch: Batch) -> Evaluation:
         """Evaluate a batch; see ``contracts.Model``."""
-        energies, forces = self.network_energy_forces(batch, create_graph=False)
+        with repeatable(self.device):
+            energies, forces = self.network_energy_forces(batch, create_graph=False)
         total = self.reference_energies(batch) + self.scale * energies.detach().double()
         total_forces = self.scale * forces.detach().double()
         if self.delta is None:

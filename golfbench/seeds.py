@@ -9,8 +9,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import torch
 
 
 def derived(root: int, *axes: str | int) -> np.random.Generator:
@@ -33,3 +37,26 @@ def torch_seed(root: int, *axes: str | int) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(derived(root, *axes).integers(2**63)))
         yield
+
+
+@contextmanager
+def repeatable(device: torch.device) -> Iterator[None]:
+    """Make torch's arithmetic on the CPU give the same bits each time, with any number of threads; restored afterwards.
+
+    Left alone, threads that add to one tensor (the gradient of an indexing) do so in the order in which they come. On
+    a GPU not every operation has a repeatable form, and nothing is changed.
+    """
+    import torch
+
+    if device.type != "cpu":
+        yield
+        return
+    settings: Any = torch.utils.deterministic
+    before, fill = torch.are_deterministic_algorithms_enabled(), settings.fill_uninitialized_memory
+    torch.use_deterministic_algorithms(True)
+    settings.fill_uninitialized_memory = False  # it looks for defects and costs time
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+        settings.fill_uninitialized_memory = fill

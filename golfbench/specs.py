@@ -33,6 +33,8 @@ class Parameter:
         help: One sentence, with the unit.
         choices: The allowed values, when only some are.
         kind: The type, needed only where the default is ``None``.
+        technical: Whether results do not depend on it (threads, memory, where a program is): labels that were made
+            with other values of it are the same labels.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Parameter:
     help: str
     choices: tuple[Scalar, ...] = ()
     kind: type | None = None
+    technical: bool = False
 
     def convert(self, value: Any, owner: str) -> Scalar:
         """Convert a command-line or YAML value to this parameter's type.
@@ -206,6 +209,9 @@ class OracleSpec(Spec):
         isolated: Whether the engine must run in a process of its own (it may crash or leak).
         cheap: Whether a call costs microseconds to milliseconds, so that it may serve as surrogate.
         time_limit_s: Wall-clock limit of one call of an isolated engine, after which it is ended.
+        fallbacks: For a geometry whose calculation does not converge: parameters to change for the second attempt,
+            for the third, and so on. They must change how the answer is found, never what it is.
+        refused_engines: Regular expression; labels of an engine whose version it matches in full are refused.
     """
 
     method: str
@@ -215,6 +221,13 @@ class OracleSpec(Spec):
     isolated: bool = True
     cheap: bool = False
     time_limit_s: float = 600.0
+    fallbacks: tuple[Mapping[str, Scalar], ...] = ()
+    refused_engines: str = ""
+
+    def options(self, parameters: Mapping[str, Any]) -> dict[str, Scalar]:
+        """Return the resolved parameters that a label depends on."""
+        technical = {p.name for p in self.parameters if p.technical}
+        return {name: value for name, value in self.resolve(parameters).items() if name not in technical}
 
     def level_of_theory(self, parameters: Mapping[str, Any]) -> str:
         """Return the method with its parameter fields filled in, for example ``wB97X-D/def2-SVP``."""

@@ -90,7 +90,8 @@ def evaluate(
     asked = [_ask(judge, identity, judge.test[k], ends[k], footprints[k]) for k in left]
     for k, futures in zip(left, asked, strict=True):
         item, outcome = judge.test[k], ends[k]
-        record = _record(judge, identity, item, outcome, _settle(futures))
+        labels = {step: judge.service.answer(future) for step, future in futures.items()}
+        record = _record(judge, identity, item, outcome, labels)
         # First the end point: a crash in between repeats it when the run is resumed, and loses nothing.
         _append_endpoint(endpoints, item, outcome, record)
         append_records(judge.records, [record])
@@ -113,16 +114,6 @@ def _ask(
         step: judge.service.submit(judge.oracle, item.molecule.at(positions), account)
         for step, positions in geometries.items()
     }
-
-
-def _settle(futures: dict[int, Future[Label]]) -> _Labels:
-    settled: _Labels = {}
-    for step, future in futures.items():
-        try:
-            settled[step] = future.result()
-        except OracleError as error:
-            settled[step] = error
-    return settled
 
 
 def _record(judge: Judge, identity: Identity, item: TestMolecule, outcome: Outcome, labels: _Labels) -> Record:

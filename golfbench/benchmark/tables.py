@@ -168,10 +168,15 @@ def _notes(rows: Sequence[Row]) -> dict[str, bool]:
     return {
         "In means of seeds, ±: sample standard deviation over seeds.": bool(means),
         "[1/3]: only 1 of 3 seeds has the number.": partial,
+        "Calls, +: labels that were known already and cost no call.": any(_hits(row) for row in rows),
         "≥: some molecules were stopped before they converged.": any(row.steps_capped for row in rows),
         "n, in brackets: starts that are the minimum already and have no pct.": any(row.n_at_minimum for row in rows),
         f"Without a start or reference energy: up to {lacking} molecules of a row.": lacking > 0,
     }
+
+
+def _hits(row: Row) -> int:
+    return sum(row.cache_hits.model_dump().values())
 
 
 def fixed(value: float | None, decimals: int) -> str:
@@ -240,7 +245,12 @@ def _steps(line: Line) -> str:
 
 
 def _calls(*purposes: str) -> Callable[[Line], str]:
-    return lambda line: "\n".join(_count(line, f"oracle_calls.{purpose}") for purpose in purposes)
+    return lambda line: "\n".join(_paid_and_known(line, purpose) for purpose in purposes)
+
+
+def _paid_and_known(line: Line, purpose: str) -> str:
+    known = _count(line, f"cache_hits.{purpose}")
+    return _count(line, f"oracle_calls.{purpose}") + (f" +{known}" if known != "0" else "")
 
 
 def _parameters(line: Line) -> str:

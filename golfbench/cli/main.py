@@ -14,14 +14,27 @@ import typer
 from typer.core import TyperGroup
 
 import golfbench
-from golfbench.cli import components, console, datasets, doctor, minimize, plugins, report, run, train
+from golfbench.cli import (
+    cache,
+    components,
+    console,
+    datasets,
+    doctor,
+    merge,
+    minimize,
+    plugins,
+    report,
+    run,
+    status,
+    train,
+)
 from golfbench.environments import ElsewhereError, run_instead
 from golfbench.errors import GolfbenchError, WriteError
 from golfbench.registry import ALLOW_LIST_VARIABLE, Registry, registry
 from golfbench.threads import limit_threads
 
 #: Modules that each ``register`` their verbs, in the order of the help.
-VERBS = (run, train, minimize, report, doctor, plugins, components, datasets)
+VERBS = (run, merge, train, minimize, status, report, doctor, plugins, components, datasets, cache)
 NO_PLUGINS = "--no-plugins"
 INTERRUPTED = 130
 

@@ -1,7 +1,7 @@
 """``python -m golfbench.cli.part DIRECTORY``: the part of a grid that belongs to this interpreter's environment.
 
-Started by ``golfbench run`` of another environment, which holds the run directory. The configuration comes on stdin,
-what the manifest says of the part goes to stdout.
+Started by ``golfbench run`` of another environment, which holds the run directory. The configuration and the share come
+on stdin, a line each; what the manifest says of the part goes to stdout.
 """
 
 from __future__ import annotations
@@ -25,12 +25,14 @@ def main() -> int:
     from golfbench.runs.config import RunConfig
     from golfbench.runs.directory import RunDirectory
     from golfbench.runs.runner import run_here
+    from golfbench.runs.shards import Share
 
     try:
-        config = RunConfig.model_validate_json(sys.stdin.read())
+        config = RunConfig.model_validate_json(sys.stdin.readline())
+        share = Share.model_validate_json(sys.stdin.readline())
         directory, permission = RunDirectory(Path(sys.argv[1])), Permission("--unsafe" in sys.argv[2:], console.note)
         with directory.logged(), console.Progress() as progress:
-            facts = run_here(config, directory, progress, permission)
+            facts = run_here(config, directory, progress, permission, share)
     except GolfbenchError as error:
         console.fail(str(error))
         return error.exit_code

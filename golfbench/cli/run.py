@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -25,6 +25,9 @@ from golfbench.cli.options import (
     complete,
     with_arguments,
 )
+
+if TYPE_CHECKING:
+    from golfbench.runs.shards import Shard
 
 ConfigArgument = Annotated[
     Path | None, typer.Argument(metavar="[FILE]", help="YAML file with the configuration.", show_default=False)
@@ -57,7 +60,42 @@ ReferenceOption = Annotated[
 WorkersOption = Annotated[
     int | None, typer.Option("--workers", "-j", min=1, envvar="GOLFBENCH_WORKERS", help="Oracle calls at a time.")
 ]
+ExecutorOption = Annotated[
+    str | None,
+    typer.Option(
+        "--executor",
+        metavar="NAME",
+        envvar="GOLFBENCH_EXECUTOR",
+        autocompletion=complete("executor"),
+        help="Where oracle calls run.",
+    ),
+]
+ExecutorArgumentOption = Annotated[
+    list[str] | None,
+    typer.Option("--executor-arg", metavar="KEY=VALUE", help="Parameter of the --executor, as after its colon."),
+]
+CacheOption = Annotated[
+    str | None,
+    typer.Option(
+        "--cache",
+        metavar="WHICH",
+        envvar="GOLFBENCH_CACHE_POLICY",
+        help="Labels of earlier runs to use: same-version of the engine, any-version, off.",
+    ),
+]
+OrderOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--deterministic/--no-deterministic",
+        help="Learn from labels in the order in which they were asked for, or as they come.",
+        show_default=False,
+    ),
+]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show the grid and the oracle calls it will cost.")]
+ShardOption = Annotated[
+    str | None,
+    typer.Option("--shard", metavar="I/N", help="Run one part of the grid, see `merge`; 'slurm': of a job array."),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -82,10 +120,15 @@ def run(
     checkpoint: CheckpointOption = None,
     checkpoint_format: FormatOption = None,
     unsafe: UnsafeOption = False,
+    executor: ExecutorOption = None,
+    executor_arg: ExecutorArgumentOption = None,
     workers: WorkersOption = None,
+    cache: CacheOption = None,
+    deterministic: OrderOption = None,
     device: DeviceOption = None,
     dtype: TypeOption = None,
     output: OutputOption = None,
+    shard: ShardOption = None,
     dry_run: DryRunOption = False,
     json: JsonOption = False,
 ) -> None:
@@ -95,6 +138,7 @@ def run(
     """
     from golfbench.runs.config import load_config
     from golfbench.runs.grid import check_names
+    from golfbench.runs.shards import Shard
 
     settings = load_config(
         config,
@@ -111,31 +155,41 @@ def run(
             "delta": delta,
             "checkpoint": checkpoint,
             "checkpoint_format": checkpoint_format,
+            "executor": _executor(executor, executor_arg),
             "workers": workers,
+            "cache": cache,
+            "golf": {} if deterministic is None else {"deterministic": deterministic},
             "device": device,
             "dtype": dtype,
         },
     )
     check_names(settings)
+    part = Shard.parse(shard) if shard else None
     if dry_run:
-        _show_plan(settings, json)
+        _show_plan(settings, json, part)
         return
-    _run(settings, output or Path("runs"), json, unsafe)
+    _run(settings, output or Path("runs"), json, unsafe, part)
 
 
-def _run(settings: Any, output: Path, json: bool, unsafe: bool) -> None:
+def _executor(name: str | None, arguments: list[str] | None) -> str | None:
+    named = with_arguments("executor", None if name is None else [name], arguments)
+    return named[0] if named else None
+
+
+def _run(settings: Any, output: Path, json: bool, unsafe: bool, shard: Shard | None) -> None:
     from golfbench.cli.report import print_rows
     from golfbench.runs.baseline import Permission
-    from golfbench.runs.directory import RunDirectory
     from golfbench.runs.runner import run as run_grid
+    from golfbench.runs.shards import locate
 
-    console.note(f"results in {output / settings.run_id()}")
+    directory, _ = locate(settings, output / settings.run_id(), shard)
+    console.note(f"results in {directory.path}")
     with console.Progress() as progress:
-        content = run_grid(settings, output, sys.argv[1:], progress, Permission(unsafe, console.note))
+        content = run_grid(settings, output, sys.argv[1:], progress, Permission(unsafe, console.note), shard)
     if json:
         console.print_json(content)
     else:
-        print_rows(RunDirectory(output / settings.run_id()), "table")
+        print_rows(directory, "table")
     raise typer.Exit(_failed(content))
 
 
@@ -145,14 +199,17 @@ def _failed(content: dict[str, Any]) -> int:
     return int(any(row["statuses"].get(status) for row in content["rows"] for status in lost))
 
 
-def _show_plan(settings: Any, json: bool) -> None:
+def _show_plan(settings: Any, json: bool, shard: Shard | None) -> None:
     from golfbench.runs.grid import plan
     from golfbench.runs.runner import open_dataset
+    from golfbench.runs.shards import share_of
 
-    planned = plan(settings, open_dataset(settings.dataset))
+    share = share_of(settings, Path(), shard)
+    planned = plan(settings, open_dataset(settings.dataset), share.owns)
     if json:
         rows = [{name: getattr(row, name) for name in row.__slots__} for row in planned.rows]
-        console.print_json({"schema_version": 1, "rows": rows, "oracle_calls_at_most": planned.calls})
+        facts = {"schema_version": 1, "run_id": settings.run_id()}
+        console.print_json({**facts, "rows": rows, "oracle_calls_at_most": planned.calls})
         return
     columns = ("model", "optimizer", "selection", "oracle", "seed")
     cells = [["" if (value := getattr(row, c)) is None else value for c in columns] for row in planned.rows]

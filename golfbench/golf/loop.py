@@ -1,9 +1,10 @@
 """The learning loop: Algorithm 1 of Tsypin et al. (ICLR 2024), in rounds.
 
 A round starts ``parallel`` trajectories from labelled conformations, walks each until its selection ends it, asks the
-oracle for the states that were picked, adds the labels in the order in which they were asked for, and trains
-``updates_per_label`` updates for each. The loop ends when the budget of training calls is spent. A checkpoint after
-each round and random streams that depend on the round's number only make a resumed loop the same loop.
+oracle for the states that were picked, adds the labels that were asked for ``lag`` rounds before, and trains
+``updates_per_label`` updates for each. The loop ends when the budget of training calls is spent and the last label is
+learned from. A checkpoint after each round, with what is on its way, and random streams that depend on the round's
+number only make a resumed loop the same loop.
 """
 
 from __future__ import annotations
@@ -20,10 +21,11 @@ from golfbench.golf import checkpoint
 from golfbench.golf.collect import Surrogate, collect
 from golfbench.golf.samples import TrainingSet
 from golfbench.golf.settings import GolfSettings, TrainSettings
+from golfbench.golf.stream import Stream
 from golfbench.golf.trainer import Trainer
 from golfbench.minimize import StoppingRule
 from golfbench.molecules import Molecule
-from golfbench.oracles.labels import label_key
+from golfbench.oracles.question import Question
 from golfbench.oracles.service import Account, OracleService
 from golfbench.potential import Potential
 from golfbench.seeds import derived
@@ -69,6 +71,7 @@ class Progress:
         known: Picks that were already labelled; they cost nothing and teach nothing.
         failed: Labels that the oracle did not give.
         guarded: Labels refused by the force-norm guard.
+        waited_rounds: Rounds between asking and learning, summed over labels: what was learned was so stale.
         model_calls: Force evaluations of the trajectories.
         environment_steps: Sum over trajectories.
         fruitless: Rounds in a row without a new geometry.
@@ -80,6 +83,7 @@ class Progress:
     known: int = 0
     failed: int = 0
     guarded: int = 0
+    waited_rounds: int = 0
     model_calls: int = 0
     environment_steps: int = 0
     fruitless: int = 0
@@ -125,6 +129,13 @@ class Golf:
         self._known = {item.molecule.geometry_hash() for item in initial}
         self._added: list[str] = []
         self._refused: list[str] = []
+        service, oracle = parts.service, parts.oracle
+        self._stream = Stream(
+            lambda molecule, turn: service.submit(oracle, molecule, self._account, turn),
+            service.answer,
+            settings.lag,
+            settings.deterministic,
+        )
         updates = budget * settings.updates_per_label
         self.trainer = Trainer(
             parts.potential, self.samples, training, updates, seed, f"golf/{combination}", settings.initial_share
@@ -133,7 +144,7 @@ class Golf:
     def run(self, on_round: Callable[[Progress], None] | None = None) -> Progress:
         """Continue from the newest sound checkpoint and go on until the budget is spent."""
         self._resume()
-        while self.progress.spent < self.budget and self.progress.fruitless < FRUITLESS_ROUNDS:
+        while self._is_asking() or len(self._stream):
             self._round()
             if on_round is not None:
                 on_round(self.progress)
@@ -141,11 +152,18 @@ class Golf:
             log.warning("%s: no new geometry in %d rounds, the loop ends", self._account.combination, FRUITLESS_ROUNDS)
         return self.progress
 
+    def _is_asking(self) -> bool:
+        return self.progress.spent < self.budget and self.progress.fruitless < FRUITLESS_ROUNDS
+
     def _round(self) -> None:
-        asked = self._label(self._pick()) if self.parts.asks_oracle else self._without_labels()
-        loss = self.trainer.run(asked * self.settings.updates_per_label)
+        if not self.parts.asks_oracle:
+            learned = self._without_labels()
+        else:
+            if self._is_asking():
+                self._ask(self._pick())
+            learned = self._learn()
+        loss = self.trainer.run(learned * self.settings.updates_per_label)
         self.progress.round += 1
-        self.progress.fruitless = 0 if asked else self.progress.fruitless + 1
         log.info("%s: loss %.4g, %s", self._account.combination, loss, self.progress.to_json())
         self._save()
 
@@ -184,23 +202,28 @@ class Golf:
         chosen = rng.choice(available, min(count, available), replace=False)
         return [self.samples.molecule(int(index)) for index in chosen]
 
-    def _label(self, picked: list[Molecule]) -> int:
-        """Ask for labels, add those that came, and return how many were asked for."""
-        for molecule, label in zip(
-            picked, self.parts.service.label_all(self.parts.oracle, picked, self._account), strict=True
-        ):
-            self._known.add(molecule.geometry_hash())
+    def _ask(self, picked: list[Molecule]) -> None:
+        """Ask for labels; they are paid for and known from here on."""
+        self._stream.push(picked, self.progress.round)
+        self._known |= {molecule.geometry_hash() for molecule in picked}
+        self.progress.spent += len(picked)
+        self.progress.fruitless = 0 if picked else self.progress.fruitless + 1
+
+    def _learn(self) -> int:
+        """Add the labels that are due, and return how many were asked for."""
+        answers = self._stream.pull(self.progress.round)
+        for asked, label in answers:
+            self.progress.waited_rounds += self.progress.round - asked.round
             if isinstance(label, OracleError):
                 self.progress.failed += 1
-                self._refused.append(molecule.geometry_hash())
-                log.warning("%s: no label (%s): %s", molecule.id, label.kind, label)
-            elif self.samples.add(LabelledMolecule(molecule, label)):
-                self._added.append(label_key(str(self.parts.oracle), molecule.geometry_hash()))
+                self._refused.append(asked.molecule.geometry_hash())
+                log.warning("%s: no label (%s): %s", asked.molecule.id, label.kind, label)
+            elif self.samples.add(LabelledMolecule(asked.molecule, label)):
+                self._added.append(Question.of(self.parts.oracle, asked.molecule).key)
             else:
                 self.progress.guarded += 1
-                self._refused.append(molecule.geometry_hash())
-        self.progress.spent += len(picked)
-        return len(picked)
+                self._refused.append(asked.molecule.geometry_hash())
+        return len(answers)
 
     def _save(self) -> None:
         header = {
@@ -209,6 +232,7 @@ class Golf:
             "update": self.trainer.update,
             "added": self._added,
             "refused": self._refused,
+            "asked": self._stream.to_json(),
         }
         checkpoint.save(self._path(self.progress.round), self.trainer.tensors(), header)
         self._path(self.progress.round - 2).unlink(missing_ok=True)
@@ -234,3 +258,5 @@ class Golf:
         for item in labelled:
             self.samples.add(item)
         self._known |= {item.molecule.geometry_hash() for item in labelled} | set(self._refused)
+        self._stream.restore(header["asked"])
+        self._known |= {Molecule.from_json(entry["molecule"]).geometry_hash() for entry in header["asked"]}

@@ -45,6 +45,10 @@ class GolfSettings(BaseModel):
         parallel: Trajectories per round [120].
         steps: T, environment steps of a training trajectory [100].
         inner_steps: Optimizer updates per environment step [5].
+        lag: Rounds between asking for labels and learning from them, in which the oracle works while trajectories and
+            training go on [0: everybody waits for the last label of a round].
+        deterministic: Labels are learned from in the order in which they were asked for, exactly ``lag`` rounds later;
+            otherwise as they come, at most ``lag`` rounds later.
         restart: Where trajectories start: ``initial`` (D_0 only, the published code) or ``all`` (the grown set,
             Algorithm 1).
         force_norm_guard_hartree_per_angstrom: Labels with a larger Frobenius norm of the forces (minus those of the
@@ -58,5 +62,7 @@ class GolfSettings(BaseModel):
     parallel: int = Field(8, ge=1)
     steps: int = Field(100, ge=1)
     inner_steps: int = Field(5, ge=1)
+    lag: int = Field(1, ge=0)
+    deterministic: bool = True
     restart: Literal["initial", "all"] = "initial"
     force_norm_guard_hartree_per_angstrom: float | None = FORCE_NORM_GUARD

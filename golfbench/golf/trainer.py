@@ -13,7 +13,7 @@ from golfbench.golf.checkpoint import prefixed, unprefixed
 from golfbench.golf.samples import TrainingSet
 from golfbench.golf.settings import TrainSettings
 from golfbench.potential import Potential
-from golfbench.seeds import derived
+from golfbench.seeds import derived, repeatable
 
 #: Called after each update with its number and its loss.
 OnUpdate = Callable[[int, float], None]
@@ -73,11 +73,12 @@ class Trainer:
         self._restore_raw()
         self.potential.network.train()
         total, started = 0.0, time.perf_counter()
-        for _ in range(updates):
-            loss = self._step()
-            total += loss
-            if on_update is not None:
-                on_update(self.update, loss)
+        with repeatable(self.potential.device):
+            for _ in range(updates):
+                loss = self._step()
+                total += loss
+                if on_update is not None:
+                    on_update(self.update, loss)
         self.timed_updates += updates
         self.timed_s += time.perf_counter() - started
         self._show_average()

@@ -2,45 +2,79 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import platform
 import threading
 import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 
-from golfbench.contracts import Oracle
 from golfbench.errors import OracleError
 from golfbench.molecules import Molecule
-from golfbench.oracles.opening import open_oracle
+from golfbench.oracles.local import THREAD_PREFIX
+from golfbench.oracles.opening import CheckedOracle, open_oracle
 from golfbench.registry import registry
 from golfbench.specs import ComponentRef
 
+#: Engines that a worker keeps warm: the one that is asked, and one of its fallbacks.
+WARM_ENGINES = 2
 _local = threading.local()
 
 
-def run_call(oracle: str, molecule: dict[str, Any]) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one call of an isolated engine may take; ``None`` leaves it to the oracle and to the machine.
+
+    Attributes:
+        time_s: Wall-clock time, s.
+        memory_bytes: Memory of the engine and of what it starts, bytes.
+    """
+
+    time_s: float | None = None
+    memory_bytes: int | None = None
+
+
+NO_LIMITS = Limits()
+
+
+def run_call(oracle: str, molecule: dict[str, Any], limits: Limits = NO_LIMITS) -> dict[str, Any]:
     """Label one geometry with this thread's own engine.
 
     Args:
         oracle: The oracle as a person writes it.
         molecule: ``Molecule.to_json``.
+        limits: What the call may take.
 
     Returns:
         ``energy_hartree`` and ``forces_hartree_per_angstrom`` when ``outcome`` is ``ok``, else ``error``; always
-        ``engine``, ``started_utc``, ``wall_s`` and ``worker``.
+        ``engine``, ``started_utc``, ``wall_s``, ``cpu_s`` and ``worker``.
     """
     started, clock = utc_now(), time.perf_counter()
-    answer: dict[str, Any] = {"outcome": "ok", "error": "", "engine": ""}
+    answer: dict[str, Any] = {"outcome": "ok", "error": "", "engine": "", "cpu_s": None}
     try:
-        engine = _engine(oracle)
+        engine = _engine(oracle, limits)
         answer["engine"] = engine.version  # before the call, so that a failed one says who failed
         energy, forces = engine.label(Molecule.from_json(molecule))
         answer |= {"energy_hartree": energy, "forces_hartree_per_angstrom": forces.tolist()}
+        answer["cpu_s"] = engine.last_cpu_s
     except OracleError as error:
         answer |= {"outcome": error.kind, "error": str(error)}
-    worker = threading.current_thread().name
-    return answer | {"started_utc": started, "wall_s": time.perf_counter() - clock, "worker": worker}
+    return answer | {"started_utc": started, "wall_s": time.perf_counter() - clock, "worker": _worker()}
+
+
+def engine_version(oracle: str) -> str:
+    """Return name and version of this thread's own engine.
+
+    Raises:
+        OracleError: If it does not start.
+    """
+    return _engine(oracle, NO_LIMITS).version
 
 
 def utc_now(timespec: str = "milliseconds") -> str:
@@ -48,13 +82,31 @@ def utc_now(timespec: str = "milliseconds") -> str:
     return datetime.now(UTC).isoformat(timespec=timespec)
 
 
-def _engine(oracle: str) -> Oracle:
-    engines: dict[str, Oracle] = _local.__dict__.setdefault("engines", {})
-    if oracle not in engines:
-        engines[oracle] = open_oracle(ComponentRef.parse(oracle), registry())
-    return engines[oracle]
+def _engine(oracle: str, limits: Limits) -> CheckedOracle:
+    engines: OrderedDict[tuple[str, Limits], CheckedOracle] = _local.__dict__.setdefault("engines", OrderedDict())
+    key = oracle, limits
+    if key not in engines:
+        engines[key] = open_oracle(
+            ComponentRef.parse(oracle),
+            registry(),
+            time_limit_s=limits.time_s,
+            memory_limit_bytes=limits.memory_bytes,
+        )
+    engines.move_to_end(key)
+    while len(engines) > WARM_ENGINES:
+        engines.popitem(last=False)[1].close()
+    return engines[key]
 
 
-def forces_of(answer: dict[str, Any]) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _worker() -> str:
+    """Return a name for this worker that says nothing about the machine."""
+    name = threading.current_thread().name
+    if name.startswith(THREAD_PREFIX):
+        return name
+    facts = f"{platform.node()}/{os.getpid()}/{threading.get_ident()}"
+    return f"worker-{hashlib.sha256(facts.encode()).hexdigest()[:8]}"
+
+
+def forces_of(answer: Mapping[str, Any]) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Return the forces of an answer as (n_atoms, 3), Hartree/Å."""
     return np.array(answer["forces_hartree_per_angstrom"], dtype=np.float64).reshape(-1, 3)

@@ -1,7 +1,8 @@
-"""The parent of an isolated engine: one warm child process, a time limit for every call, nothing left behind.
+"""The parent of an isolated engine: one warm child process, limits of time and memory, nothing left behind.
 
-``golfbench.oracles.worker`` has the protocol. POSIX only: the child leads a session and process group of its own, so
-that one signal ends it together with whatever it started.
+``golfbench.oracles.worker`` has the protocol. POSIX only: the engine has a session and a process group of its own, and
+between it and the parent stands a guard (``golfbench.oracles.guard``) that ends it together with whatever it started,
+also when nobody is left to ask for that.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import select
 import signal
 import subprocess
@@ -17,7 +19,7 @@ import tempfile
 import threading
 import time
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -33,8 +35,15 @@ from golfbench.threads import THREAD_VARIABLES
 
 _COMMAND = (sys.executable, "-P", "-m", "golfbench.oracles.worker")
 _STDERR_TAIL_BYTES = 2000
-#: A child whose pipe is closed gets this long (s) to finish dying, so that its own signal is seen.
-_DYING_S = 2.0
+#: A guard gets this long (s) to kill and remove everything, and then to end as its child did.
+_ENDING_S = 15.0
+#: The memory of a busy child is looked at so often (s), and with fewer than so many parts of a core.
+_LOOK_S = 0.2
+_LOOKS_PER_CORE = 50
+#: A child whose memory grew by more than this (bytes) since its first call is replaced.
+_GROWTH_BYTES = 500 * 10**6
+#: What C++, Fortran and Python processes say at last when there was no memory for them.
+_OUT_OF_MEMORY = re.compile(r"bad_alloc|MemoryError|(?i:out of memory|(cannot|could not|failed to|error) allocat)")
 #: Its last words are waited for this long (s); a process that it left behind may hold its stderr open.
 _LAST_WORDS_S = 0.2
 #: What a child may report at its start that is not the fault of a molecule.
@@ -42,14 +51,18 @@ _START_ERRORS: Mapping[str, type[GolfbenchError]] = {
     "ComponentMissingError": ComponentMissingError,
     "ConfigurationError": ConfigurationError,
 }
+_CGROUPS, _OWN_CGROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
+
+
+class _MemoryLimitError(Exception):
+    """The processes of a child have more memory than they may."""
 
 
 class WorkerOracle:
     """An oracle whose engine runs in a child process; see ``contracts.Oracle``.
 
-    The child starts with the first call. It is replaced after a crash, a timeout, an answer outside the protocol and
-    ``max_calls`` calls. One instance belongs to one thread at a time, and its child does not outlive the thread that
-    started it.
+    The child starts with the first call. It is replaced after a crash, a timeout, the end of its memory, an answer
+    outside the protocol, ``max_calls`` calls, and when it has grown. One instance belongs to one thread at a time.
 
     Args:
         factory: ``"module:attribute"`` of the engine, resolved in the child.
@@ -60,6 +73,8 @@ class WorkerOracle:
         time_limit_s: Wall-clock limit of one call, s.
         start_limit_s: Wall-clock limit of the child's start (imports included), s.
         max_calls: Calls after which the child is replaced, against engines that leak.
+        memory_limit_bytes: Memory that the child may have together with the processes it starts; all that there is by
+            default. No single process can allocate more than that either (Linux).
 
     Attributes:
         last_cpu_s: CPU seconds of the last answered call, s; the engine's own processes included.
@@ -76,15 +91,24 @@ class WorkerOracle:
         time_limit_s: float = 600.0,
         start_limit_s: float = 120.0,
         max_calls: int = 500,
+        memory_limit_bytes: int | None = None,
     ) -> None:
         self.name = name
         self.last_cpu_s = 0.0
-        self._setup = {"factory": factory, "parameters": dict(parameters), "name": name, "install_hint": install_hint}
+        self._memory_limit_bytes = memory_limit_bytes or memory_of_machine()
+        self._setup = {
+            "factory": factory,
+            "parameters": dict(parameters),
+            "name": name,
+            "install_hint": install_hint,
+            "memory_limit_bytes": self._memory_limit_bytes,
+        }
         self._threads = threads
         self._time_limit_s = time_limit_s
         self._start_limit_s = start_limit_s
         self._max_calls = max_calls
         self._calls = 0
+        self._first_rss_bytes = 0
         self._version = ""
         self._child: _Child | None = None
 
@@ -106,7 +130,8 @@ class WorkerOracle:
 
         Raises:
             OracleError: With the kind the engine gave, ``crashed`` when the child died, ``time_limit`` when it was
-                killed for taking too long, ``engine`` for an answer outside the protocol.
+                killed for taking too long, ``memory`` when there was too little or it was killed for taking too much,
+                ``engine`` for an answer outside the protocol.
             ComponentMissingError: If the engine is not installed.
             ConfigurationError: If the factory refuses its parameters.
         """
@@ -114,7 +139,7 @@ class WorkerOracle:
         self._calls += 1
         answer = self._ask(child, _encode(molecule), self._time_limit_s, f"{molecule.id}: {self.name}")
         if "error" in answer:
-            raise _oracle_error(answer, molecule.id)
+            raise self._failure(answer, molecule.id)
         try:
             energy = float(answer["energy_hartree"])
             forces = np.array(answer["forces_hartree_per_angstrom"], dtype=np.float64).reshape(len(molecule), 3)
@@ -122,6 +147,7 @@ class WorkerOracle:
         except (KeyError, TypeError, ValueError) as error:
             self.close()
             raise OracleError(f"{molecule.id}: {self.name} sent no usable answer ({error})") from error
+        self._replace_if_grown(child)
         return energy, forces
 
     def close(self) -> None:
@@ -142,7 +168,7 @@ class WorkerOracle:
             self.close()
         if self._child is not None:
             return self._child
-        child = self._child = _Child(self._threads)
+        child = self._child = _Child(self._threads, self._memory_limit_bytes)
         self._calls = 0
         answer = self._ask(child, json.dumps(self._setup, allow_nan=False), self._start_limit_s, self.name)
         if "version" not in answer:
@@ -150,8 +176,9 @@ class WorkerOracle:
             start_error = _START_ERRORS.get(answer.get("type", ""))
             if start_error is not None:
                 raise start_error(answer["error"])
-            raise _oracle_error(answer, f"{self.name} did not start")
+            raise self._failure(answer, f"{self.name} did not start")
         self._version = str(answer["version"])
+        child.serving = int(answer["pid"])
         return child
 
     def _ask(self, child: _Child, line: str, limit_s: float, what: str) -> dict[str, Any]:
@@ -163,9 +190,15 @@ class WorkerOracle:
         except TimeoutError:
             self.close()
             raise OracleError(f"{what} took longer than {limit_s:g} s and was killed", "time_limit") from None
+        except _MemoryLimitError:
+            self.close()
+            raise OracleError(f"{what} had more memory than {self._memory_limit} and was killed", "memory") from None
         except (EOFError, OSError):
             reason, tail = child.cause_of_death()
             self.close()
+            if _OUT_OF_MEMORY.search(tail):
+                reason = f"out of memory ({self._memory_limit}), {reason}"
+                raise OracleError(f"{what} crashed: {reason}{tail}", "memory") from None
             raise OracleError(f"{what} crashed: {reason}{tail}", "crashed") from None
         except ValueError:
             self.close()
@@ -175,15 +208,42 @@ class WorkerOracle:
             raise
         return answer
 
+    def _failure(self, answer: dict[str, Any], what: str) -> OracleError:
+        """Return what an answer without a label stands for; a child without memory may fail again, and is ended."""
+        error = _oracle_error(answer, what)
+        if error.kind != "memory":
+            return error
+        self.close()
+        return OracleError(f"{error} (all of its processes: {self._memory_limit})", "memory")
+
+    def _replace_if_grown(self, child: _Child) -> None:
+        with contextlib.suppress(psutil.Error):
+            rss_bytes = psutil.Process(child.serving).memory_info().rss
+            if self._calls == 1:
+                self._first_rss_bytes = rss_bytes
+            elif rss_bytes > self._first_rss_bytes + _GROWTH_BYTES:
+                self.close()
+
+    @property
+    def _memory_limit(self) -> str:
+        return f"{self._memory_limit_bytes / 2**20:.0f} MiB"
+
 
 class _Child:
-    """One worker process with its scratch directory, its pipes and the tail of its stderr."""
+    """One worker process below its guard, with its scratch directory, its pipes and the tail of its stderr.
 
-    def __init__(self, threads: int) -> None:
+    Attributes:
+        serving: Process identifier of the engine's process, once it is known.
+        stop: Ends everything and removes the scratch directory.
+    """
+
+    def __init__(self, threads: int, memory_limit_bytes: int) -> None:
+        self.serving = 0
         scratch = tempfile.TemporaryDirectory(prefix="golfbench-", ignore_cleanup_errors=True)
+        lifeline, held = os.pipe()
         try:
             self._process = subprocess.Popen(
-                _COMMAND,
+                [*_COMMAND, str(lifeline), scratch.name],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -191,17 +251,24 @@ class _Child:
                 cwd=scratch.name,
                 env=_environment(Path(scratch.name), threads),
                 start_new_session=True,
+                pass_fds=(lifeline,),
             )
         except BaseException:
+            os.close(held)
             scratch.cleanup()
             raise
-        self.stop = weakref.finalize(self, _stop, self._process, scratch)
+        finally:
+            os.close(lifeline)
+        self.stop = weakref.finalize(self, _stop, self._process, held, scratch)
+        _living.add(self)
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         assert self._process.stderr is not None
         self._requests = self._process.stdin.fileno()
         self._answers = self._process.stdout.fileno()
         os.set_blocking(self._requests, False)
+        self._memory_limit_bytes = memory_limit_bytes
+        self._pause_s = _LOOK_S
         self._received = bytearray()
         self._tail = bytearray()
         self._reader = threading.Thread(target=_drain, args=(self._process.stderr, self._tail), daemon=True)
@@ -212,16 +279,17 @@ class _Child:
 
         Raises:
             TimeoutError: If that takes longer than ``limit_s``.
+            _MemoryLimitError: If its processes take more memory than they may.
             EOFError: If the child closed its end.
             OSError: If the child no longer reads.
         """
         deadline = time.monotonic() + limit_s
         rest = memoryview(line.encode() + b"\n")
         while rest:
-            _wait(self._requests, select.POLLOUT, deadline)
+            self._wait(self._requests, select.POLLOUT, deadline)
             rest = rest[os.write(self._requests, rest) :]
         while b"\n" not in self._received:
-            _wait(self._answers, select.POLLIN, deadline)
+            self._wait(self._answers, select.POLLIN, deadline)
             chunk = os.read(self._answers, 1 << 16)
             if not chunk:
                 raise EOFError
@@ -230,20 +298,74 @@ class _Child:
         self._received = after
         return answer.decode(errors="replace")
 
+    def _wait(self, descriptor: int, event: int, deadline: float) -> None:
+        """Wait until a descriptor is ready, and look at the memory now and then.
+
+        Raises:
+            TimeoutError: If ``deadline`` (monotonic clock, s) comes first.
+            _MemoryLimitError: If its processes take more memory than they may.
+        """
+        while not _ready(descriptor, event, min(self._pause_s, deadline - time.monotonic())):
+            started = time.monotonic()
+            if started >= deadline:
+                raise TimeoutError
+            if _memory_bytes_below(self._process.pid) > self._memory_limit_bytes:
+                raise _MemoryLimitError
+            self._pause_s = max(_LOOK_S, _LOOKS_PER_CORE * (time.monotonic() - started))
+
     def is_dead(self) -> bool:
         """Tell whether it ended while nobody was asking, or spoke without being asked."""
-        return self._process.poll() is not None or bool(self._received)
+        return self._process.poll() is not None or bool(self._received) or _ready(self._answers, select.POLLIN, 0.0)
 
     def cause_of_death(self) -> tuple[str, str]:
         """Return why a child with a closed pipe ended, and the end of what it wrote to stderr."""
         try:
-            code = self._process.wait(_DYING_S)
+            code = self._process.wait(_ENDING_S)
         except subprocess.TimeoutExpired:
             return "it closed its output", ""
         self._reader.join(_LAST_WORDS_S)
         lines = self._tail.decode(errors="replace").strip().splitlines()[-3:]
         reason = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         return reason, f" (stderr ends: {' | '.join(lines)})" if lines else ""
+
+
+#: The children of this process.
+_living: weakref.WeakSet[_Child] = weakref.WeakSet()
+
+
+def stop_all() -> None:
+    """End every child of this process, whatever it is doing: whoever waits for one sees it crash."""
+    for child in list(_living):
+        child.stop()
+
+
+def memory_of_machine() -> int:
+    """Return the bytes of memory that this process may have: the machine's, or less in a control group."""
+    return min([psutil.virtual_memory().total, *_control_group_limits()])
+
+
+def _control_group_limits() -> Iterator[int]:
+    """Yield the memory limits (bytes) of this process's control groups, versions 1 and 2, and of those around them."""
+    with contextlib.suppress(OSError):
+        for line in _OWN_CGROUPS.read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if controllers and "memory" not in controllers.split(","):
+                continue
+            root, file = (_CGROUPS / "memory", "memory.limit_in_bytes") if controllers else (_CGROUPS, "memory.max")
+            own = root / path.lstrip("/")
+            for group in (own, *own.parents):
+                with contextlib.suppress(OSError, ValueError):  # not there, or the word max
+                    yield int((group / file).read_text())
+
+
+def _memory_bytes_below(pid: int) -> int:
+    """Return the resident memory (bytes) of all descendants of a process."""
+    total = 0
+    with contextlib.suppress(psutil.Error):
+        for process in psutil.Process(pid).children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                total += process.memory_info().rss
+    return total
 
 
 def _environment(scratch: Path, threads: int) -> dict[str, str]:
@@ -255,21 +377,28 @@ def _environment(scratch: Path, threads: int) -> dict[str, str]:
     return {**os.environ, **pinned, **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(scratch))}
 
 
-def _stop(process: subprocess.Popen[bytes], scratch: tempfile.TemporaryDirectory[str]) -> None:
-    """Kill the child, its group and the descendants that left the group; then remove the scratch directory."""
-    descendants: list[psutil.Process] = []
-    with contextlib.suppress(psutil.Error):
-        descendants = psutil.Process(process.pid).children(recursive=True)
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-    for descendant in descendants:
-        with contextlib.suppress(psutil.Error):
-            descendant.kill()
-    process.wait()
+def _stop(process: subprocess.Popen[bytes], held: int, scratch: tempfile.TemporaryDirectory[str]) -> None:
+    """Tell the guard to end everything, and do so in its place if it cannot; then remove the scratch directory."""
+    os.close(held)
+    try:
+        process.wait(_ENDING_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    if process.returncode != 0:
+        _kill_session(process.pid)
     for pipe in (process.stdin, process.stdout):
         if pipe is not None:
             pipe.close()
     scratch.cleanup()
+
+
+def _kill_session(leader: int) -> None:
+    """Kill what is left of a session whose guard was killed."""
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, ProcessLookupError, PermissionError):
+            if os.getsid(process.pid) == leader:
+                process.kill()
 
 
 def _drain(stream: IO[bytes], tail: bytearray) -> None:
@@ -280,16 +409,11 @@ def _drain(stream: IO[bytes], tail: bytearray) -> None:
             del tail[:-_STDERR_TAIL_BYTES]
 
 
-def _wait(descriptor: int, event: int, deadline: float) -> None:
-    """Wait until a descriptor is ready.
-
-    Raises:
-        TimeoutError: If ``deadline`` (monotonic clock, s) comes first.
-    """
+def _ready(descriptor: int, event: int, limit_s: float) -> bool:
+    """Tell whether a descriptor is ready, or its other end closed, within a time (s)."""
     poll = select.poll()
     poll.register(descriptor, event)
-    if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
-        raise TimeoutError
+    return bool(poll.poll(max(0.0, limit_s) * 1000))
 
 
 def _encode(molecule: Molecule) -> str:

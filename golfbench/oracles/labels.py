@@ -6,7 +6,7 @@ opening the store with a ledger adds the line that is missing.
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import shutil
 import sqlite3
 import threading
@@ -28,13 +28,8 @@ from golfbench.oracles.ledger import Ledger, OracleCall
 _UNITS = {"_distance_unit": "Ang", "_property_unit_dict": {"energy": "Hartree", "forces": "Hartree/Ang"}}
 
 
-def label_key(oracle: str, geometry_sha256: str) -> str:
-    """Return the address of a label: which oracle, with which options, for which geometry."""
-    return hashlib.sha256(f"{oracle}/{geometry_sha256}".encode()).hexdigest()
-
-
 class LabelStore:
-    """Labels by address, in one SQLite file.
+    """Labels by address, in one SQLite file; labels that the gate refused lie beside them and are never given out.
 
     Args:
         path: ``labels.db`` of a run.
@@ -62,11 +57,19 @@ class LabelStore:
             raise ConfigurationError(f"{path.name} is not a store of labels ({reason})") from error
 
     def _open(self, ledger: Ledger) -> None:
-        for row in self._db.select():
-            self._rows[row.label_key] = row.id
-            call = OracleCall.model_validate_json(row.data["call"])
-            if call.call_id not in ledger:
-                ledger.append(call)
+        # Straight from ASE's tables: its own rows would be read and parsed one by one, a minute for a million.
+        with contextlib.closing(sqlite3.connect(self.path)) as db:
+            numbers = dict(db.execute("SELECT id, value FROM number_key_values WHERE key = 'call_id'"))
+            keys = dict(db.execute("SELECT id, value FROM text_key_values WHERE key = 'label_key'"))
+            refused = {row for (row,) in db.execute("SELECT id FROM text_key_values WHERE key = 'rejected'")}
+            (rows,) = db.execute("SELECT count(*) FROM systems").fetchone()
+        for name, found in (("label_key", keys), ("call_id", numbers)):
+            if len(found) != rows:
+                raise ValueError(f"{rows - len(found)} of its {rows} rows have no {name}")
+        self._rows = {key: row for row, key in keys.items() if row not in refused}
+        for row, call_id in numbers.items():
+            if int(call_id) not in ledger:
+                ledger.append(OracleCall.model_validate_json(self._db.get(id=row).data["call"]))
 
     def __contains__(self, key: str) -> bool:
         return key in self._rows
@@ -96,6 +99,8 @@ class LabelStore:
     def put(self, key: str, molecule: Molecule, label: Label, call: OracleCall) -> None:
         """Store a label; it survives the death of this process.
 
+        One whose call was ``rejected`` is kept with the reason, and is not in the store for those who ask.
+
         Raises:
             WriteError: If it cannot be written.
         """
@@ -103,17 +108,22 @@ class LabelStore:
         # The molecule's id is in the call only: ASE refuses text that reads as a number.
         facts = {
             "label_key": key,
+            "call_id": call.call_id,
             "method": label.method,
             "purpose": call.purpose,
             "total_charge": molecule.charge,
             "multiplicity": molecule.multiplicity,
         } | ({"smiles": molecule.smiles} if molecule.smiles else {})
+        refused = call.outcome == "rejected"
+        facts |= {"rejected": call.error} if refused else {}
         data = {"energy": [label.energy], "forces": label.forces, "call": call.model_dump_json()}
         with self._lock:
             try:
-                self._rows[key] = self._db.write(row, key_value_pairs=facts, data=data)
+                written = self._db.write(row, key_value_pairs=facts, data=data)
             except (sqlite3.Error, OSError) as error:
                 raise WriteError(f"{self.path.name} cannot be written: {error}") from error
+            if not refused:
+                self._rows[key] = written
 
 
 def _create(path: Path) -> None:

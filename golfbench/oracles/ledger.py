@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from io import FileIO
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from golfbench.errors import ConfigurationError, WriteError
+from golfbench.oracles.question import label_key
+from golfbench.specs import ComponentRef
 
 #: What an oracle call was for. Purposes are never mixed in one number.
 PURPOSES = ("initial", "training", "reference", "evaluation")
@@ -30,13 +34,17 @@ class OracleCall(BaseModel):
         geometry_sha256: Address of the geometry.
         oracle: The oracle as it was named, with parameters.
         method: Level of theory.
+        options_sha256: Hash of the parameters that the label depends on.
         engine: Name and version of the engine, empty if it never started.
         attempt: 1 for the first.
-        outcome: ``ok``, the kind of failure, or ``cache_hit``: the answer was known and no engine was asked (such
-            lines are kept for the account but are not calls).
+        fallback: Parameters that were changed for this attempt, ``key=value``; empty if none.
+        outcome: ``ok``, the kind of failure (``OracleError.KINDS``), or ``cache_hit``: the answer was known and no
+            engine was asked (such lines are kept for the account but are not calls).
         error: Its text, empty if ok.
         started_utc: ISO 8601.
-        wall_s: Seconds, waiting excluded.
+        wall_s: Seconds, waiting excluded; for a lost worker, from the dispatch to the news.
+        cpu_s: CPU seconds where the engine measures them.
+        awaited_s: Seconds that the run stood still for this answer and for no other.
         worker: Which worker served it.
     """
 
@@ -51,13 +59,22 @@ class OracleCall(BaseModel):
     geometry_sha256: str
     oracle: str
     method: str
+    options_sha256: str = ""
     engine: str
     attempt: int
+    fallback: str = ""
     outcome: str
     error: str
     started_utc: str
     wall_s: float
+    cpu_s: float | None = None
+    awaited_s: float = 0.0
     worker: str
+
+    @property
+    def key(self) -> str:
+        """Address of the label that was asked for."""
+        return label_key(_name(self.oracle), self.method, self.options_sha256, self.geometry_sha256)
 
     @property
     def account(self) -> tuple[str, str, str]:
@@ -65,8 +82,20 @@ class OracleCall(BaseModel):
         return self.combination, self.stage, self.purpose
 
 
+@lru_cache
+def _name(oracle: str) -> str:
+    return ComponentRef.parse(oracle).name
+
+
 #: Outcome of a line that cost no engine call.
 CACHE_HIT = "cache_hit"
+
+
+class Failure(NamedTuple):
+    """How one attempt failed: the kind (``OracleError.KINDS``) and the text."""
+
+    kind: str
+    text: str
 
 
 class Ledger:
@@ -86,9 +115,10 @@ class Ledger:
         self.path = path
         self._lock = threading.Lock()
         self._count = 0
-        self._known: set[int] = set()
-        self._settled: set[tuple[str, str, tuple[str, str, str]]] = set()
-        self._failures: dict[tuple[str, str], tuple[str, str]] = {}
+        # Flags by call id, and hashes instead of texts: a million calls take 100 MB.
+        self._known = bytearray()
+        self._settled: set[bytes] = set()
+        self._failures: dict[str, list[Failure]] = {}
         try:
             _cut_torn_line(path)
             # Unbuffered: what a full disk refuses must not stay in a buffer and come out in the middle of a later line.
@@ -97,6 +127,9 @@ class Ledger:
             raise WriteError(f"the ledger {path.name} cannot be written: {error.strerror}") from error
         for call in read_calls(path):
             self._tally(call)
+        # Who lost workers and starts anew has other workers.
+        for key, failures in list(self._failures.items()):
+            self._failures[key] = [failure for failure in failures if failure.kind != "lost"]
 
     @property
     def next_id(self) -> int:
@@ -119,21 +152,23 @@ class Ledger:
 
     def _tally(self, call: OracleCall) -> None:
         self._count = max(self._count, call.call_id + 1)
-        self._known.add(call.call_id)
-        self._settled.add((call.oracle, call.geometry_sha256, call.account))
+        if call.call_id >= len(self._known):
+            self._known.extend(bytes(call.call_id + 1 - len(self._known)))
+        self._known[call.call_id] = 1
+        self._settled.add(_digest(call.key, call.account))
         if call.outcome not in ("ok", CACHE_HIT):
-            self._failures[call.oracle, call.geometry_sha256] = (call.outcome, call.error)
+            self._failures.setdefault(call.key, []).append(Failure(call.outcome, call.error))
 
     def __contains__(self, call_id: int) -> bool:
-        return call_id in self._known
+        return call_id < len(self._known) and bool(self._known[call_id])
 
-    def is_settled(self, oracle: str, geometry_sha256: str, account: tuple[str, str, str]) -> bool:
-        """Return whether this account already has a line for that geometry (a resumed run asks again)."""
-        return (oracle, geometry_sha256, account) in self._settled
+    def is_settled(self, key: str, account: tuple[str, str, str]) -> bool:
+        """Return whether this account already has a line for that label (a resumed run asks again)."""
+        return _digest(key, account) in self._settled
 
-    def failure(self, oracle: str, geometry_sha256: str) -> tuple[str, str] | None:
-        """Return kind and text of the failure that this geometry ended in, if it did."""
-        return self._failures.get((oracle, geometry_sha256))
+    def failures(self, key: str) -> Sequence[Failure]:
+        """Return how the attempts at that label failed, in order."""
+        return self._failures.get(key, ())
 
     def close(self) -> None:
         """Flush to the disk and close."""
@@ -154,6 +189,10 @@ def read_calls(path: Path) -> Iterator[OracleCall]:
         for number, line in enumerate(lines, 1):
             if line.endswith(b"\n"):
                 yield _parse(line, f"{path.name}, line {number}")
+
+
+def _digest(key: str, account: tuple[str, str, str]) -> bytes:
+    return hashlib.sha256("\n".join((key, *account)).encode()).digest()[:16]
 
 
 def _parse(line: bytes, where: str) -> OracleCall:

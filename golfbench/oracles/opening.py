@@ -90,6 +90,8 @@ class CheckedOracle:
             raise OracleError(str(error), "input") from error
         except GolfbenchError:
             raise
+        except MemoryError as error:
+            raise OracleError(f"{molecule.id}: {self.spec.name} ran out of memory ({error})", "memory") from error
         except Exception as error:
             raise OracleError(f"{molecule.id}: {self.spec.name}: {type(error).__name__}: {error}") from error
 
@@ -106,7 +108,12 @@ class CheckedOracle:
 
 
 def open_oracle(
-    reference: ComponentRef, registry: Registry, *, threads: int = 1, time_limit_s: float | None = None
+    reference: ComponentRef,
+    registry: Registry,
+    *,
+    threads: int = 1,
+    time_limit_s: float | None = None,
+    memory_limit_bytes: int | None = None,
 ) -> CheckedOracle:
     """Open an oracle by name. An isolated one starts its process with the first call.
 
@@ -115,6 +122,7 @@ def open_oracle(
         registry: Where to look.
         threads: Threads of an isolated engine.
         time_limit_s: Wall-clock limit of a call of an isolated engine, s; its own by default.
+        memory_limit_bytes: Memory of an isolated engine and of what it starts, bytes; all that there is by default.
 
     Raises:
         ConfigurationError: If the name or a parameter is not known.
@@ -130,5 +138,6 @@ def open_oracle(
         install_hint=spec.install_hint,
         threads=threads,
         time_limit_s=time_limit_s or spec.time_limit_s,
+        memory_limit_bytes=memory_limit_bytes,
     )
     return CheckedOracle(spec, engine)

@@ -1,8 +1,11 @@
-"""The child process of an isolated engine: ``python -m golfbench.oracles.worker``.
+"""The child process of an isolated engine: ``python -m golfbench.oracles.worker LIFELINE SCRATCH``.
+
+It serves below a guard (``golfbench.oracles.guard`` has the arguments), which is why nothing heavy is imported at the
+head of this module.
 
 JSON lines. The parent's first line names the factory, every further line is one molecule; each line gets one answer:
 
-    {"factory": "module:attribute", "parameters": {...}, ...}   ->  {"version": "xtb 22.1"}
+    {"factory": "module:attribute", "parameters": {...}, ...}   ->  {"version": "xtb 22.1", "pid": 4711}
     {"id": ..., "numbers": [...], ...}  ->  {"energy_hartree": ..., "forces_hartree_per_angstrom": [...], "cpu_s": ...}
     anything that fails                 ->  {"error": text, "type": class of the exception, "kind": OracleError kind}
 
@@ -12,46 +15,36 @@ engine that prints or reads, in Python, C or Fortran, cannot touch the protocol.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import resource
-import signal
 import sys
 import time
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
-import numpy as np
-
-from golfbench.contracts import Oracle
 from golfbench.errors import MoleculeError, OracleError
-from golfbench.molecules import Molecule
+from golfbench.oracles.guard import guarded
 from golfbench.specs import load_factory
 
-_PR_SET_PDEATHSIG = 1
+if TYPE_CHECKING:
+    from golfbench.contracts import Oracle
 
 
 def main() -> None:
     """Serve molecules until the parent closes the pipe."""
-    _die_with_parent()
+    guarded(int(sys.argv[1]), sys.argv[2])
     requests, answers = _private_pipes()
     setup = json.loads(requests.readline() or "null")
     if setup is None:
         return
     try:
         oracle = _open(setup)
-        _send(answers, {"version": oracle.version})
+        _send(answers, {"version": oracle.version, "pid": os.getpid()})
     except Exception as error:  # noqa: BLE001 - the parent decides what it means
         _send(answers, _describe(error))
         return
     for line in requests:
         _send(answers, _answer(oracle, line))
-
-
-def _die_with_parent() -> None:
-    """Ask Linux to kill this process when the thread that started it ends; elsewhere the closed pipe has to do."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def _private_pipes() -> tuple[IO[str], IO[str]]:
@@ -66,9 +59,18 @@ def _private_pipes() -> tuple[IO[str], IO[str]]:
 
 
 def _open(setup: dict[str, Any]) -> Oracle:
+    _limit_memory(setup["memory_limit_bytes"])
     factory = load_factory(setup["factory"], setup["name"], setup["install_hint"])
     oracle: Oracle = factory(**setup["parameters"])
     return oracle
+
+
+def _limit_memory(limit_bytes: int) -> None:
+    """Let the kernel refuse what the parent would see too late; for each process that the engine starts alike."""
+    if sys.platform == "linux":  # elsewhere the limit does not cover what is allocated today
+        hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+        limit = limit_bytes if hard == resource.RLIM_INFINITY else min(limit_bytes, hard)
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
 
 def _send(answers: IO[str], answer: dict[str, Any]) -> None:
@@ -77,6 +79,10 @@ def _send(answers: IO[str], answer: dict[str, Any]) -> None:
 
 
 def _answer(oracle: Oracle, line: str) -> dict[str, Any]:
+    import numpy as np
+
+    from golfbench.molecules import Molecule
+
     started = _cpu_seconds()
     try:
         molecule = Molecule.from_json(json.loads(line))
@@ -101,8 +107,23 @@ def _cpu_seconds() -> float:
 
 
 def _describe(error: Exception) -> dict[str, Any]:
-    kind = "input" if isinstance(error, MoleculeError) else getattr(error, "kind", "engine")
-    return {"error": str(error) or repr(error), "type": type(error).__name__, "kind": kind}
+    return {"error": str(error) or repr(error), "type": type(error).__name__, "kind": _kind(error)}
+
+
+def _kind(error: Exception) -> str:
+    if isinstance(error, MoleculeError):
+        return "input"
+    told = getattr(error, "kind", "engine")
+    return "memory" if told == "engine" and _ran_out_of_memory(error) else told
+
+
+def _ran_out_of_memory(error: BaseException | None) -> bool:
+    """Tell whether there is a ``MemoryError`` behind an error that an engine made of it."""
+    while error is not None:
+        if isinstance(error, MemoryError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 if __name__ == "__main__":

@@ -40,6 +40,20 @@ class Baseline(TrainSettings):
         return min(DEFAULT_PASSES * math.ceil(labels / self.batch_size), MOST_DEFAULT_UPDATES)
 
 
+class CallLimits(BaseModel):
+    """What one oracle call may take.
+
+    Attributes:
+        time_s: Wall-clock time, s; by default the oracle's own limit.
+        memory_gb: Memory of the engine and of what it starts, GB; by default all that the machine has.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    time_s: float | None = Field(None, gt=0)
+    memory_gb: float | None = Field(None, gt=0)
+
+
 class RunConfig(BaseModel):
     """A run: the grid of models × optimizers × selections × oracles × seeds on one dataset.
 
@@ -62,7 +76,11 @@ class RunConfig(BaseModel):
         golf: The learning loop.
         training: Training within the loop.
         protocol: The benchmark's protocol.
-        workers: Oracle calls at a time.
+        executor: Where oracle calls run, with parameters.
+        workers: Oracle calls at a time; as many as the executor has room for if not given.
+        cache: Whose labels are believed that earlier runs on this machine paid for: ``same-version`` of the engine,
+            ``any-version``, or none (``off``). Hits are shown and never charged.
+        limits: What one oracle call may take.
         device: Where networks live.
         dtype: Type of the networks' parameters and arithmetic; energies and coordinates are float64 always.
     """
@@ -86,7 +104,10 @@ class RunConfig(BaseModel):
     golf: GolfSettings = GolfSettings()
     training: TrainSettings = TrainSettings()
     protocol: Protocol = Protocol()
-    workers: int = Field(2, ge=1)
+    executor: str = "local"
+    workers: int | None = Field(None, ge=1)
+    cache: Literal["same-version", "any-version", "off"] = "same-version"
+    limits: CallLimits = CallLimits()
     device: str = "cpu"
     dtype: Literal["float32", "float64"] = "float32"
 
@@ -98,7 +119,7 @@ class RunConfig(BaseModel):
 
     def run_id(self) -> str:
         """Return the name of the run directory: the same configuration always finds the same one."""
-        scientific = self.model_dump(mode="json", exclude={"workers"})
+        scientific = self.model_dump(mode="json", exclude={"executor", "workers", "cache", "limits"})
         digest = hashlib.sha256(json.dumps(scientific, sort_keys=True).encode()).hexdigest()
         return f"{ComponentRef.parse(self.dataset).name}-{digest[:10]}"
 
@@ -114,7 +135,12 @@ def load_config(path: Path | None, overrides: Mapping[str, Any]) -> RunConfig:
         ConfigurationError: Naming the file and the path of the key that is wrong.
     """
     data = _read_yaml(path) if path else {}
-    merged = data | {key: value for key, value in overrides.items() if value not in (None, [], ())}
+    merged = dict(data)
+    for key, value in overrides.items():
+        if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
+            merged[key] = {**merged[key], **value}
+        elif value not in (None, [], (), {}):
+            merged[key] = value
     try:
         return RunConfig.model_validate(merged)
     except ValidationError as error:

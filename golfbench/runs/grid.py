@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -34,6 +35,10 @@ class Combination:
     def id(self) -> str:
         """Its id in records, ledger and random streams."""
         return combination_id(self.model, self.optimizer, self.selection, self.oracle, self.seed)
+
+    def before(self, seed: int | None) -> Combination:
+        """Return the row of the baseline that it starts from; without a seed, all seeds share that baseline."""
+        return Combination(self.model, self.optimizer, "", self.oracle, seed)
 
     def identity(self, stage: Stage, method: str) -> Identity:
         """Return what its records have in common."""
@@ -97,6 +102,7 @@ def check_names(config: RunConfig) -> None:
         "oracle": (*oracles, *filter(_named_oracle, config.models)),
         "model": tuple(m for m in config.models if not _named_oracle(m)),
         "dataset": (config.dataset,),
+        "executor": (config.executor,),
     }
     for kind, texts in named.items():
         for ref in map(ComponentRef.parse, texts):
@@ -145,10 +151,21 @@ class Plan:
     calls: dict[str, int]
 
 
-def plan(config: RunConfig, dataset: Dataset) -> Plan:
-    """Return the grid and an upper bound of the oracle calls that it will cost, by purpose."""
+#: Whether a row is one of those that are asked about.
+Owns = Callable[[Combination, Stage], bool]
+
+
+def plan(config: RunConfig, dataset: Dataset, owns: Owns = lambda row, stage: True) -> Plan:
+    """Return the grid and an upper bound of the oracle calls that it will cost, by purpose.
+
+    Args:
+        config: The whole grid.
+        dataset: What it is trained on and judged with.
+        owns: Leaves rows out, those of other shards for example; what all rows rest on is counted whole.
+    """
     dataset = limited(dataset, config.limit)
-    trained, fixed = combinations(config), fixed_rows(config)
+    trained = [row for row in combinations(config) if owns(row, "after")]
+    fixed = [row for row in fixed_rows(config) if owns(row, "reference")]
     calls = dict.fromkeys(("initial", "training", "reference", "evaluation"), 0)
     for oracle in map(ComponentRef.parse, config.oracles):
         method = registry().find(OracleSpec, oracle.name).level_of_theory(oracle.parameters)
@@ -158,7 +175,7 @@ def plan(config: RunConfig, dataset: Dataset) -> Plan:
     asking = [c for c in trained if registry().find(SelectionSpec, ComponentRef.parse(c.selection).name).asks_oracle]
     calls["training"] = len(asking) * config.budget
     # Baselines are judged once per seed at most, the trained and the fixed once each.
-    before = {(c.model, c.optimizer, c.oracle, c.seed) for c in trained}
+    before = {row for c in combinations(config) if owns(row := c.before(c.seed), "before")}
     judged = len(trained) + len(fixed) + len(before)
     calls["evaluation"] = judged * len(dataset.test) * (1 + len(config.protocol.evaluation_steps))
     return Plan([*fixed, *trained], calls)

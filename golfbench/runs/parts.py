@@ -12,6 +12,7 @@ from typing import Any
 from golfbench.environments import Environment, environment_of, require
 from golfbench.errors import GolfbenchError
 from golfbench.runs.config import RunConfig
+from golfbench.runs.shards import Share
 
 #: How long an interrupted part may take to save what it has, s.
 PATIENCE_S = 60.0
@@ -39,8 +40,17 @@ def split(config: RunConfig) -> tuple[RunConfig, dict[Environment, RunConfig]]:
     return config.model_copy(update={"models": tuple(here)}), parts
 
 
-def run_part(environment: Environment, config: RunConfig, directory: Path, unsafe: bool) -> Mapping[str, Any]:
+def run_part(
+    environment: Environment, config: RunConfig, share: Share, directory: Path, unsafe: bool
+) -> Mapping[str, Any]:
     """Let another interpreter run its part of a grid in a run directory that this process holds.
+
+    Args:
+        environment: Whose interpreter.
+        config: Its part.
+        share: The rows that are this shard's.
+        directory: The run directory.
+        unsafe: Whether files may be read that can run code.
 
     Returns:
         What the manifest says of it: ``baselines`` and ``provenance``.
@@ -53,7 +63,7 @@ def run_part(environment: Environment, config: RunConfig, directory: Path, unsaf
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment.variables()
     ) as child:
         try:
-            answer, _ = child.communicate(config.model_dump_json())
+            answer, _ = child.communicate(f"{config.model_dump_json()}\n{share.model_dump_json()}\n")
         except BaseException:  # Ctrl-C reaches the child, too; a SIGTERM does not
             child.terminate()
             child.wait(PATIENCE_S)

@@ -6,7 +6,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,24 @@ def provenance(arguments: Iterable[str]) -> dict[str, Any]:
         "threads": {name: os.environ[name] for name in sorted(os.environ) if name.endswith("_NUM_THREADS")},
         "argv": [os.path.basename(sys.argv[0]), *(_without_folder(a) for a in arguments)],
     }
+
+
+def code_of(facts: Mapping[str, Any]) -> dict[str, str]:
+    """Return the versions of the suite and its plugins, by name: what decides the meaning of a row."""
+    source = facts["source"] or {}
+    return {"golfbench": facts["golfbench_version"], "commit": source.get("commit", ""), **facts["plugins"]}
+
+
+def libraries_of(facts: Mapping[str, Any]) -> dict[str, str]:
+    """Return libraries, processor and threads, by name: what may change the last digits of a number."""
+    machine = {"platform": facts["platform"], "processor": facts["hardware"]["cpu"]}
+    return {"python": facts["python_version"], **machine, **facts["versions"], **facts["threads"]}
+
+
+def differences(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
+    """Return what is not the same in another process, a line each."""
+    names = [name for name in {**one, **other} if one.get(name, "") != other.get(name, "")]
+    return [f"{name} is {other.get(name) or 'missing'} there, {one.get(name) or 'missing'} elsewhere" for name in names]
 
 
 def _source() -> dict[str, Any] | None:

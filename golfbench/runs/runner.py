@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,23 +19,29 @@ from golfbench.golf import checkpoint
 from golfbench.golf.collect import Surrogate
 from golfbench.golf.loop import Golf, Parts
 from golfbench.golf.models import load_potential, open_fixed_model, potential_header, save_potential
+from golfbench.golf.samples import fit_references
 from golfbench.molecules import check_elements, check_molecule
 from golfbench.oracles.calls import utc_now
 from golfbench.oracles.opening import open_oracle
 from golfbench.oracles.service import OracleService
 from golfbench.potential import Potential
 from golfbench.registry import registry
-from golfbench.runs.baseline import TORCH_TYPES, Permission, Report, baseline_path, check_checkpoint
+from golfbench.runs.baseline import TORCH_TYPES, Permission, Report, Start, baseline_path, check_checkpoint
 from golfbench.runs.config import RunConfig
 from golfbench.runs.costs import CostLine, append_cost
 from golfbench.runs.directory import SCHEMA_VERSION, RunDirectory, slug, write_json
 from golfbench.runs.grid import Combination, combinations, fixed_rows, is_trainable
 from golfbench.runs.parts import run_part, split
 from golfbench.runs.provenance import provenance
+from golfbench.runs.service import open_service
+from golfbench.runs.shards import SEAL, Shard, Share, join, locate, seal
 from golfbench.runs.summary import write_summary
 from golfbench.specs import ComponentRef, DatasetSpec, ModelSpec, OptimizerSpec, OracleSpec, SelectionSpec
 
 log = logging.getLogger(__name__)
+
+#: Labels for each element from which reference energies are good enough to judge other labels by.
+LABELS_PER_REFERENCE = 3
 
 
 def open_dataset(name: str) -> Dataset:
@@ -45,9 +52,14 @@ def open_dataset(name: str) -> Dataset:
 
 
 def run(
-    config: RunConfig, output: Path, arguments: Sequence[str], report: Report, permission: Permission | None = None
+    config: RunConfig,
+    output: Path,
+    arguments: Sequence[str],
+    report: Report,
+    permission: Permission | None = None,
+    shard: Shard | None = None,
 ) -> dict[str, Any]:
-    """Run or resume a grid.
+    """Run or resume a grid, or one shard of it.
 
     Args:
         config: What to do.
@@ -55,6 +67,7 @@ def run(
         arguments: The command line, for the manifest.
         report: Shows progress.
         permission: What the person allows; nothing unsafe by default.
+        shard: Which part of the grid; all of it by default.
 
     Returns:
         The summary (see ``summary_content``).
@@ -62,24 +75,40 @@ def run(
     permission = permission or Permission()
     here, elsewhere = split(config)
     dataset = limited(open_dataset(config.dataset), config.limit)
-    directory = RunDirectory(output / config.run_id())
+    directory, share = locate(config, output / config.run_id(), shard)
     with directory.locked():
         _check_same_data(directory, dataset)
-        manifest = _manifest(config, dataset, arguments)
+        manifest = _manifest(config, dataset, arguments) | _shard_facts(shard, share, dataset, permission)
         if directory.manifest.exists():  # a resumed run began when it was first started
-            manifest["started_utc"] = directory.read_manifest()["started_utc"]
+            before = directory.read_manifest()
+            manifest |= {name: before[name] for name in ("started_utc", "merged") if name in before}
         write_json(directory.manifest, manifest)
-        manifest["baselines"] = run_here(here, directory, report, permission)["baselines"]
+        manifest["baselines"] = run_here(here, directory, report, permission, share)["baselines"]
         for environment, part in elsewhere.items():
-            facts = run_part(environment, part, directory.path, permission.unsafe)
+            if not share.oracles(part):
+                continue
+            facts = run_part(environment, part, share, directory.path, permission.unsafe)
             manifest["baselines"] |= facts["baselines"]
             manifest["environments"][environment.name] = facts["provenance"]
-        manifest["finished_utc"] = utc_now("seconds")
+        directory.records.touch()  # a shard without a row has a table without rows
+        manifest |= {"finished_utc": utc_now("seconds")} | ({"files": seal(directory.path)} if shard else {})
         write_json(directory.manifest, manifest)
         return write_summary(directory)
 
 
-def run_here(config: RunConfig, directory: RunDirectory, report: Report, permission: Permission) -> dict[str, Any]:
+def _shard_facts(shard: Shard | None, share: Share, dataset: Dataset, permission: Permission) -> dict[str, Any]:
+    """Return what the manifest of a shard says besides, and tell a person whose shard has no row."""
+    if shard is None:
+        return {}
+    if not share.rows:
+        permission.tell(f"shard {shard.name} has nothing to run: the grid has fewer rows than shards")
+    identity = join(share, dataset.content_hash)
+    return {"shard": {"index": shard.index, "count": shard.count}, "common": identity}
+
+
+def run_here(
+    config: RunConfig, directory: RunDirectory, report: Report, permission: Permission, share: Share
+) -> dict[str, Any]:
     """Run or resume what this process runs of a grid, in a directory that it, or its parent, holds.
 
     Returns:
@@ -87,15 +116,41 @@ def run_here(config: RunConfig, directory: RunDirectory, report: Report, permiss
     """
     dataset = limited(open_dataset(config.dataset), config.limit)
     baselines: dict[str, Any] = {}
-    service = OracleService(directory.path, workers=config.workers)
+    grids = [_Grid(config, directory, dataset, oracle, report, permission, share) for oracle in share.oracles(config)]
+    if share.common and any(grid.method != dataset.method for grid in grids):
+        _prepare_for_all(grids, config, share, share.common, permission)
+    if grids:
+        with _opened(config, directory.path) as service:
+            for grid in grids:
+                grid.prepare(service)
+                grid.run()
+                baselines |= grid.baselines
+    return {"baselines": baselines, "provenance": provenance([])}
+
+
+def _prepare_for_all(
+    grids: Sequence[_Grid], config: RunConfig, share: Share, common: Path, permission: Permission
+) -> None:
+    """Ask for what the rows of all shards rest on: one shard at a time, so that nothing is asked twice."""
+    with share.held("labels and minima", permission.tell):
+        try:
+            with _opened(config, common) as service:
+                for grid in grids:
+                    grid.prepare(service)
+        finally:
+            write_json(common / SEAL, seal(common))
+
+
+@contextmanager
+def _opened(config: RunConfig, path: Path) -> Iterator[OracleService]:
+    service = open_service(config, path)
     try:
-        for oracle in config.oracles:
-            grid = _Grid(config, directory, service, dataset, oracle, report, permission)
-            grid.run()
-            baselines |= grid.baselines
+        yield service
+    except KeyboardInterrupt:
+        service.close(wait=False)  # a call may take hours
+        raise
     finally:
         service.close()
-    return {"baselines": baselines, "provenance": provenance([])}
 
 
 def _check_same_data(directory: RunDirectory, dataset: Dataset) -> None:
@@ -140,25 +195,29 @@ class _Grid:
         self,
         config: RunConfig,
         directory: RunDirectory,
-        service: OracleService,
         dataset: Dataset,
         oracle: str,
         report: Report,
         permission: Permission,
+        share: Share,
     ) -> None:
-        self.permission = permission
-        self.config, self.directory, self.service, self.report = config, directory, service, report
+        self.permission, self.share = permission, share
+        self.config, self.directory, self.dataset, self.report = config, directory, dataset, report
         self.baselines: dict[str, dict[str, Any]] = {}
         self.oracle = ComponentRef.parse(oracle)
         spec = registry().find(OracleSpec, self.oracle.name)
         self.method = spec.level_of_theory(self.oracle.parameters)
         self._check_molecules(dataset, spec)
         check_checkpoint(config, dataset, self.method, permission.unsafe)
-        reference_optimizer = self._optimizer(config.protocol.reference_optimizer)
-        self.dataset = prepare(dataset, self.method, self.oracle, service, reference_optimizer, config.protocol)
-        self.judge = Judge(
-            self.oracle, service, config.protocol, self.dataset.test, directory.records, directory.log.name
-        )
+
+    def prepare(self, service: OracleService) -> None:
+        """Let a service be asked from now on, first of all for labels and minima that the dataset lacks."""
+        protocol, directory = self.config.protocol, self.directory
+        reference_optimizer = self._optimizer(protocol.reference_optimizer)
+        self.dataset = prepare(self.dataset, self.method, self.oracle, service, reference_optimizer, protocol)
+        service.gate.expect(self.method, _references(self.dataset))
+        self.service = service
+        self.judge = Judge(self.oracle, service, protocol, self.dataset.test, directory.records, directory.log.name)
 
     def _check_molecules(self, dataset: Dataset, oracle: OracleSpec) -> None:
         """Refuse a molecule that an oracle or a model cannot take, before anything is computed."""
@@ -187,34 +246,34 @@ class _Grid:
     def run(self) -> None:
         """Judge the fixed models, then train and judge each combination."""
         for row in fixed_rows(self.config):
-            if row.oracle == str(self.oracle):
+            if row.oracle == str(self.oracle) and self.share.owns(row, "reference"):
                 self._evaluate(row, "reference", partial(open_fixed_model, ComponentRef.parse(row.model)))
         for combination in combinations(self.config):
-            if combination.oracle == str(self.oracle):
+            if combination.oracle == str(self.oracle) and self.share.owns(combination, "after"):
                 self._combination(combination)
 
     def _combination(self, combination: Combination) -> None:
-        config = self.config
-        model = ComponentRef.parse(combination.model)
-        start = baseline_path(
-            config,
-            self.dataset,
-            model,
-            combination.seed or 0,
-            self.directory.checkpoints,
-            self.report,
-            self.permission,
-        )
+        start = self._start(combination)
         path = start.path
         self.baselines[path.name if start.seed is None else path.parent.name] = _origin(path)
-        before = Combination(combination.model, combination.optimizer, "", combination.oracle, start.seed)
+        before = combination.before(start.seed)
         if start.updates:
             self._note_cost(before, "before", self._load(path)[0], start.updates, start.wall_s)
-        self._evaluate(before, "before", lambda: self._load(path)[0])
+        if self.share.owns(before, "before"):
+            self._evaluate(before, "before", lambda: self._load(path)[0])
         final = self.directory.checkpoints / slug(combination.id) / "final.safetensors"
         if not final.exists():
             self._learn(combination, path, final)
         self._evaluate(combination, "after", lambda: self._load(final)[0])
+
+    def _start(self, combination: Combination) -> Start:
+        """Return what a combination starts from; shards train a baseline once, for all of them."""
+        config, model, seed = self.config, ComponentRef.parse(combination.model), combination.seed or 0
+        holder = RunDirectory(self.share.common) if self.share.common else self.directory
+        # A file made elsewhere is imported once for all seeds.
+        whose = f"the baseline of {model}, {self.method}" + ("" if config.checkpoint_format else f", seed {seed}")
+        with self.share.held(whose, self.permission.tell):
+            return baseline_path(config, self.dataset, model, seed, holder.checkpoints, self.report, self.permission)
 
     def _learn(self, combination: Combination, baseline: Path, final: Path) -> None:
         potential, header = self._load(baseline)
@@ -299,6 +358,14 @@ class _Grid:
             return set()
         records = latest_records(read_records(self.directory.records))
         return {r.molecule for r in records if (r.combination, r.stage) == (row.id, stage)}
+
+
+def _references(dataset: Dataset) -> Mapping[int, float]:
+    """Return reference energies for the label gate; none where the initial set is too small to say."""
+    elements = {int(z) for item in dataset.initial for z in item.molecule.numbers}
+    if len(dataset.initial) < LABELS_PER_REFERENCE * len(elements):
+        return dataset.atom_energies
+    return fit_references(dataset.initial, dict(dataset.atom_energies), None)[0]
 
 
 def _surrogate(name: str) -> Surrogate:

@@ -98,7 +98,14 @@ class Bench:
         if isinstance(selection, str):
             selection = registry().find(SelectionSpec, selection).create({})
         lbfgs = registry().find(OptimizerSpec, "lbfgs")
-        settings = {"updates_per_label": 2, "parallel": 2, "steps": 4, "inner_steps": 2, "restart": restart} | golf
+        settings = {
+            "updates_per_label": 2,
+            "parallel": 2,
+            "steps": 4,
+            "inner_steps": 2,
+            "lag": 0,
+            "restart": restart,
+        } | golf
         parts = Parts(build(labels), lambda: lbfgs.create({}), selection, surrogate, MMFF94, self.service, asks_oracle)
         return Golf(
             parts,
@@ -116,7 +123,7 @@ class Bench:
         """Return the lines of the ledger without what time and place decide."""
         self.service.close()
         lines = (self.folder / "oracle_calls.jsonl").read_text().splitlines()
-        volatile = ("started_utc", "wall_s", "worker", "call_id")
+        volatile = ("started_utc", "wall_s", "cpu_s", "awaited_s", "worker", "call_id")
         return [{k: v for k, v in json.loads(line).items() if k not in volatile} for line in lines]
 
 

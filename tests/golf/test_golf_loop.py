@@ -1,5 +1,7 @@
 import collections
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -170,17 +172,19 @@ def test_a_budget_of_zero_leaves_the_baseline_as_it_is(bench):
     assert equal(state(golf), before)
 
 
-def whole_run(bench, selection, surrogate):
+def whole_run(bench, selection, surrogate, lag=0):
     place = bench("whole")
-    golf = place.build(selection, surrogate)
+    golf = place.build(selection, surrogate, lag=lag)
     golf.run()
     return state(golf), place.ledger(), golf.progress.to_json(), golf._added
 
 
-@pytest.mark.parametrize("selection", ["golf", "random"])
+@pytest.mark.parametrize(("selection", "lag"), [("golf", 0), ("random", 0), ("golf", 1), ("random", 2)])
 @pytest.mark.parametrize("dies_at", [0, 3, 5])
-def test_a_loop_that_died_in_an_oracle_call_ends_as_the_uninterrupted_one(bench, script, rough, selection, dies_at):
-    weights, ledger, progress, added = whole_run(bench, selection, rough)
+def test_a_loop_that_died_in_an_oracle_call_ends_as_the_uninterrupted_one(
+    bench, script, rough, selection, lag, dies_at
+):
+    weights, ledger, progress, added = whole_run(bench, selection, rough, lag)
 
     class Killed(Exception):
         pass
@@ -191,10 +195,10 @@ def test_a_loop_that_died_in_an_oracle_call_ends_as_the_uninterrupted_one(bench,
 
     place = bench("broken")
     with pytest.raises(Killed):
-        place.build(selection, rough, executor=script(die)).run()
+        place.build(selection, rough, executor=script(die), lag=lag).run()
     place.service.close()
     asked = script()
-    golf = place.build(selection, rough, executor=asked)
+    golf = place.build(selection, rough, executor=asked, lag=lag)
     golf.run()
     assert equal(state(golf), weights)
     assert (place.ledger(), golf.progress.to_json(), golf._added) == (ledger, progress, added)
@@ -228,7 +232,7 @@ def test_failures_and_refusals_are_remembered_by_a_resumed_loop(bench, script):
     def act(call):
         if call == 5:
             raise MemoryError
-        return {"outcome": "crashed", "error": "gone"} if call == 0 else None
+        return {"outcome": "time_limit", "error": "gone"} if call == 0 else None
 
     place = bench("broken")
     with pytest.raises(MemoryError):
@@ -238,7 +242,7 @@ def test_failures_and_refusals_are_remembered_by_a_resumed_loop(bench, script):
     progress = golf.run()
     assert (progress.spent, progress.failed) == (6, 1)
     assert len(golf._refused) == 1
-    assert collections.Counter(call["outcome"] for call in place.ledger()) == {"ok": 5, "crashed": 1}
+    assert collections.Counter(call["outcome"] for call in place.ledger()) == {"ok": 5, "time_limit": 1}
 
 
 def test_a_finished_loop_does_nothing_when_it_is_run_again(bench):
@@ -264,3 +268,70 @@ def test_a_checkpoint_says_how_far_the_loop_is(bench):
     assert header["update"] == 12
     assert len(header["added"]) == 6
     assert json.dumps(header)
+
+
+class Slow(ThreadPoolExecutor):
+    """Answers when it is told to, each call with the weights that the loop had when it was asked and answered."""
+
+    def __init__(self, workers: int) -> None:
+        super().__init__(workers)
+        self.free = threading.Event()
+
+    def submit(self, function, /, *arguments):
+        def work():
+            assert self.free.wait(30)
+            return function(*arguments)
+
+        return super().submit(work)
+
+
+def test_trajectories_and_training_go_on_while_the_oracle_works(bench):
+    place, slow = bench("a"), Slow(8)
+    golf = place.build(At(1), budget=6, parallel=2, lag=2, executor=slow)
+    seen = []
+
+    def look(progress):
+        seen.append((progress.spent, len(golf.samples) - 10, golf.trainer.update))
+        if progress.round == 2:  # two rounds were walked, and nobody has answered yet
+            slow.free.set()
+
+    progress = golf.run(look)
+    assert seen == [(2, 0, 0), (4, 0, 0), (6, 2, 4), (6, 4, 8), (6, 6, 12)]
+    assert progress.waited_rounds == 6 * 2
+    assert len(place.ledger()) == 6
+
+
+@pytest.mark.parametrize("lag", [0, 1])
+def test_many_workers_teach_what_one_does(bench, rough, lag):
+    ends = []
+    for workers in (1, 4):
+        place = bench(f"{workers}")
+        golf = place.build("golf", rough, budget=8, parallel=4, lag=lag, executor=ThreadPoolExecutor(workers))
+        golf.run()
+        ends.append((state(golf), golf._added, golf.progress.to_json()))
+        place.service.close()
+    assert equal(ends[0][0], ends[1][0])
+    assert ends[0][1:] == ends[1][1:]
+
+
+def test_as_they_come_every_label_is_learned_from_once(bench):
+    place = bench("a")
+    golf = place.build(At(1), budget=9, parallel=3, lag=2, deterministic=False, executor=ThreadPoolExecutor(3))
+    progress = golf.run()
+    assert (progress.spent, len(golf.samples), golf.trainer.update) == (9, 10 + 9, 18)
+    assert progress.waited_rounds <= 9 * 2
+    assert sorted(golf._added) == sorted(set(golf._added))
+    assert len(place.ledger()) == 9
+
+
+def test_a_killed_loop_asks_again_for_what_was_on_its_way(bench, script):
+    place = bench("a")
+    golf = place.build(At(1), budget=4, parallel=2, lag=1)
+    golf._round()  # two labels are asked for and not learned from
+    place.service.close()
+    asked = script()
+    again = place.build(At(1), budget=4, parallel=2, lag=1, executor=asked)
+    progress = again.run()
+    assert (progress.spent, len(again.samples)) == (4, 14)
+    assert asked.calls == 2  # the first two were delivered before the end
+    assert len(place.ledger()) == 4

@@ -155,3 +155,15 @@ def test_a_loss_that_is_not_finite_stops_the_training(labelled, make_potential):
         next(trainer.potential.network.outnet.parameters()).fill_(float("nan"))
     with pytest.raises(GolfbenchError, match=r"test: the loss of update 0 is nan: .* learning_rate below 0.002"):
         trainer.run(1)
+
+
+def test_threads_do_not_change_a_bit(labelled, make_potential):
+    """Gradients of an indexing are sums that threads would otherwise take in the order in which they come."""
+    torch.set_num_threads(4)
+    ends = []
+    for _ in range(4):
+        trainer = make_trainer(labelled, make_potential, batch_size=8)
+        trainer.run(12)
+        ends.append(weights(trainer))
+    assert all(same(end, ends[0]) for end in ends)
+    assert not torch.are_deterministic_algorithms_enabled()

@@ -1,6 +1,7 @@
 """Engines that do what real ones sometimes do. Imported by worker processes only, through PYTHONPATH."""
 
 import ctypes
+import mmap
 import os
 import subprocess
 import sys
@@ -13,6 +14,14 @@ import numpy as np
 from golfbench.errors import MoleculeError, OracleError
 
 GRANDCHILD = "import time; time.sleep(300)"
+#: Starts a grandchild in a session of its own and ends: it has neither parent nor group in common with the engine.
+DAEMON = (
+    "import subprocess, sys\n"
+    f"command = [sys.executable, '-c', {GRANDCHILD!r}]\n"
+    "daemon = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL)\n"
+    "print(daemon.pid)\n"
+)
+HOARDER = "import time; hoard = b'x' * 160_000_000; time.sleep(300)"
 
 
 class Engine:
@@ -25,10 +34,12 @@ class Engine:
         self.pid_file = pid_file
 
     def label(self, molecule):
+        if molecule.id == "adrift":
+            return 0.0, np.ones((len(molecule), 3))
         energy = getattr(self, molecule.id, lambda m: None)(molecule)
         if energy is None:
             energy = molecule.positions[0, 0] * self.factor
-        return energy, molecule.positions * -1.0
+        return energy, molecule.positions.mean(axis=0) - molecule.positions
 
     def pid(self, molecule):
         return float(os.getpid())
@@ -52,6 +63,48 @@ class Engine:
         with Path(self.pid_file).open("a") as file:
             file.write(f"{os.getpid()}\n")
         time.sleep(300)
+
+    def hang_with_a_daemon(self, molecule):
+        started = subprocess.run([sys.executable, "-c", DAEMON], stdout=subprocess.PIPE)
+        Path(self.pid_file).write_bytes(started.stdout)
+        time.sleep(300)
+
+    def crash_beside_a_daemon(self, molecule):
+        started = subprocess.run([sys.executable, "-c", DAEMON], stdout=subprocess.PIPE)
+        Path(self.pid_file).write_bytes(started.stdout)
+        os.abort()
+
+    def eat(self, molecule):
+        self.kept = [b"x" * 20_000_000 for _ in range(100)]
+
+    def eat_and_hide_it(self, molecule):
+        try:
+            self.eat(molecule)
+        except MemoryError as error:
+            raise RuntimeError("allocation of the integrals failed") from error
+
+    def eat_what_is_shared(self, molecule):
+        """Take memory that the kernel's limit does not cover, and keep at it for a while."""
+        self.kept = []
+        for _ in range(40):
+            self.kept.append(mmap.mmap(-1, 20_000_000))
+            self.kept[-1].write(b"x" * 20_000_000)
+            time.sleep(0.05)
+
+    def eat_in_grandchildren(self, molecule):
+        for _ in range(3):
+            grandchild = subprocess.Popen([sys.executable, "-c", HOARDER])
+            with Path(self.pid_file).open("a") as file:
+                file.write(f"{grandchild.pid}\n")
+        grandchild.wait()
+
+    def abort_without_memory(self, molecule):
+        os.write(2, b"terminate called after throwing an instance of 'std::bad_alloc'\n")
+        os.abort()
+
+    def grow(self, molecule):
+        self.kept = [*getattr(self, "kept", []), b"x" * 20_000_000]
+        return float(os.getpid())
 
     def segfault(self, molecule):
         print("about to read address zero", file=sys.stderr, flush=True)

@@ -18,11 +18,13 @@ import pytest
 
 from golfbench.errors import ComponentMissingError, ConfigurationError, MoleculeError, OracleError
 from golfbench.molecules import Molecule
+from golfbench.oracles import isolation
 from golfbench.oracles.isolation import WorkerOracle
 from golfbench.oracles.opening import CheckedOracle, precheck
 from golfbench.specs import OracleSpec
 
 HERE = Path(__file__).parent
+linux = pytest.mark.skipif(sys.platform != "linux", reason="needs what only Linux's kernel has")
 
 
 def h2(id: str = "fine", x: float = 0.25) -> Molecule:
@@ -38,6 +40,11 @@ def wait_until(condition: Any, limit_s: float = 10.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, "waited too long"
         time.sleep(0.01)
+
+
+def wait_for_pids(file: Path, count: int) -> list[int]:
+    wait_until(lambda: file.exists() and len(file.read_text().splitlines()) == count)
+    return [int(line) for line in file.read_text().splitlines()]
 
 
 def is_gone(pid: int) -> bool:
@@ -78,7 +85,7 @@ def test_labels_pass_through_exactly(open_engine: Any) -> None:
     molecule = h2(x=0.1 + 0.2)
     energy, forces = oracle.label(molecule)
     assert energy == (0.1 + 0.2) * (1 / 3)
-    assert (forces == -molecule.positions).all()
+    assert (forces == molecule.positions.mean(axis=0) - molecule.positions).all()
     assert forces.dtype == np.float64
     assert oracle.version == "misbehaving 1.0"
 
@@ -120,8 +127,7 @@ def test_kill_in_the_middle_of_a_call(open_engine: Any, tmp_path: Path) -> None:
     oracle = open_engine(parameters={"pid_file": str(pid_file)})
 
     def kill_when_it_hangs() -> None:
-        wait_until(lambda: pid_file.exists() and len(pid_file.read_text().splitlines()) == 3)
-        os.kill(int(pid_file.read_text().splitlines()[2]), signal.SIGKILL)
+        os.kill(wait_for_pids(pid_file, 3)[2], signal.SIGKILL)
 
     killer = threading.Thread(target=kill_when_it_hangs)
     killer.start()
@@ -130,9 +136,9 @@ def test_kill_in_the_middle_of_a_call(open_engine: Any, tmp_path: Path) -> None:
     killer.join()
     assert caught.value.kind == "crashed"
     in_group, left_group = map(int, pid_file.read_text().splitlines()[:2])
-    wait_until(lambda: is_gone(in_group))
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(left_group, signal.SIGKILL)  # an orphan in a session of its own can no longer be traced
+    assert is_gone(in_group)
+    if sys.platform == "linux":  # elsewhere an orphan in a session of its own cannot be traced
+        assert is_gone(left_group)
     assert oracle.label(h2())[0] == 0.25
 
 
@@ -146,8 +152,18 @@ def test_hang_ends_at_the_limit_with_all_descendants(open_engine: Any, tmp_path:
     assert caught.value.kind == "time_limit"
     pids = [int(line) for line in pid_file.read_text().splitlines()]
     assert len(pids) == 3
-    wait_until(lambda: all(is_gone(pid) for pid in pids))
+    assert all(is_gone(pid) for pid in pids)
     assert oracle.label(h2())[0] == 0.25
+
+
+@linux
+@pytest.mark.parametrize(("id", "kind"), [("hang_with_a_daemon", "time_limit"), ("crash_beside_a_daemon", "crashed")])
+def test_a_daemon_of_the_engine_ends_with_it(open_engine: Any, tmp_path: Path, id: str, kind: str) -> None:
+    oracle = open_engine(parameters={"pid_file": str(tmp_path / "pid")}, time_limit_s=1.0)
+    with pytest.raises(OracleError) as caught:
+        oracle.label(h2(id))
+    assert caught.value.kind == kind
+    assert is_gone(int((tmp_path / "pid").read_text()))
 
 
 def test_interrupt_in_the_middle_of_a_call(open_engine: Any, tmp_path: Path) -> None:
@@ -228,13 +244,36 @@ def test_an_oracle_that_is_dropped_leaves_nothing(open_engine: Any, scratch: Pat
     assert list(scratch.iterdir()) == []
 
 
-def test_child_that_died_between_calls_costs_no_call(open_engine: Any) -> None:
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=str)
+@pytest.mark.parametrize("victim", ["engine", "guard"])
+def test_child_that_died_between_calls_costs_no_call(open_engine: Any, victim: str, number: signal.Signals) -> None:
     oracle = open_engine()
-    oracle.label(h2())
-    pid = workers()[0].pid
-    os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: is_gone(pid))
+    engine = int(oracle.label(h2("pid"))[0])
+    guard = workers()[0].pid
+    assert (psutil.Process(engine).ppid(), os.getpgid(engine), os.getsid(engine)) == (guard, engine, guard)
+    os.kill(engine if victim == "engine" else guard, number)
+    wait_until(lambda: is_gone(engine))
     assert oracle.label(h2())[0] == 0.25
+
+
+@pytest.mark.parametrize(
+    ("number", "said"), [(signal.SIGKILL, "crashed: SIGKILL"), (signal.SIGTERM, "crashed: SIGTERM")], ids=str
+)
+def test_a_guard_that_is_killed_leaves_nothing(
+    open_engine: Any, tmp_path: Path, number: signal.Signals, said: str
+) -> None:
+    pid_file = tmp_path / "pids"
+    oracle = open_engine(parameters={"pid_file": str(pid_file)}, time_limit_s=30.0)
+    killer = threading.Thread(target=lambda: (wait_for_pids(pid_file, 3), os.kill(workers()[0].pid, number)))
+    killer.start()
+    with pytest.raises(OracleError, match=said):
+        oracle.label(h2("hang"))
+    killer.join()
+    in_group, left_group, engine = map(int, pid_file.read_text().splitlines())
+    wait_until(lambda: is_gone(in_group) and is_gone(engine))
+    if number == signal.SIGKILL:
+        os.kill(left_group, signal.SIGKILL)  # nobody is left who knows whose it was
+    wait_until(lambda: is_gone(left_group))
 
 
 @pytest.mark.parametrize(
@@ -258,24 +297,88 @@ def test_a_start_that_hangs(open_engine: Any) -> None:
     assert caught.value.kind == "time_limit"
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's parent-death signal is Linux's")
-def test_child_dies_with_a_parent_that_is_killed(open_engine: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("id", ["hang", "rest", "fork"])
+def test_nothing_remains_of_a_parent_that_is_killed(open_engine: Any, tmp_path: Path, id: str) -> None:
     script = (
-        "import numpy as np, sys, time\n"
+        "import numpy as np, os, sys, time\n"
         "from golfbench.molecules import Molecule\n"
         "from golfbench.oracles.isolation import WorkerOracle\n"
-        "oracle = WorkerOracle('misbehaving_engines:Engine', {})\n"
-        "print(int(oracle.label(Molecule('pid', np.array([1]), np.zeros((1, 3))))[0]), flush=True)\n"
-        "time.sleep(300)\n"
+        "oracle = WorkerOracle('misbehaving_engines:Engine', {'pid_file': sys.argv[1]})\n"
+        "pid, _ = oracle.label(Molecule('pid', np.array([1]), np.zeros((1, 3))))\n"
+        "oracle.label(Molecule('litter', np.array([1]), np.zeros((1, 3))))\n"
+        "if sys.argv[2] == 'hang':\n"
+        "    oracle.label(Molecule('hang', np.array([1]), np.zeros((1, 3))))\n"
+        "if sys.argv[2] != 'fork' or os.fork():\n"  # the fork holds every pipe that its parent has
+        "    open(sys.argv[1], 'w').write(f'{pid:.0f}\\n' * 3)\n"
+        "time.sleep(8)\n"
     )
-    environment = {**os.environ, "TMPDIR": str(tmp_path)}
-    parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, env=environment)
-    with parent:
-        assert parent.stdout is not None
-        child = int(parent.stdout.readline())
-        assert not is_gone(child)
+    pid_file, folder = tmp_path / "pids", tmp_path / "temporary"
+    folder.mkdir()
+    environment = {**os.environ, "TMPDIR": str(folder)}
+    with subprocess.Popen([sys.executable, "-c", script, str(pid_file), id], env=environment) as parent:
+        pids = wait_for_pids(pid_file, 3)  # with "hang": in the group, out of it, the engine itself
+        pids += [p.pid for p in psutil.Process(parent.pid).children() if "golfbench.oracles.worker" in p.cmdline()]
+        assert not any(is_gone(pid) for pid in pids)
+        (scratch,) = folder.iterdir()
+        assert len(list(scratch.iterdir())) == 2
         parent.kill()
-    wait_until(lambda: is_gone(child))
+    wait_until(lambda: all(is_gone(pid) for pid in pids) and not scratch.exists(), 2.0)
+
+
+MEBIBYTE = 2**20
+
+
+@pytest.mark.parametrize(
+    ("id", "complaint"),
+    [
+        pytest.param("eat", "MemoryError: .*all of its processes: 400 MiB", marks=linux),
+        pytest.param("eat_and_hide_it", "RuntimeError: allocation of the integrals failed .*400 MiB", marks=linux),
+        ("eat_what_is_shared", "bad had more memory than 400 MiB and was killed"),
+        ("eat_in_grandchildren", "bad had more memory than 400 MiB and was killed"),
+        ("abort_without_memory", r"bad crashed: out of memory \(400 MiB\), SIGABRT .*bad_alloc"),
+    ],
+)
+def test_too_little_memory_has_its_kind(open_engine: Any, tmp_path: Path, id: str, complaint: str) -> None:
+    pid_file = tmp_path / "pids"
+    oracle = open_engine(parameters={"pid_file": str(pid_file)}, memory_limit_bytes=400 * MEBIBYTE)
+    started = time.monotonic()
+    with pytest.raises(OracleError, match=f"{id}: {complaint}") as caught:
+        oracle.label(h2(id))
+    assert time.monotonic() - started < 10
+    assert caught.value.kind == "memory"
+    assert workers() == []
+    assert all(is_gone(int(pid)) for pid in (pid_file.read_text().split() if pid_file.exists() else []))
+    assert oracle.label(h2())[0] == 0.25
+
+
+def test_child_that_has_grown_is_replaced(open_engine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(isolation, "_GROWTH_BYTES", 50 * 10**6)
+    oracle = open_engine()
+    pids = [oracle.label(h2("grow"))[0] for _ in range(8)]
+    assert pids[0] == pids[3] != pids[4] == pids[7]  # after 60 MB more than after the first call
+
+
+@pytest.mark.parametrize(
+    ("own", "files", "limit"),
+    [
+        ("0::/job/step\n", {"job/memory.max": "3000\n", "job/step/memory.max": "max\n"}, 3000),
+        ("0::/job/step\n", {"memory.max": "9000\n", "job/step/memory.max": "5000\n"}, 5000),
+        ("5:cpu:/\n4:memory:/job\n0::/\n", {"memory/job/memory.limit_in_bytes": "7000\n"}, 7000),
+        ("4:cpu,memory:/elsewhere\n", {"memory/memory.limit_in_bytes": "8000\n"}, 8000),
+        ("0::/job\n", {"job/memory.max": "max\n", "memory/memory.limit_in_bytes": "1\n"}, None),
+    ],
+    ids=["parent", "own", "version 1", "container", "none"],
+)
+def test_memory_of_the_machine_or_its_control_group(
+    own: str, files: dict[str, str], limit: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, text in files.items():
+        (tmp_path / "cgroup" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "cgroup" / name).write_text(text)
+    (tmp_path / "own").write_text(own)
+    monkeypatch.setattr(isolation, "_CGROUPS", tmp_path / "cgroup")
+    monkeypatch.setattr(isolation, "_OWN_CGROUPS", tmp_path / "own")
+    assert isolation.memory_of_machine() == (limit or psutil.virtual_memory().total)
 
 
 SPEC = OracleSpec(
@@ -329,12 +432,13 @@ class InProcess:
         ((0.0, np.full((2, 3), np.inf)), "not finite"),
         ((0.0, np.zeros((3, 3))), r"shape \(3, 3\)"),
         (ZeroDivisionError("by nothing"), "fine: bad: ZeroDivisionError: by nothing"),
+        (MemoryError("8 TiB"), r"fine: bad ran out of memory \(8 TiB\)"),
     ],
 )
 def test_results_of_engines_in_this_process_are_checked_too(answer: Any, message: str) -> None:
     with pytest.raises(OracleError, match=message) as caught:
         CheckedOracle(SPEC, InProcess(answer)).label(h2())
-    assert caught.value.kind == "engine"
+    assert caught.value.kind == ("memory" if isinstance(answer, MemoryError) else "engine")
 
 
 def test_energy_alone_falls_back_on_the_label() -> None:

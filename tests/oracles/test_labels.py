@@ -1,6 +1,5 @@
 """The store of labels: exact, readable by ASE, without a name of anybody, and never behind the ledger for long."""
 
-import hashlib
 import resource
 import sqlite3
 from pathlib import Path
@@ -13,8 +12,9 @@ from ase.db import connect
 from golfbench.contracts import Label
 from golfbench.errors import ConfigurationError, WriteError
 from golfbench.molecules import Molecule
-from golfbench.oracles.labels import LabelStore, label_key
+from golfbench.oracles.labels import LabelStore
 from golfbench.oracles.ledger import Ledger, OracleCall, read_calls
+from golfbench.oracles.question import label_key
 
 ORACLE = "gfn2-xtb:accuracy=0.1"
 
@@ -51,7 +51,7 @@ def call(number: int, molecule: Molecule, **changes: object) -> OracleCall:
 
 
 def key_of(molecule: Molecule) -> str:
-    return label_key(ORACLE, molecule.geometry_hash())
+    return label_key("gfn2-xtb", "GFN2-xTB", "0" * 64, molecule.geometry_hash())
 
 
 @pytest.fixture
@@ -62,11 +62,6 @@ def ledger(tmp_path: Path) -> Ledger:
 @pytest.fixture
 def store(tmp_path: Path, ledger: Ledger) -> LabelStore:
     return LabelStore(tmp_path / "labels.db", ledger)
-
-
-def test_address_is_of_oracle_and_geometry() -> None:
-    assert label_key("a", "b") == hashlib.sha256(b"a/b").hexdigest()
-    assert label_key("gfn2-xtb", "0" * 64) != label_key("gfn2-xtb:accuracy=0.1", "0" * 64)
 
 
 @pytest.mark.parametrize(
@@ -141,6 +136,21 @@ def test_a_lost_ledger_is_rebuilt_from_the_labels(store: LabelStore, ledger: Led
     assert list(read_calls(ledger.path)) == calls
 
 
+def test_a_refused_label_is_kept_and_never_given_out(store: LabelStore, ledger: Ledger) -> None:
+    first, second = hydroxide(), hydroxide(0.1)
+    store.put(key_of(first), first, label(), call(0, first, outcome="rejected", error="its net force is 1.5"))
+    store.put(key_of(second), second, label(), call(1, second))
+    for opened in (store, LabelStore(store.path, ledger)):
+        assert key_of(first) not in opened
+        assert key_of(second) in opened
+    with connect(str(store.path)) as db:
+        assert db.count() == 2
+        (row,) = db.select("rejected")
+    assert row.rejected == "its net force is 1.5"
+    assert row.data["energy"] == [label().energy]
+    assert next(read_calls(ledger.path)).outcome == "rejected"  # the ledger was behind
+
+
 def test_what_is_no_store_is_said_to_be_none_and_left_alone(tmp_path: Path, ledger: Ledger) -> None:
     text, strange, damaged = (tmp_path / f"{name}.db" for name in ("text", "strange", "damaged"))
     text.write_text("not a database, but long enough to be looked at as if it were one\n" * 20)
@@ -149,7 +159,11 @@ def test_what_is_no_store_is_said_to_be_none_and_left_alone(tmp_path: Path, ledg
         db.metadata = {"theirs": 1}
     with connect(str(damaged)) as db:
         db.write(Atoms("OH"), key_value_pairs={"label_key": "k" * 64}, data={"call": '{"call_id": 1}'})
-    for path, reason in ((text, "file is not a database"), (strange, "label_key"), (damaged, "validation errors")):
+    for path, reason in (
+        (text, "file is not a database"),
+        (strange, "1 of its 1 rows have no label_key"),
+        (damaged, "1 of its 1 rows have no call_id"),
+    ):
         before = path.read_bytes()
         with pytest.raises(ConfigurationError) as caught:
             LabelStore(path, ledger)

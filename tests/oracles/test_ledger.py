@@ -89,12 +89,37 @@ def test_what_it_knows_survives_reopening(written: Callable[..., Path]) -> None:
     ledger = Ledger(path)
     assert ledger.next_id == 8
     assert [number in ledger for number in (3, 4, 5, 7)] == [True, False, True, True]
-    assert ledger.is_settled("gfn2-xtb", call(3).geometry_sha256, ACCOUNT)
-    assert not ledger.is_settled("gfn2-xtb", call(3).geometry_sha256, (*ACCOUNT[:2], "evaluation"))
-    assert not ledger.is_settled("gfn1-xtb", call(3).geometry_sha256, ACCOUNT)
-    assert ledger.failure("psi4:method=hf", failed.geometry_sha256) == ("time_limit", "600 s")
-    assert ledger.failure("gfn2-xtb", failed.geometry_sha256) is None
-    assert ledger.failure("gfn2-xtb", call(5).geometry_sha256) is None  # a hit is no failure
+    assert ledger.is_settled(call(3).key, ACCOUNT)
+    assert not ledger.is_settled(call(3).key, (*ACCOUNT[:2], "evaluation"))
+    assert not ledger.is_settled(call(3, oracle="gfn1-xtb").key, ACCOUNT)
+    assert ledger.failures(failed.key) == [("time_limit", "600 s")]
+    assert ledger.failures(call(7).key) == ()
+    assert ledger.failures(call(5).key) == ()  # a hit is no failure
+
+
+def test_failures_add_up_but_lost_workers_are_forgotten_by_the_next_process(path: Path) -> None:
+    ledger = Ledger(path)
+    for number, kind in enumerate(("crashed", "lost", "crashed")):
+        ledger.append(call(number, geometry_sha256="0" * 64, outcome=kind, error=f"{number}"))
+    key = call(0, geometry_sha256="0" * 64).key
+    assert ledger.failures(key) == [("crashed", "0"), ("lost", "1"), ("crashed", "2")]
+    ledger.close()
+    assert Ledger(path).failures(key) == [("crashed", "0"), ("crashed", "2")]
+
+
+def test_the_key_is_of_oracle_method_options_and_geometry() -> None:
+    assert call(1).key == call(1, combination="other", molecule="x", call_id=7).key
+    assert call(1, oracle="psi4:threads=4").key == call(1, oracle="psi4").key  # its options have a hash of their own
+    changed = ({"geometry_sha256": "1" * 64}, {"method": "x"}, {"options_sha256": "2" * 64}, {"oracle": "tblite"})
+    assert len({call(1, **change).key for change in ({}, *changed)}) == 5
+
+
+def test_a_ledger_written_before_there_were_options_is_read(path: Path) -> None:
+    data = json.loads(call(0).model_dump_json())
+    for name in ("options_sha256", "fallback", "cpu_s", "awaited_s"):
+        del data[name]
+    path.write_text(json.dumps(data) + "\n")
+    assert list(read_calls(path)) == [call(0)]
 
 
 @pytest.mark.parametrize("torn", [1, 20, 300])

@@ -119,7 +119,8 @@ class Program:
 
 @pytest.fixture(scope="session")
 def server() -> Iterator["subprocess.Popen[str]"]:
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith("GOLFBENCH_")}
+    kept = ("GOLFBENCH_CACHE", "GOLFBENCH_CACHE_POLICY")
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("GOLFBENCH_") or k in kept}
     pinned = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     process = subprocess.Popen(
         [sys.executable, "-c", SERVER],
@@ -227,7 +228,7 @@ class Results:
     @property
     def ledger(self) -> list[str]:
         """Lines in an order of their own: that of finishing is the workers'."""
-        volatile = ("call_id", "started_utc", "wall_s", "worker")
+        volatile = ("call_id", "started_utc", "wall_s", "cpu_s", "awaited_s", "worker")
         return sorted(
             json.dumps(without(call, *volatile), sort_keys=True) for call in self._lines("oracle_calls.jsonl")
         )

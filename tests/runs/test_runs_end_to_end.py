@@ -167,13 +167,17 @@ def test_another_folder_and_more_workers_give_the_same_records(golfbench, uninte
     assert two.rows == one.rows
 
 
-@pytest.mark.parametrize("moment", range(4))
+MOMENTS = 20
+
+
+@pytest.mark.parametrize("moment", range(MOMENTS))
 def test_a_killed_run_resumes_to_the_same_end(golfbench, uninterrupted, results, tmp_path, moment):
     output, _, config = uninterrupted
     total = len(results(output).ledger)
     chance = random.Random(moment)
-    calls, after_s = 1 + chance.randrange(total * moment // 4, total * (moment + 1) // 4), chance.uniform(0, 0.1)
-    command = ("run", config, "--output", str(tmp_path / "killed"))
+    first, last = (total * k // MOMENTS for k in (moment, moment + 1))
+    calls, after_s = 1 + chance.randrange(first, max(last, first + 1)), chance.uniform(0, 0.1)
+    command = ("run", config, "--output", str(tmp_path / "killed"), "--workers", str(1 + moment % 2))
     killed = golfbench.interrupted(signal.SIGKILL, calls, after_s, *command)
     assert killed.returncode == -signal.SIGKILL
     done = golfbench(*command)

@@ -43,6 +43,12 @@ open("answers.json", "w").write(json.dumps(answers))
 """
 
 O2 = Molecule("O2", np.array([8, 8]), np.array([[0, 0, 0], [0.1, 0, 1.25]]), multiplicity=3)
+METHYL = Molecule(
+    "CH3",
+    np.array([6, 1, 1, 1]),
+    np.array([[0, 0, 0], [0, 1.08, 0], [0.935, -0.54, 0], [-0.935, -0.54, 0.1]]),
+    multiplicity=2,
+)
 HYDROXIDE = Molecule("OH-", np.array([8, 1]), np.array([[0, 0, 0.1], [0, 0, 1.1]]), charge=-1)
 
 
@@ -83,6 +89,32 @@ def test_labels_are_those_of_psi4(open_psi4: Open, psi4: Installation, water: Mo
         assert got_forces == pytest.approx(gradient / -BOHR_TO_ANGSTROM, abs=1e-6), level
         assert 0.01 < (oracle.last_cpu_s or 0) < 60  # of Psi4's process, not of the one that waits for it
         oracle.close()
+
+
+@pytest.mark.parametrize(
+    ("level", "molecule"), [("hf/sto-3g", "water"), ("hf/sto-3g", "methyl"), ("wB97X-D/def2-SVP", "water")]
+)
+def test_every_way_to_the_scf_gives_the_same_label(level: str, molecule: str, open_psi4: Open, water: Molecule) -> None:
+    method, basis = level.split("/")
+    asked = METHYL if molecule == "methyl" else water
+    fallbacks = registry().find(OracleSpec, "psi4").fallbacks
+    assert fallbacks == ({"scf": "guess"}, {"scf": "damping"}, {"scf": "second-order"})
+    energies, forces = [], []
+    for way in ({}, *fallbacks):
+        energy, force = open_psi4(str(ComponentRef("psi4", {"method": method, "basis": basis, **way}))).label(asked)
+        energies.append(energy)
+        forces.append(force)
+    assert np.ptp(energies) < 1e-7  # Hartree
+    assert np.ptp(forces, axis=0).max() < 1e-6  # Hartree/Å
+    assert len({force.tobytes() for force in forces}) == 4  # each went its own way
+
+
+def test_what_a_label_depends_on() -> None:
+    spec = registry().find(OracleSpec, "psi4")
+    technical = {"scf": "damping", "threads": 8, "memory": "9 GB", "max_iterations": 7, "python": "/opt/psi4"}
+    assert spec.options(technical) == {"method": "wB97X-D", "basis": "def2-SVP"}
+    with pytest.raises(ConfigurationError, match="scf=soscf is not one of plain, guess, damping, second-order"):
+        spec.resolve({"scf": "soscf"})
 
 
 def test_forces_are_the_derivative_of_the_energy(open_psi4: Open, water: Molecule) -> None:

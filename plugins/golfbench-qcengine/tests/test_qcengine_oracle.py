@@ -1,6 +1,7 @@
 """QCEngine against the engines called without it, its failures by kind, and nothing left behind."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -91,7 +92,6 @@ def test_xtb_gives_the_labels_of_golfbench_xtb() -> None:
             (energy, forces), (expected, expected_forces) = oracle.label(molecule), direct.label(molecule)
             assert energy == pytest.approx(expected, abs=1e-8)
             assert forces == pytest.approx(expected_forces, abs=1e-5)
-    oracle.close()
 
 
 @needs_psi4
@@ -108,8 +108,7 @@ def test_what_psi4_cannot_do_has_a_kind(text: str, kind: str, complaint: str, sc
         oracle.label(WATER)
     assert caught.value.kind == kind
     assert "\n" not in str(caught.value)
-    oracle.close()
-    assert list(scratch.glob("qcengine-*")) == []
+    assert list(scratch.iterdir()) == []
 
 
 #: Labels a molecule that keeps psi4 busy for many seconds.
@@ -124,18 +123,16 @@ oracle.label(embed("c1ccccc1", "ring", 1, seed=1)[0])
 
 
 @needs_psi4
-def test_psi4_is_in_the_workers_process_group_and_does_not_survive_a_killed_parent(scratch: Path) -> None:
+def test_psi4_is_in_the_workers_session_and_does_not_survive_a_killed_parent(scratch: Path) -> None:
     parent = subprocess.Popen([sys.executable, "-c", LABEL])
     wait_until(lambda: psi4_below(scratch))
     workers = [p.pid for p in psutil.Process(parent.pid).children() if "golfbench.oracles.worker" in p.cmdline()]
-    assert [os.getpgid(process.pid) for process in psi4_below(scratch)] == workers  # ends with it at a time limit
-    folders = list(scratch.glob("*/qcengine-*"))
-    assert len(folders) == 1
+    assert [os.getsid(process.pid) for process in psi4_below(scratch)] == workers  # ends with it at a time limit
+    (folder,) = scratch.iterdir()
     os.kill(parent.pid, signal.SIGKILL)
     parent.wait()
     try:
-        wait_until(lambda: not psi4_below(scratch), 20)
-        wait_until(lambda: not folders[0].exists(), 20)
+        wait_until(lambda: not psi4_below(scratch) and not folder.exists(), 2)
     finally:
         for process in psi4_below(scratch):
             process.kill()
@@ -193,6 +190,9 @@ def test_level_of_theory() -> None:
     assert level(XTB) == "GFN2-xTB"
     assert level(f"{PSI4},keywords=(scf_type=pk,maxiter=9)") == "hf/sto-3g(scf_type=pk,maxiter=9)"
     assert level(f"{PSI4},keywords=(maxiter=9),level=hf/sto-3g") == "hf/sto-3g"
+    assert {"memory", "threads"} == {p.name for p in spec.parameters if p.technical}
+    assert re.fullmatch(spec.refused_engines, "psi4 1.4 (qcengine 0.34.2)")
+    assert not re.fullmatch(spec.refused_engines, "psi4 1.4.1 (qcengine 0.34.2)")
 
 
 def test_keywords_are_read() -> None:
@@ -211,6 +211,7 @@ def test_keywords_are_read() -> None:
         ("random_error", "QCEngine Random Error: SIGSEGV", "crashed", "QCEngine Random Error: SIGSEGV"),
         ("input_error", "Traceback:\n  File x\na.b.ValidationError: bad\n", "input", "ValidationError: bad"),
         ("unknown_error", "words\nSCF has not converged in 9\n", "not_converged", "SCF has not converged in 9"),
+        ("unknown_error", "what():  std::bad_alloc", "memory", "what():  std::bad_alloc"),
         ("unknown_error", "", "engine", "no reason given"),
     ],
 )

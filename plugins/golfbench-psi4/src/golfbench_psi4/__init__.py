@@ -3,16 +3,23 @@
 from golfbench import hookimpl
 from golfbench.specs import OracleSpec, Parameter
 
+#: Range-separated functionals are grossly wrong in 1.4 and what led to it, 1.4.1 corrects them (psi4 issue 2279).
+REFUSED_ENGINES = r"psi4 1\.4(\.0)?([^.\d].*)?"
 #: Psi4 is no PyPI package.
 INSTALL_HINT = "apt-get install psi4, or conda install -c conda-forge psi4"
+
+PLAIN = "plain"
+#: Other ways to the same SCF, in the order in which they are tried.
+HARDER = ("guess", "damping", "second-order")
 
 PARAMETERS = (
     Parameter("method", "wB97X-D", "Any method of Psi4 that has gradients."),
     Parameter("basis", "def2-SVP", "Any basis set of Psi4."),
-    Parameter("threads", 1, "Threads of one calculation."),
-    Parameter("memory", "2 GB", "Working memory of one calculation; a bare number is GB."),
-    Parameter("max_iterations", 100, "Limit of the SCF iterations; the second attempt gets twice as many."),
-    Parameter("python", "", "The psi4 program, its Python interpreter or environment; empty: it is searched for."),
+    Parameter("scf", "plain", "How the SCF is found.", choices=(PLAIN, *HARDER), technical=True),
+    Parameter("threads", 1, "Threads of one calculation.", technical=True),
+    Parameter("memory", "2 GB", "Working memory of one calculation; a bare number is GB.", technical=True),
+    Parameter("max_iterations", 100, "Limit of the SCF iterations; twice as many unless scf=plain.", technical=True),
+    Parameter("python", "", "The psi4 program, its interpreter or environment; empty: a search.", technical=True),
 )
 
 
@@ -31,5 +38,7 @@ def golfbench_oracles() -> list[OracleSpec]:
             citation="10.1063/5.0006002",
             license="LGPL-3.0-only",
             install_hint=INSTALL_HINT,
+            fallbacks=tuple({"scf": way} for way in HARDER),
+            refused_engines=REFUSED_ENGINES,
         )
     ]

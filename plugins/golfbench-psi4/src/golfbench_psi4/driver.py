@@ -10,16 +10,13 @@ Answers leave through a private descriptor: nothing that Psi4 prints, in Python 
 
 from __future__ import annotations
 
-import ctypes
 import importlib
 import json
 import os
-import signal
 import sys
 import time
 from typing import Any, TextIO
 
-_PR_SET_PDEATHSIG = 1
 _OUTPUT = "output.txt"
 #: Of an output file, the last lines that are quoted, and how much is read for them (bytes).
 _QUOTED_LINES = 2
@@ -37,7 +34,6 @@ _MEMORY_WORDS = ("memory", "bad_alloc")
 
 def main() -> int:
     """Serve gradients until the parent closes the pipe."""
-    _die_with_parent()
     requests, answers = _private_pipes()
     threads, memory_bytes, *folders = sys.argv[1:]
     try:
@@ -50,12 +46,6 @@ def main() -> int:
         os.ftruncate(2, 0)  # the log of the call before
         _send(answers, _answer(psi4, json.loads(line)))
     return 0
-
-
-def _die_with_parent() -> None:
-    """Ask Linux to kill this process when its parent ends; elsewhere the closed pipe has to do."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def _private_pipes() -> tuple[TextIO, TextIO]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from golfbench.contracts import FloatArray
 from golfbench.errors import ComponentMissingError, ConfigurationError, OracleError
 from golfbench.molecules import Molecule
 from golfbench.units import BOHR_TO_ANGSTROM
-from golfbench_psi4 import INSTALL_HINT
+from golfbench_psi4 import INSTALL_HINT, PLAIN, REFUSED_ENGINES
 from golfbench_psi4.location import LOCATION_VARIABLE, Installation, candidates
 from golfbench_psi4.process import DriverProcess
 
@@ -22,11 +23,18 @@ MAX_CALLS = 50
 #: The grid and the integral threshold of the nabla2DFT data set, which are Psi4's defaults, written out so that they
 #: hold for every version. Convergence is left to Psi4's gradients (1e-8 for SCF methods), as in the GOLF paper.
 KEYWORDS = {"dft_radial_points": 75, "dft_spherical_points": 302, "ints_tolerance": 1e-12}
-#: For a second attempt where the SCF does not converge.
-FALLBACK = {"damping_percentage": 40.0, "damping_convergence": 1e-3}
-#: Range-separated functionals are grossly wrong in 1.4 and what led to it, 1.4.1 corrects them (psi4 issue 2279).
-WRONG_VERSIONS = re.compile(r"1\.4(\.0)?($|[^.\d])")
-_KINDS = {"input_error": "input", "convergence_error": "not_converged"}
+#: How the SCF is found, by the parameter ``scf``. The guess of bare nuclei (core) is none of them: from it the triplet
+#: of O2 and the doublet of NO2 converge to excited states, 0.25 and 0.08 Hartree too high at HF/STO-3G. With 40 %
+#: damping the methyl radical oscillates for ever, with 20 % it does not.
+WAYS: Mapping[str, Mapping[str, Any]] = {
+    PLAIN: {},
+    "guess": {"scf__guess": "gwh"},  # generalized Wolfsberg-Helmholz
+    "damping": {"scf__damping_percentage": 20.0, "scf__damping_convergence": 1e-3},
+    "second-order": {"scf__soscf": True},
+}
+_KINDS = {"input_error": "input", "convergence_error": "not_converged", "resource_error": "memory"}
+#: The second-order SCF of 1.3.2 ends so: "Vx: RKS does not support rotated V builds for MGGA's".
+_META_GGA = re.compile("MGGA|meta-?GGA", re.IGNORECASE)
 _UNITS = {"": 10**9, "GB": 10**9, "MB": 10**6, "GIB": 2**30, "MIB": 2**20}
 #: Psi4 refuses less.
 _LEAST_MEMORY_BYTES = 250 * 2**20
@@ -37,8 +45,9 @@ _found: dict[str, Installation] = {}
 class Psi4Oracle:
     """One level of theory of Psi4; see ``golfbench.contracts.Oracle``.
 
-    No symmetry is used, the molecule is neither moved nor turned, every call starts from the superposition of atomic
-    densities: a label depends on the molecule alone. Singlets are restricted, everything else is unrestricted.
+    No symmetry is used, the molecule is neither moved nor turned, every call starts from a guess (the superposition of
+    atomic densities, unless ``scf`` is ``guess``): a label depends on the molecule alone. Singlets are restricted,
+    everything else is unrestricted. A call is one attempt.
 
     Psi4's process starts with the first call or the first look at ``version``. It is replaced after ``MAX_CALLS``
     calls and after each failure: Psi4 1.3.2 leaves files and timers open behind an error, and fails or crashes in the
@@ -47,9 +56,10 @@ class Psi4Oracle:
     Args:
         method: Any method of Psi4 with gradients.
         basis: Any basis set of Psi4.
+        scf: How the SCF is found, one of ``WAYS``.
         threads: Threads of one calculation.
         memory: Working memory; ``2``, ``2 GB``, ``500 MB``, ``1.5 GiB``.
-        max_iterations: Limit of the SCF iterations.
+        max_iterations: Limit of the SCF iterations; twice as many unless ``scf`` is ``plain``.
         python: The psi4 program, its interpreter or its environment; empty: ``GOLFBENCH_PSI4``, then a search.
 
     Attributes:
@@ -59,7 +69,9 @@ class Psi4Oracle:
         ConfigurationError: If a parameter cannot be used.
     """
 
-    def __init__(self, method: str, basis: str, threads: int, memory: str, max_iterations: int, python: str) -> None:
+    def __init__(
+        self, method: str, basis: str, scf: str, threads: int, memory: str, max_iterations: int, python: str
+    ) -> None:
         for name, value in (("method", method), ("basis", basis)):
             if not value.strip() or "/" in value:
                 raise ConfigurationError(f"psi4: {name} '{value}' must be one name without '/'")
@@ -69,7 +81,8 @@ class Psi4Oracle:
         self._model = {"method": method, "basis": basis}
         self._threads = threads
         self._memory_bytes = parse_memory(memory)
-        self._max_iterations = max_iterations
+        self._scf = scf
+        self._keywords = {"scf__maxiter": max_iterations * (1 if scf == PLAIN else 2), **WAYS[scf]}
         self._location = python or os.environ.get(LOCATION_VARIABLE, "")
         self._driver: DriverProcess | None = None
         self._calls = 0
@@ -87,20 +100,16 @@ class Psi4Oracle:
     def label(self, molecule: Molecule) -> tuple[float, FloatArray]:
         """Return energy (Hartree) and forces (n_atoms, 3) (Hartree/Å).
 
-        An SCF that does not converge gets one more attempt with damping and twice the iterations.
-
         Raises:
-            OracleError: ``not_converged`` after both attempts, ``input`` for a method, basis, element or multiplicity
-                that Psi4 does not know, ``crashed`` when its process died, otherwise ``engine``.
+            OracleError: ``not_converged``, ``input`` for a method, basis, element or multiplicity that Psi4 does not
+                know, ``memory``, ``crashed`` when its process died, otherwise ``engine``.
             ComponentMissingError: If there is no Psi4, or none that can be used.
         """
         self.last_cpu_s = 0.0
         try:
-            answer = self._compute(molecule, {"scf__maxiter": self._max_iterations})
-            if _error_type(answer) == "convergence_error":
-                answer = self._compute(molecule, {"scf__maxiter": 2 * self._max_iterations, **FALLBACK})
+            answer = self._compute(molecule)
             if not answer["success"]:
-                raise _oracle_error(answer, "{method}/{basis}".format(**self._model))
+                raise _oracle_error(answer, "{method}/{basis}".format(**self._model), self._scf)
             gradient = np.array(answer["return_result"], dtype=np.float64).reshape(len(molecule), 3)
             return float(answer["properties"]["return_energy"]), gradient / -BOHR_TO_ANGSTROM
         except OracleError as error:
@@ -115,16 +124,16 @@ class Psi4Oracle:
             self._driver.stop()
             self._driver = None
 
-    def _compute(self, molecule: Molecule, keywords: dict[str, float]) -> dict[str, Any]:
+    def _compute(self, molecule: Molecule) -> dict[str, Any]:
         driver = self._ready()
         self._calls += 1
-        request = _request(molecule, self._model, keywords) | {"id": str(self._calls)}
+        request = _request(molecule, self._model, self._keywords) | {"id": str(self._calls)}
         try:
             answer = driver.compute(request)
         except OracleError:
             self._driver = None
             raise
-        self.last_cpu_s += float(answer["extras"]["cpu_s"])
+        self.last_cpu_s = float(answer["extras"]["cpu_s"])
         if not answer["success"]:
             self.close()
         return answer
@@ -154,7 +163,7 @@ def start_driver(location: str, threads: int, memory_bytes: int) -> DriverProces
         except OracleError as error:
             reasons.append(f"{installation}: {error}")
             continue
-        if not WRONG_VERSIONS.match(driver.version):
+        if not re.fullmatch(REFUSED_ENGINES, f"psi4 {driver.version}"):
             _found[location] = installation
             return driver
         driver.stop()
@@ -183,14 +192,14 @@ def parse_memory(text: str) -> int:
     return memory_bytes
 
 
-def _request(molecule: Molecule, model: dict[str, str], keywords: dict[str, float]) -> dict[str, Any]:
+def _request(molecule: Molecule, model: Mapping[str, str], keywords: Mapping[str, Any]) -> dict[str, Any]:
     """Return the QCSchema input (version 1); lengths in Bohr."""
     reference = "rhf" if molecule.multiplicity == 1 else "uhf"  # Psi4 makes rks and uks of them for a functional
     return {
         "schema_name": "qcschema_input",
         "schema_version": 1,
         "driver": "gradient",
-        "model": model,
+        "model": dict(model),
         "keywords": {"reference": reference, **KEYWORDS, **keywords},
         "molecule": {
             "schema_name": "qcschema_molecule",
@@ -206,15 +215,14 @@ def _request(molecule: Molecule, model: dict[str, str], keywords: dict[str, floa
     }
 
 
-def _error_type(answer: dict[str, Any]) -> str:
-    return "" if answer["success"] else str(answer["error"]["error_type"])
-
-
-def _oracle_error(answer: dict[str, Any], level: str) -> OracleError:
+def _oracle_error(answer: dict[str, Any], level: str, scf: str) -> OracleError:
     """Turn an answer without success into an error of the kind that its type stands for."""
-    kind, text = _error_type(answer), str(answer["error"]["error_message"])
-    if kind == "resource_error":
+    kind = _KINDS.get(str(answer["error"]["error_type"]), "engine")
+    text = str(answer["error"]["error_message"])
+    if kind == "memory":
         text = f"out of memory, give it more with memory= ({text})"
-    elif kind == "convergence_error":
-        text += " That was the second attempt, with damping"
-    return OracleError(f"{level}: {text}", _KINDS.get(kind, "engine"))
+    elif scf == "second-order" and _META_GGA.search(text):
+        kind, text = "not_converged", f"meta-GGA functionals have no second-order SCF ({text})"
+    elif kind == "not_converged":
+        text += f" (scf={scf})"
+    return OracleError(f"{level}: {text}", kind)

@@ -19,6 +19,8 @@ from golfbench_psi4.location import Installation
 _DRIVER = Path(__file__).with_name("driver.py")
 #: An answer has 75 bytes for each atom; more than this (bytes) is no answer.
 _LONGEST_ANSWER = 1 << 26
+#: The last word of C++ code without memory.
+_BAD_ALLOC = "bad_alloc"
 _LOG = "log.txt"
 _LOG_TAIL_LINES = 2
 #: A process whose pipe is closed gets this long (s) to finish dying, so that its own signal is seen.
@@ -28,8 +30,8 @@ _DYING_S = 5.0
 class DriverProcess:
     """``driver.py`` under the interpreter that has Psi4, in a folder of its own that holds all its files.
 
-    Its limits are those of the process around it: ``golfbench.oracles.isolation`` ends both when a call takes too
-    long, and removes the folder, which lies in that process's own, after a ``kill -9`` of either.
+    Its limits are those of the process around it: ``golfbench.oracles`` ends both when a call takes too long or too
+    much memory, or when anything around them was killed, and removes the folder, which lies in that process's own.
 
     Args:
         installation: Interpreter and module folders.
@@ -75,8 +77,8 @@ class DriverProcess:
         """Return the QCSchema output of a QCSchema input; one without success is an answer, too.
 
         Raises:
-            OracleError: ``crashed`` when the process died, ``engine`` for an answer outside the protocol; then the
-                process is ended.
+            OracleError: ``crashed`` when the process died, ``memory`` when it said that it had too little,
+                ``engine`` for an answer outside the protocol; then the process is ended.
         """
         assert self._process.stdin is not None
         # a process that is gone says why where it is read from
@@ -95,7 +97,7 @@ class DriverProcess:
         if not line:
             cause = self._cause_of_death()
             self.stop()
-            raise OracleError(f"Psi4's process ended: {cause}", "crashed")
+            raise OracleError(f"Psi4's process ended: {cause}", "memory" if _BAD_ALLOC in cause else "crashed")
         try:
             answer = json.loads(line)
             if not isinstance(answer, dict):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,7 +16,6 @@ from golfbench.errors import ComponentMissingError, ConfigurationError, OracleEr
 from golfbench.molecules import Molecule
 from golfbench.specs import parse_arguments
 from golfbench.units import BOHR_TO_ANGSTROM
-from golfbench_qcengine.scratch import Scratch
 
 #: Programs whose answers have other units than QCSchema says: with 0.34.2, RDKit's energies are 4.184 times too small
 #: (kcal/mol taken for kJ/mol), and its gradients are in Hartree Å/Bohr² on top of that.
@@ -24,6 +24,7 @@ _KINDS = {"input_error": "input", "convergence_error": "not_converged", "random_
 #: A line of a traceback that names the exception: its module, its class, its words.
 _EXCEPTION = re.compile(r"^(?:\w+\.)*([A-Z]\w*(?:Error|Exception|NotFound)): *(.*\S)", re.MULTILINE)
 _NOT_CONVERGED = re.compile(r"\b(not|n't|fail(ed|s)?( to)?) converge|ConvergenceError", re.IGNORECASE)
+_NO_MEMORY = re.compile(r"\b(MemoryError|bad_alloc)\b|out of memory", re.IGNORECASE)
 _UNKNOWN_TO_THE_PROGRAM = re.compile(r"BasisSetNotFound|MissingMethodError|NotAnElementError")
 _LONGEST_REASON = 300
 
@@ -66,7 +67,6 @@ class QcengineOracle:
         self._model = {"method": method, "basis": basis or None}
         self._keywords = parse_arguments(keywords)
         self._resources = {"ncores": threads, "nnodes": 1, "memory": memory, "retries": 0}
-        self._scratch: Scratch | None = None
 
     @property
     def version(self) -> str:
@@ -78,15 +78,13 @@ class QcengineOracle:
 
         Raises:
             OracleError: ``not_converged`` when the program says so, ``input`` for what it does not know, ``crashed``
-                when it ended by a signal, otherwise ``engine``.
+                when it ended by a signal, ``memory`` when it says that there was too little, otherwise ``engine``.
         """
-        if self._scratch is None:
-            self._scratch = Scratch()
         answer = qcengine.compute(
             _request(molecule, self._model, self._keywords),
             self._program,
             return_dict=True,
-            task_config={**self._resources, "scratch_directory": self._scratch.path},
+            task_config={**self._resources, "scratch_directory": tempfile.gettempdir()},
         )
         if not answer["success"]:
             reason, kind = explain(answer["error"])
@@ -96,12 +94,6 @@ class QcengineOracle:
             raise OracleError(f"{molecule.id}: {self._program} gave no energy with its gradient")
         gradient = np.array(answer["return_result"], dtype=np.float64).reshape(-1, 3)
         return float(energy), gradient / -BOHR_TO_ANGSTROM
-
-    def close(self) -> None:
-        """Remove the scratch folder; the next call makes another one."""
-        if self._scratch is not None:
-            self._scratch.close()
-            self._scratch = None
 
 
 def find_program(name: str) -> Any:
@@ -136,6 +128,8 @@ def explain(error: Mapping[str, Any]) -> tuple[str, str]:
     kind = _KINDS.get(error["error_type"], "engine")
     if _NOT_CONVERGED.search(text):
         kind = "not_converged"
+    elif _NO_MEMORY.search(text):
+        kind = "memory"
     elif _UNKNOWN_TO_THE_PROGRAM.search(text):
         kind = "input"
     named = [": ".join(match.groups()) for match in _EXCEPTION.finditer(text)]

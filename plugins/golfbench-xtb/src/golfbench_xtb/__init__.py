@@ -9,7 +9,7 @@ ELEMENTS = frozenset(range(1, 87))
 PARAMETERS = (
     Parameter("accuracy", 1.0, "Numerical accuracy, 1000 (loose) to 0.0001 (tight)."),
     Parameter("electronic_temperature_k", 300.0, "Temperature of the Fermi smearing, K."),
-    Parameter("max_iterations", 250, "Limit of the self-consistent charge iterations."),
+    Parameter("max_iterations", 250, "Limit of the self-consistent charge iterations.", technical=True),
 )
 
 
