@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import os
+import signal
 import subprocess
 import sys
 from functools import cache
@@ -11,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase.db import connect
+from filelock import FileLock
 from rdkit import Chem
 from rdkit.Chem.rdMolDescriptors import CalcMolFormula
 from rdkit.Chem.Scaffolds.MurckoScaffold import MurckoScaffoldSmiles
@@ -18,6 +21,7 @@ from rdkit.Chem.Scaffolds.MurckoScaffold import MurckoScaffoldSmiles
 from golfbench.chemistry import scaffold
 from golfbench.contracts import Dataset
 from golfbench.errors import ConfigurationError
+from golfbench.oracles.ledger import Ledger, OracleCall, read_calls
 from golfbench.units import HARTREE_TO_EV
 from golfbench_datasets import build as build_module
 from golfbench_datasets import druglike
@@ -220,11 +224,53 @@ def test_training_molecules_come_from_the_screening_file_as_recorded() -> None:
     assert all(druglike.flat_smiles(source[name]) == druglike.flat_smiles(found) for name, found in smiles.items())
 
 
-def test_a_build_writes_a_sound_folder_with_the_shipped_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shipped = dataset("druglike-mini")
-    first, drug = shipped.initial[0].molecule, next(d for d in read_drugs(DRUGS) if d.name == "caffeine")
+@pytest.fixture
+def small_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One training molecule and one drug."""
+    first = dataset("druglike-mini").initial[0].molecule
+    drug = next(d for d in read_drugs(DRUGS) if d.name == "caffeine")
     plan = druglike.Plan((Compound(molecule_name(first), first.smiles),), (drug,))
     monkeypatch.setattr(build_module, "make_plan", lambda name, path: plan)
+
+
+def _killed_build(folder: Path, lines: int) -> None:
+    """Build in a process that kills itself when its ledger has so many lines."""
+    child = os.fork()
+    if child:
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+        return
+    append = Ledger.append
+
+    def append_and_die(self: Ledger, call: OracleCall) -> None:
+        append(self, call)
+        if call.call_id + 1 >= lines:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    Ledger.append = append_and_die  # type: ignore[method-assign]
+    build_module.build("druglike-mini", folder)
+
+
+@pytest.mark.usefixtures("small_plan")
+def test_a_killed_build_goes_on_to_the_same_content_and_asks_nothing_twice(tmp_path: Path) -> None:
+    whole = FolderReader(build_module.build("druglike-mini", tmp_path / "whole")).read()
+    for lines in (3, 20, 40):
+        _killed_build(tmp_path / "killed", lines)
+    kept = list(read_calls(tmp_path / ".killed.build" / "oracle_calls.jsonl"))
+    assert len(kept) == 40
+    assert len({call.geometry_sha256 for call in kept if call.outcome == "ok"}) == 40
+    resumed = FolderReader(build_module.build("druglike-mini", tmp_path / "killed")).read()
+    assert resumed.content_hash == whole.content_hash
+
+
+def test_two_processes_do_not_build_one_folder(tmp_path: Path) -> None:
+    (tmp_path / ".made.build").mkdir()
+    with FileLock(tmp_path / ".made.build" / "lock"), pytest.raises(ConfigurationError, match="in use by another"):
+        build_module.build("druglike-mini", tmp_path / "made")
+
+
+@pytest.mark.usefixtures("small_plan")
+def test_a_build_writes_a_sound_folder_with_the_shipped_labels(tmp_path: Path) -> None:
+    shipped = dataset("druglike-mini")
     folder = build_module.build("druglike-mini", tmp_path / "made")
     made = FolderReader(folder).read()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["made"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from golfbench.contracts import Dataset
-from golfbench.errors import ConfigurationError
+from golfbench.errors import CheckpointError, ConfigurationError
 from golfbench.golf import checkpoint
 from golfbench.golf.checkpoint import prefixed, unprefixed
 from golfbench.golf.foreign import ForeignFile, import_foreign, open_foreign
@@ -31,7 +31,7 @@ from golfbench.molecules import check_elements
 from golfbench.potential import Potential
 from golfbench.registry import registry
 from golfbench.runs.config import Baseline, RunConfig
-from golfbench.runs.directory import slug
+from golfbench.runs.directory import held, slug
 from golfbench.runs.grid import is_trainable
 from golfbench.specs import ComponentRef, ModelSpec
 
@@ -169,7 +169,7 @@ def train_baseline(
         delta: A fixed model to add, or ``None``.
         settings: Updates and hyper-parameters.
         seed: Root seed.
-        path: The checkpoint to write; ``.training`` beside it holds the state meanwhile.
+        path: The checkpoint to write; ``.training`` and ``.training-before`` beside it hold the state meanwhile.
         report: Shows progress.
         device: Where the network lives.
         dtype: Type of its parameters.
@@ -178,10 +178,29 @@ def train_baseline(
         The updates done here, and the wall time that they took, s.
 
     Raises:
-        ConfigurationError: If ``path`` already exists, or the state beside it is of another training.
+        ConfigurationError: If ``path`` already exists, another process is writing it, or the state beside it is of
+            another training.
     """
     if path.exists():
         raise ConfigurationError(f"{path} exists already: remove it to train anew")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with held(path, path.with_name(path.name + ".lock")):
+        timed = _train(dataset, model, delta, settings, seed, path, report, device, dtype)
+    path.with_name(path.name + ".lock").unlink(missing_ok=True)
+    return timed
+
+
+def _train(
+    dataset: Dataset,
+    model: ComponentRef,
+    delta: str | None,
+    settings: Baseline,
+    seed: int,
+    path: Path,
+    report: Report,
+    device: str,
+    dtype: str,
+) -> tuple[int, float]:
     fixed = open_delta(delta)
     references, scale = fit_references(dataset.initial, dict(dataset.atom_energies), fixed)
     network = new_network(model, seed).to(device, TORCH_TYPES[dtype])
@@ -189,23 +208,38 @@ def train_baseline(
     samples = TrainingSet(potential, dataset.initial)
     total = settings.for_labels(len(dataset.initial))
     trainer = Trainer(potential, samples, settings, total, seed, "baseline")
-    state = path.with_name(path.stem + ".training.safetensors")
     facts = potential_header(model, potential, delta, dataset.method)
     facts["training"] = _training(dataset, model, delta, settings, seed)
-    if state.exists():
-        tensors, header = checkpoint.load(state)
-        if header.get("of") != facts:
-            raise ConfigurationError(f"{state} is the state of another training: remove it, or write to another file")
-        load_weights(potential.network, unprefixed("network", tensors), state.name)
+    states = [path.with_name(f"{path.stem}.{name}.safetensors") for name in ("training", "training-before")]
+    if found := _newest_state(states, facts):
+        tensors, header = found
+        load_weights(potential.network, unprefixed("network", tensors), path.name)
         trainer.restore(tensors, header["update"])
     while trainer.update < total:
         count = min(CHECKPOINT_EVERY, total - trainer.update)
         trainer.run(count, lambda update, loss: report(f"baseline training: {model}", update, total))
         tensors = trainer.tensors() | prefixed("network", potential.network.state_dict())
-        checkpoint.save(state, tensors, {"update": trainer.update, "of": facts})
+        if states[0].exists():
+            states[0].replace(states[1])
+        checkpoint.save(states[0], tensors, {"update": trainer.update, "of": facts})
     save_potential(path, potential, facts)
-    state.unlink(missing_ok=True)
+    for state in states:
+        state.unlink(missing_ok=True)
     return trainer.timed_updates, trainer.timed_s
+
+
+def _newest_state(states: Sequence[Path], facts: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """Return the first state of a training that is sound, or ``None``: then it begins anew."""
+    for state in filter(Path.exists, states):
+        try:
+            tensors, header = checkpoint.load(state)
+        except CheckpointError as error:
+            log.warning("%s; trying the one before", error)
+            continue
+        if header.get("of") != facts:
+            raise ConfigurationError(f"{state} is the state of another training: remove it, or write to another file")
+        return tensors, header
+    return None
 
 
 def _training(

@@ -46,20 +46,13 @@ class RunDirectory:
             ConfigurationError: If another process has it, or it cannot be written.
             WriteError: If the disk is full.
         """
-        lock = FileLock(self.path / "lock")
         try:
             for folder in (self.checkpoints, self.trajectories):
                 folder.mkdir(parents=True, exist_ok=True)
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise ConfigurationError(f"{self.path} is in use by another process") from None
         except OSError as error:
-            raise self._unwritable(error) from error
-        try:
-            with self.logged():
-                yield
-        finally:
-            lock.release()
+            raise _unwritable(self.path, error) from error
+        with held(self.path, self.path / "lock"), self.logged():
+            yield
 
     @contextmanager
     def logged(self) -> Iterator[None]:
@@ -72,17 +65,13 @@ class RunDirectory:
         try:
             handler = _log_handler(self.log)
         except OSError as error:
-            raise self._unwritable(error) from error
+            raise _unwritable(self.path, error) from error
         logging.getLogger("golfbench").addHandler(handler)
         try:
             yield
         finally:
             logging.getLogger("golfbench").removeHandler(handler)
             handler.close()
-
-    def _unwritable(self, error: OSError) -> GolfbenchError:
-        kind = WriteError if error.errno == errno.ENOSPC else ConfigurationError
-        return kind(f"{self.path} cannot be written: {error.strerror}")
 
     def read_manifest(self) -> dict[str, Any]:
         """Return the manifest.
@@ -97,6 +86,32 @@ class RunDirectory:
         except ValueError as error:
             raise ConfigurationError(f"{self.manifest} is damaged: {error}") from None
         return manifest
+
+
+@contextmanager
+def held(place: Path, file: Path) -> Iterator[None]:
+    """Hold a place for one process, by way of a lock file.
+
+    Raises:
+        ConfigurationError: If another process has it, or it cannot be written.
+        WriteError: If the disk is full.
+    """
+    lock = FileLock(file)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise ConfigurationError(f"{place} is in use by another process") from None
+    except OSError as error:
+        raise _unwritable(place, error) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _unwritable(place: Path, error: OSError) -> GolfbenchError:
+    kind = WriteError if error.errno == errno.ENOSPC else ConfigurationError
+    return kind(f"{place} cannot be written: {error.strerror}")
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

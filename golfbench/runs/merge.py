@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 from ase.db import connect
-from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
 from golfbench.benchmark.records import (
@@ -37,7 +36,7 @@ from golfbench.oracles.calls import utc_now
 from golfbench.oracles.labels import LabelStore
 from golfbench.oracles.ledger import Ledger, OracleCall, read_calls
 from golfbench.runs.config import RunConfig
-from golfbench.runs.directory import RunDirectory, write_json
+from golfbench.runs.directory import RunDirectory, held, write_json
 from golfbench.runs.grid import Combination, combinations, fixed_rows
 from golfbench.runs.provenance import code_of, differences, libraries_of
 from golfbench.runs.shards import COMMON, FOLDER, SEAL, RowKey, Shard, broken_seals, deal, results_in, shards_in
@@ -101,7 +100,7 @@ def merge(path: Path, warn: Callable[[str], None]) -> RunDirectory:
         raise NothingToDoError(f"{path} is merged already")
     if not (shards := shards_in(path)):
         raise NothingToDoError(f"{path} has no shards")
-    with _held(path):
+    with held(path, path / "lock"):
         if not (path / READY).exists():
             _refuse_other_run(whole)
             _finished(path, shards)  # a shard that runs is in nobody's way here, but has not finished
@@ -119,23 +118,11 @@ def _refuse_other_run(whole: RunDirectory) -> None:
 
 
 @contextmanager
-def _held(path: Path) -> Iterator[None]:
-    lock = FileLock(path / "lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise ConfigurationError(f"{path} is in use by another process") from None
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-@contextmanager
 def _all_held(path: Path, shards: Sequence[Shard]) -> Iterator[None]:
     with ExitStack() as stack:
         for shard in shards:
-            stack.enter_context(_held(path / FOLDER / shard.name))
+            folder = path / FOLDER / shard.name
+            stack.enter_context(held(folder, folder / "lock"))
         yield
 
 

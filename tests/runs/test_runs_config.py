@@ -1,6 +1,7 @@
 import pytest
+from filelock import FileLock
 
-from golfbench.errors import CheckpointError, ConfigurationError
+from golfbench.errors import ConfigurationError
 from golfbench.golf import checkpoint
 from golfbench.runs.baseline import train_baseline
 from golfbench.runs.config import Baseline, RunConfig, load_config
@@ -131,7 +132,24 @@ def test_the_state_of_another_training_is_not_gone_on_with(tiny, tiny_model, tmp
         train(tiny, tiny_model, path)
 
 
-def test_a_damaged_state_is_named(tiny, tiny_model, tmp_path):
-    (tmp_path / "a.training.safetensors").write_bytes(b"torn")
-    with pytest.raises(CheckpointError, match=r"a\.training\.safetensors is not readable"):
-        train(tiny, tiny_model, tmp_path / "a.safetensors")
+def test_a_damaged_state_is_named_and_the_one_before_is_used(tiny, tiny_model, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("golfbench.runs.baseline.CHECKPOINT_EVERY", 2)
+    whole, broken = tmp_path / "whole.safetensors", tmp_path / "broken.safetensors"
+    train(tiny, tiny_model, whole)
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny, tiny_model, broken, stop_at=5)
+    newest, before = (tmp_path / f"broken.{name}.safetensors" for name in ("training", "training-before"))
+    assert [checkpoint.load(state)[1]["update"] for state in (newest, before)] == [4, 2]
+    newest.write_bytes(newest.read_bytes()[:-1] + b"x")
+    with caplog.at_level("WARNING", logger="golfbench"):
+        train(tiny, tiny_model, broken)
+    assert "broken.training.safetensors was altered" in caplog.text
+    assert whole.read_bytes() == broken.read_bytes()
+    assert {p.name for p in tmp_path.iterdir()} == {"whole.safetensors", "broken.safetensors"}
+
+
+def test_two_processes_do_not_train_one_checkpoint(tiny, tiny_model, tmp_path):
+    path = tmp_path / "a.safetensors"
+    with FileLock(tmp_path / "a.safetensors.lock"), pytest.raises(ConfigurationError, match="in use by another"):
+        train(tiny, tiny_model, path)
+    train(tiny, tiny_model, path)

@@ -24,6 +24,7 @@ from golfbench.oracles.as_model import OracleModel
 from golfbench.oracles.ledger import read_calls
 from golfbench.oracles.service import Account, OracleService
 from golfbench.registry import registry
+from golfbench.runs.directory import held
 from golfbench.specs import ComponentRef, OptimizerSpec, OracleSpec
 from golfbench_datasets.card import write_card
 from golfbench_datasets.check import check, describe
@@ -33,6 +34,7 @@ from golfbench_datasets.druglike import (
     SCREENING_FILE,
     SEED,
     Compound,
+    Plan,
     make_plan,
 )
 from golfbench_datasets.files import INITIAL, TEST, Description, write_description, write_initial, write_test
@@ -55,8 +57,8 @@ def build(name: str, output: Path, workers: int = 2) -> Path:
         ``output``.
 
     Raises:
-        GolfbenchError: If the name is not known, a component is missing, files cannot be written, or the result does
-            not pass ``check``.
+        GolfbenchError: If another process builds there, the name is not known, a component is missing, files cannot be
+            written, or the result does not pass ``check``.
     """
     plan = make_plan(name, data_folder("druglike-xtb") / "drugs.csv")
     _say(f"{name}: {len(plan.training)} training molecules, {len(plan.test)} test molecules")
@@ -64,6 +66,11 @@ def build(name: str, output: Path, workers: int = 2) -> Path:
     work = output.with_name(f".{output.name}.build")
     work.mkdir(parents=True, exist_ok=True)
     output.mkdir(parents=True, exist_ok=True)
+    with held(output, work / "lock"):
+        return _build(name, plan, method, work, output, workers)
+
+
+def _build(name: str, plan: Plan, method: str, work: Path, output: Path, workers: int) -> Path:
     service = OracleService(work, workers=workers)
     try:
         write_initial(output / INITIAL, method, _initial(service, plan.training))
