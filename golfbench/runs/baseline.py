@@ -184,48 +184,44 @@ def train_baseline(
     if path.exists():
         raise ConfigurationError(f"{path} exists already: remove it to train anew")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with held(path, path.with_name(path.name + ".lock")):
-        timed = _train(dataset, model, delta, settings, seed, path, report, device, dtype)
-    path.with_name(path.name + ".lock").unlink(missing_ok=True)
-    return timed
-
-
-def _train(
-    dataset: Dataset,
-    model: ComponentRef,
-    delta: str | None,
-    settings: Baseline,
-    seed: int,
-    path: Path,
-    report: Report,
-    device: str,
-    dtype: str,
-) -> tuple[int, float]:
-    fixed = open_delta(delta)
-    references, scale = fit_references(dataset.initial, dict(dataset.atom_energies), fixed)
-    network = new_network(model, seed).to(device, TORCH_TYPES[dtype])
-    potential = Potential(network, references, scale, fixed)
-    samples = TrainingSet(potential, dataset.initial)
-    total = settings.for_labels(len(dataset.initial))
-    trainer = Trainer(potential, samples, settings, total, seed, "baseline")
-    facts = potential_header(model, potential, delta, dataset.method)
-    facts["training"] = _training(dataset, model, delta, settings, seed)
-    states = [path.with_name(f"{path.stem}.{name}.safetensors") for name in ("training", "training-before")]
-    if found := _newest_state(states, facts):
-        tensors, header = found
-        load_weights(potential.network, unprefixed("network", tensors), path.name)
-        trainer.restore(tensors, header["update"])
-    while trainer.update < total:
-        count = min(CHECKPOINT_EVERY, total - trainer.update)
-        trainer.run(count, lambda update, loss: report(f"baseline training: {model}", update, total))
-        tensors = trainer.tensors() | prefixed("network", potential.network.state_dict())
-        if states[0].exists():
-            states[0].replace(states[1])
-        checkpoint.save(states[0], tensors, {"update": trainer.update, "of": facts})
-    save_potential(path, potential, facts)
-    for state in states:
-        state.unlink(missing_ok=True)
+    lock = path.with_name(path.name + ".lock")
+    with held(path, lock):
+        fixed = open_delta(delta)
+        references, scale = fit_references(dataset.initial, dict(dataset.atom_energies), fixed)
+        network = new_network(model, seed).to(device, TORCH_TYPES[dtype])
+        potential = Potential(network, references, scale, fixed)
+        total = settings.for_labels(len(dataset.initial))
+        samples = TrainingSet(potential, dataset.initial)
+        trainer = Trainer(potential, samples, settings, total, seed, "baseline")
+        facts = potential_header(model, potential, delta, dataset.method)
+        facts["training"] = _training(dataset, model, delta, settings, seed)
+        _train_on(trainer, facts, path, lambda update: report(f"baseline training: {model}", update, total))
+        save_potential(path, potential, facts)
+        for state in _states(path):
+            state.unlink(missing_ok=True)
+    lock.unlink(missing_ok=True)
     return trainer.timed_updates, trainer.timed_s
+
+
+def _states(path: Path) -> list[Path]:
+    """Return where the state of a training is kept, and where the one before is."""
+    return [path.with_name(f"{path.stem}.{name}.safetensors") for name in ("training", "training-before")]
+
+
+def _train_on(trainer: Trainer, facts: dict[str, Any], path: Path, advance: Callable[[int], None]) -> None:
+    """Train from the newest sound state to the end, and keep the state now and then."""
+    newest, before = _states(path)
+    if found := _newest_state((newest, before), facts):
+        tensors, header = found
+        load_weights(trainer.potential.network, unprefixed("network", tensors), path.name)
+        trainer.restore(tensors, header["update"])
+    while trainer.update < trainer.total_updates:
+        count = min(CHECKPOINT_EVERY, trainer.total_updates - trainer.update)
+        trainer.run(count, lambda update, loss: advance(update))
+        tensors = trainer.tensors() | prefixed("network", trainer.potential.network.state_dict())
+        if newest.exists():
+            newest.replace(before)
+        checkpoint.save(newest, tensors, {"update": trainer.update, "of": facts})
 
 
 def _newest_state(states: Sequence[Path], facts: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]] | None:
