@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
 from ase.data import vdw_radii
 from ase.units import Bohr
 
 from golfbench.contracts import FloatArray
-from golfbench_optimizers.topology import IntArray, Topology
+from golfbench_optimizers.topology import Coordinates, IntArray, Topology
 
 #: Lindh et al. 1995 (doi 10.1016/0009-2614(95)00646-L), Table 1, by rows of the periodic table (1, 2, 3 and beyond):
 #: exponents in 1/Bohr², distances in Bohr.
@@ -32,7 +30,7 @@ _DEFAULT_RADIUS = 1.9
 _HYDROGEN_RADIUS = 1.1
 
 
-def force_constants(topology: Topology, numbers: IntArray, positions: FloatArray) -> FloatArray:
+def force_constants(topology: Coordinates, numbers: IntArray, positions: FloatArray) -> FloatArray:
     """Return a force constant (n,) for each coordinate, in the order of ``values_and_derivatives``.
 
     Lindh's: products of exp(α(r₀² - r²)) over the bonds of the coordinate, so that stretched or partly broken ones
@@ -42,17 +40,20 @@ def force_constants(topology: Topology, numbers: IntArray, positions: FloatArray
         Hartree/Å² or Hartree/rad².
     """
     row = np.where(numbers <= 2, 0, np.where(numbers <= 10, 1, 2))
-    kinds = row[:, None], row[None]
-    difference = (positions[:, None] - positions[None]) / Bohr
-    strength = np.exp(_EXPONENT[kinds] * (_DISTANCE[kinds] ** 2 - (difference * difference).sum(-1)))
+
+    def strength(i: IntArray, j: IntArray) -> FloatArray:
+        kinds, difference = (row[i], row[j]), (positions[i] - positions[j]) / Bohr
+        x, y, z = difference.T
+        decay: FloatArray = np.exp(_EXPONENT[kinds] * (_DISTANCE[kinds] ** 2 - (x * x + y * y + z * z)))
+        return decay
+
     bonds, angles, torsions = topology.bonds.T, topology.angles.T, topology.torsions.T
-    first, middle, last = pairwise(torsions)
     *_, impropers, linear = topology.counts
     return np.concatenate(
         [
-            BOND * strength[tuple(bonds)],
-            ANGLE * strength[tuple(angles[:2])] * strength[tuple(angles[1:])],
-            TORSION * strength[first] * strength[middle] * strength[last],
+            BOND * strength(*bonds),
+            ANGLE * strength(*angles[:2]) * strength(*angles[1:]),
+            TORSION * strength(*torsions[:2]) * strength(*torsions[1:3]) * strength(*torsions[2:]),
             np.full(impropers, IMPROPER),
             np.full(linear, LINEAR_BEND),
         ]
@@ -68,11 +69,14 @@ def contact_pairs(topology: Topology) -> IntArray:
     return np.argwhere(np.triu(near == 0))
 
 
-def contact_curvature(pairs: IntArray, numbers: IntArray, positions: FloatArray) -> FloatArray:
-    """Return the Cartesian Hessian (3·n_atoms, 3·n_atoms) of close contacts, Hartree/Å².
+def contacts(pairs: IntArray, numbers: IntArray, positions: FloatArray) -> tuple[IntArray, FloatArray, FloatArray]:
+    """Return the pairs that are close, the unit vectors along them, and their curvatures.
 
     Repulsion and hydrogen bonds resist approach long before an internal coordinate knows of it. A pair has the
     curvature along its line only, c·exp(-3(r - R)), where R is the sum of the van der Waals radii.
+
+    Returns:
+        Atoms (n, 2), unit vectors (n, 3) from the second to the first, and curvatures (n,), Hartree/Å².
     """
     radii = np.nan_to_num(vdw_radii[np.minimum(numbers, len(vdw_radii) - 1)], nan=_DEFAULT_RADIUS)
     radii = np.where(numbers == 1, _HYDROGEN_RADIUS, radii)
@@ -81,11 +85,16 @@ def contact_curvature(pairs: IntArray, numbers: IntArray, positions: FloatArray)
     distance = np.maximum(np.sqrt((difference * difference).sum(-1)), 1e-8)
     curvature = CONTACT * np.exp(-CONTACT_DECAY * (distance - radii[i] - radii[j]))
     close = curvature > CONTACT_FLOOR
-    i, j = i[close], j[close]
-    unit = difference[close] / distance[close, None]
-    along = np.zeros((len(i), len(numbers), 3))
-    index = np.arange(len(i))
+    return pairs[close], difference[close] / distance[close, None], np.minimum(curvature[close], CONTACT_CEILING)
+
+
+def contact_curvature(pairs: IntArray, numbers: IntArray, positions: FloatArray) -> FloatArray:
+    """Return the Cartesian Hessian (3·n_atoms, 3·n_atoms) of ``contacts``, Hartree/Å²."""
+    close, unit, curvature = contacts(pairs, numbers, positions)
+    i, j = close.T
+    along = np.zeros((len(close), len(numbers), 3))
+    index = np.arange(len(close))
     along[index, i], along[index, j] = unit, -unit
-    rows = along.reshape(len(i), 3 * len(numbers))  # also where no pair is close
-    hessian: FloatArray = (rows.T * np.minimum(curvature[close], CONTACT_CEILING)) @ rows
+    rows = along.reshape(len(close), 3 * len(numbers))  # also where no pair is close
+    hessian: FloatArray = (rows.T * curvature) @ rows
     return hessian

@@ -5,13 +5,34 @@ from __future__ import annotations
 import numpy as np
 
 from golfbench.contracts import FloatArray
-from golfbench_optimizers.topology import IntArray, Topology
+from golfbench_optimizers.topology import Coordinates, IntArray
 
 #: Sines and lengths are kept above this, so that a degenerate geometry gives large numbers and not infinite ones.
 _TINY = 1e-8
 
 
-def values_and_derivatives(topology: Topology, positions: FloatArray) -> tuple[FloatArray, FloatArray]:
+def kinds(topology: Coordinates, positions: FloatArray) -> list[tuple[IntArray, FloatArray, FloatArray]]:
+    """Return the coordinates kind by kind: bonds, angles, torsions and impropers, then both components of linear bends.
+
+    Args:
+        topology: Which coordinates.
+        positions: (n_atoms, 3), Å.
+
+    Returns:
+        For each kind atoms (n, k), values (n,), Å or rad, and derivatives with respect to those atoms (n, k, 3).
+    """
+    axes, turning = topology.axes, np.concatenate([topology.torsions, topology.impropers])
+    found = [
+        (topology.bonds, *bond(positions, topology.bonds)),
+        (topology.angles, *angle(positions, topology.angles)),
+        (turning, *torsion(positions, turning)),
+    ]
+    if len(axes):
+        found += [(topology.linear, *linear_bend(positions, topology.linear, axes[:, i])) for i in range(2)]
+    return found
+
+
+def values_and_derivatives(topology: Coordinates, positions: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return the coordinates and their derivatives.
 
     Args:
@@ -19,27 +40,19 @@ def values_and_derivatives(topology: Topology, positions: FloatArray) -> tuple[F
         positions: (n_atoms, 3), Å.
 
     Returns:
-        Values (n,), Å and rad, in the order bonds, angles, torsions, impropers, linear bends; and the B matrix
-        (n, 3·n_atoms).
+        Values (n,), Å and rad, in the order of ``kinds``; and the B matrix (n, 3·n_atoms).
     """
-    axes, turning = topology.axes, np.concatenate([topology.torsions, topology.impropers])
-    parts = [
-        (topology.bonds, *bond(positions, topology.bonds)),
-        (topology.angles, *angle(positions, topology.angles)),
-        (turning, *torsion(positions, turning)),
-    ]
-    if len(axes):
-        parts += [(topology.linear, *linear_bend(positions, topology.linear, axes[:, i])) for i in range(2)]
+    found = kinds(topology, positions)
     matrix = np.zeros((sum(topology.counts), len(positions), 3))
     first = 0
-    for atoms, _, derivatives in parts:
+    for atoms, _, derivatives in found:
         rows = np.arange(first, first + len(atoms))
         matrix[rows[:, None], atoms] = derivatives
         first += len(atoms)
-    return np.concatenate([values for _, values, _ in parts]), matrix.reshape(len(matrix), positions.size)
+    return np.concatenate([values for _, values, _ in found]), matrix.reshape(len(matrix), positions.size)
 
 
-def wrap(topology: Topology, difference: FloatArray) -> FloatArray:
+def wrap(topology: Coordinates, difference: FloatArray) -> FloatArray:
     """Bring differences of torsions and impropers, within (n,) differences of coordinates, to ±π."""
     bonds, angles, torsions, impropers, _ = topology.counts
     wrapped = difference.copy()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
 
@@ -29,12 +30,10 @@ PLANAR_VOLUME = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Topology:
-    """Redundant internal coordinates of one molecule, as atom indices.
+class Coordinates:
+    """Redundant internal coordinates, as atom indices.
 
     Attributes:
-        bonded: (n_atoms, n_atoms) symmetric; includes what connects fragments.
-        auxiliary: (n_atoms, n_atoms), the connections of fragments alone.
         bonds: (n, 2).
         angles: (n, 3), the middle atom is the apex.
         torsions: (n, 4), along a bond or across a chain of linear atoms.
@@ -44,8 +43,6 @@ class Topology:
         axes: (n, 2, 3), two unit vectors per linear angle, normal to it and to each other.
     """
 
-    bonded: BoolArray
-    auxiliary: BoolArray
     bonds: IntArray
     angles: IntArray
     torsions: IntArray
@@ -58,6 +55,38 @@ class Topology:
     def counts(self) -> tuple[int, int, int, int, int]:
         """Numbers of bonds, angles, torsions, impropers and linear-bend components, in the order of the coordinates."""
         return len(self.bonds), len(self.angles), len(self.torsions), len(self.impropers), 2 * len(self.linear)
+
+
+@dataclass(frozen=True, slots=True)
+class Topology(Coordinates):
+    """The coordinates of one molecule, and the bonds that they follow from.
+
+    Attributes:
+        bonded: (n_atoms, n_atoms) symmetric; includes what connects fragments.
+        auxiliary: (n_atoms, n_atoms), the connections of fragments alone.
+    """
+
+    bonded: BoolArray
+    auxiliary: BoolArray
+
+
+def join(several: Sequence[Coordinates], first_atoms: Sequence[int]) -> Coordinates:
+    """Return the coordinates of several molecules whose atoms are numbered through.
+
+    Args:
+        several: One or more.
+        first_atoms: The number that the first atom of each gets.
+    """
+    shifted = list(zip(several, first_atoms, strict=True))
+    return Coordinates(
+        bonds=np.concatenate([c.bonds + first for c, first in shifted]),
+        angles=np.concatenate([c.angles + first for c, first in shifted]),
+        torsions=np.concatenate([c.torsions + first for c, first in shifted]),
+        torsion_share=np.concatenate([c.torsion_share for c in several]),
+        impropers=np.concatenate([c.impropers + first for c, first in shifted]),
+        linear=np.concatenate([c.linear + first for c, first in shifted]),
+        axes=np.concatenate([c.axes for c in several]),
+    )
 
 
 def find_topology(numbers: IntArray, positions: FloatArray) -> Topology:

@@ -13,13 +13,24 @@ def padded_width(length: int) -> int:
     return max(1, -(-length // BLOCK)) * BLOCK
 
 
+def flat(values: torch.Tensor) -> torch.Tensor:
+    """Return (m, atoms, 3) as (m, width), zero beyond the atoms; ``width`` is ``padded_width(3 * atoms)``."""
+    rows = values.reshape(len(values), -1)
+    return torch.nn.functional.pad(rows, (0, padded_width(rows.shape[1]) - rows.shape[1]))
+
+
+def unflat(rows: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """Return (m, width) in the shape (m, atoms, 3) of ``like``: what ``flat`` undoes."""
+    return rows[:, : like[0].numel()].reshape(like.shape)
+
+
 def dot(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """Return the scalar products (m,) of the rows of two (m, width) tensors; ``width`` is a multiple of ``BLOCK``.
 
     ``torch.sum`` adds in an order that depends on the length, so it always gets rows of the same length; blocks are
     then added one after the other, and a block of padding adds an exact zero.
     """
-    blocks = (a * b).view(len(a), -1, BLOCK).sum(-1).unbind(1)
+    blocks = (a * b).view(len(a), a.shape[1] // BLOCK, BLOCK).sum(-1).unbind(1)
     total = blocks[0]
     for block in blocks[1:]:
         total = total + block
