@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from golfbench.benchmark.protocol import Protocol
@@ -17,6 +18,9 @@ from golfbench.oracles.service import Account, OracleService
 from golfbench.specs import ComponentRef
 
 log = logging.getLogger(__name__)
+
+#: Walks to reference minima at a time; how many calls run at a time is the service's business.
+MOST_WALKERS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +77,15 @@ def prepare(
     method: str,
     oracle: ComponentRef,
     service: OracleService,
-    optimizer: Optimizer,
+    optimizer: Callable[[], Optimizer],
     protocol: Protocol,
 ) -> Dataset:
     """Return the dataset at the oracle's level of theory, asking for what it does not have.
 
     Where the dataset's method is the oracle's it is returned as it is. Otherwise its initial set is labelled anew
     (purpose ``initial``) and each test molecule is minimized under the oracle (purpose ``reference``): from the
-    dataset's own minimum where it has one, which is nearer at any level of theory than the start is.
+    dataset's own minimum where it has one, which is nearer at any level of theory than the start is. A fresh
+    ``optimizer`` is made for each.
 
     Raises:
         OracleError: If no initial label or no reference minimum at all could be had.
@@ -108,21 +113,27 @@ def _minima(
     test: Sequence[TestMolecule],
     oracle: ComponentRef,
     service: OracleService,
-    optimizer: Optimizer,
+    optimizer: Callable[[], Optimizer],
     protocol: Protocol,
 ) -> list[TestMolecule]:
+    """Walk each molecule in a thread of its own: none of them waits for the calls of another."""
     account = Account("", "reference", "reference")
 
     def label_all(molecules: Sequence[Molecule]) -> list[Label | OracleError]:
         return service.label_all(oracle, molecules, account)
 
-    starts = [item.molecule for item in test]
-    nearest = [
-        item.molecule if item.minimum_positions is None else item.molecule.at(item.minimum_positions) for item in test
-    ]
-    walks = minimize(OracleModel(label_all), nearest, optimizer, protocol.reference_rule)
-    ends = {walk.point.index: walk for walk in walks}
-    return [_with_minimum(start, ends[index], label_all) for index, start in enumerate(starts)]
+    def walk(item: TestMolecule) -> TestMolecule:
+        start = item.molecule
+        nearest = start if item.minimum_positions is None else start.at(item.minimum_positions)
+        (outcome,) = minimize(OracleModel(label_all), [nearest], optimizer(), protocol.reference_rule)
+        return _with_minimum(start, outcome, label_all)
+
+    walkers = ThreadPoolExecutor(min(len(test), MOST_WALKERS), thread_name_prefix="walker")
+    try:
+        return list(walkers.map(walk, test))
+    except BaseException:
+        walkers.shutdown(wait=False, cancel_futures=True)  # they end when the service does
+        raise
 
 
 def _with_minimum(start: Molecule, walk: Outcome, label_all: LabelAll) -> TestMolecule:

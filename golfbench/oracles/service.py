@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -159,7 +159,10 @@ class OracleService:
             return
         self._closing = True
         with self._lock:
+            dropped = [request for _, request in self._queue]
             self._queue.clear()
+        for request in dropped:
+            self._settle(request, _failed(CancelledError("the service was closed")).result)
         self._executor.shutdown(wait=wait, cancel_futures=True)
         if not wait:
             stop_all()

@@ -90,7 +90,7 @@ def run(
             facts = run_part(environment, part, share, directory.path, permission.unsafe)
             manifest["baselines"] |= facts["baselines"]
             manifest["environments"][environment.name] = facts["provenance"]
-        directory.records.touch()  # a shard without a row has a table without rows
+        directory.records.open("a").close()  # a shard without a row has a table without rows
         manifest |= {"finished_utc": utc_now("seconds")} | ({"files": seal(directory.path)} if shard else {})
         write_json(directory.manifest, manifest)
         return write_summary(directory)
@@ -213,7 +213,7 @@ class _Grid:
     def prepare(self, service: OracleService) -> None:
         """Let a service be asked from now on, first of all for labels and minima that the dataset lacks."""
         protocol, directory = self.config.protocol, self.directory
-        reference_optimizer = self._optimizer(protocol.reference_optimizer)
+        reference_optimizer = partial(self._optimizer, protocol.reference_optimizer)
         self.dataset = prepare(self.dataset, self.method, self.oracle, service, reference_optimizer, protocol)
         service.gate.expect(self.method, _references(self.dataset))
         self.service = service

@@ -34,9 +34,9 @@ def prepared(mini, tmp_path_factory):
     dataset = limited(mini, 1)
     service = OracleService(folder, workers=2)
     try:
-        ready = prepare(dataset, "GFN1-xTB", GFN1, service, lbfgs(), Protocol())
+        ready = prepare(dataset, "GFN1-xTB", GFN1, service, lbfgs, Protocol())
         before = (folder / "oracle_calls.jsonl").read_text()
-        again = prepare(dataset, "GFN1-xTB", GFN1, service, lbfgs(), Protocol())
+        again = prepare(dataset, "GFN1-xTB", GFN1, service, lbfgs, Protocol())
     finally:
         service.close()
     assert (folder / "oracle_calls.jsonl").read_text() == before  # nothing is asked twice
@@ -62,7 +62,7 @@ def test_a_limit_keeps_conformations_of_as_many_compounds_as_there_are(mini):
 
 def test_the_same_level_of_theory_costs_nothing(mini, tmp_path):
     service = OracleService(tmp_path)
-    assert prepare(mini, "GFN2-xTB", ComponentRef("gfn2-xtb"), service, lbfgs(), Protocol()) is mini
+    assert prepare(mini, "GFN2-xTB", ComponentRef("gfn2-xtb"), service, lbfgs, Protocol()) is mini
     service.close()
     assert expected_calls(mini, "GFN2-xTB", Protocol()).initial == 0
     assert (tmp_path / "oracle_calls.jsonl").read_text() == ""
@@ -109,6 +109,6 @@ def test_a_minimum_that_is_not_reached_is_none_and_without_any_it_is_an_error(mi
     service = OracleService(tmp_path)
     short = Protocol(reference_steps=2)
     with pytest.raises(OracleError, match="no label or no reference minimum could be had"):
-        prepare(limited(mini, 1), "MMFF94", ComponentRef("mmff94"), service, lbfgs(), short)
+        prepare(limited(mini, 1), "MMFF94", ComponentRef("mmff94"), service, lbfgs, short)
     service.close()
     assert "no reference minimum (step_limit after 2 steps)" in caplog.text

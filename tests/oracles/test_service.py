@@ -12,7 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
+from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -517,9 +517,12 @@ def test_an_interrupted_service_ends_its_calls_and_blames_nobody(open_service: A
     service = open_service()
     service.submit(XTB, WATER, TRAINING).result()
     future = service.submit(XTB, Molecule("chain", np.full(150, 6), chain), TRAINING)
+    waiting = service.submit(XTB, waters(2)[1], TRAINING)
+    time.sleep(0.3)  # now the engine is at it
     started = time.monotonic()
     service.close(wait=False)
     assert isinstance(future.exception(10), OracleError)
+    assert isinstance(waiting.exception(10), CancelledError)  # whoever waits is told
     assert time.monotonic() - started < 5
     assert [c.molecule for c in calls(tmp_path)] == ["water"]
 

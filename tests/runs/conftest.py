@@ -156,9 +156,9 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
         "",
     )
     service = OracleService(tmp_path_factory.mktemp("labels"), workers=1)
-    lbfgs = registry().find(OptimizerSpec, "lbfgs").create({})
+    spec = registry().find(OptimizerSpec, "lbfgs")
     try:
-        return prepare(unlabelled, "GFN2-xTB", ComponentRef("gfn2-xtb"), service, lbfgs, Protocol())
+        return prepare(unlabelled, "GFN2-xTB", ComponentRef("gfn2-xtb"), service, lambda: spec.create({}), Protocol())
     finally:
         service.close()
 
