@@ -3,6 +3,7 @@
 #
 #   ./setup.sh               everything the suite and its tests need
 #   ./setup.sh --with-psi4   and Debian's psi4 as well (as root, where apt-get is there)
+#   ./setup.sh --with-peers  and the bridges to Sella and geomeTRIC, which bring JAX
 #
 # A second call does nothing until a pyproject.toml or constraints.txt changes.
 #
@@ -28,9 +29,13 @@ install_psi4() {
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends psi4 >/dev/null
 }
 
+PEERS=
 # The parts of the repository that are packages: the suite, its plugins, its datasets.
 parts() {
     for project in pyproject.toml plugins/*/pyproject.toml datasets/pyproject.toml; do
+        case "$project" in
+            plugins/golfbench-sella/* | plugins/golfbench-geometric/*) [ -n "$PEERS" ] || continue ;;
+        esac
         if [ -f "$project" ]; then
             dirname "$project"
         fi
@@ -65,8 +70,9 @@ install_parts() {
 case "${1:-}" in
     '') ;;
     --with-psi4) install_psi4 ;;
+    --with-peers) PEERS=1 ;;
     *)
-        sed -n '2,12s/^# \{0,1\}//p' "$0" >&2
+        sed -n '2,13s/^# \{0,1\}//p' "$0" >&2
         exit 2
         ;;
 esac

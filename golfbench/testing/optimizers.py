@@ -34,29 +34,39 @@ _MADE_OF = ("O", "CCO", "CC(F)F", "CO")
 
 
 class Bowl:
-    """A molecule in a quadratic bowl: E = ½ Σ k (x − x₀)².
+    """A molecule in a quadratic bowl that goes along with it: E = ½ Σ k_i |x_i − R x₀_i − t|².
+
+    Rotation R and translation t are those with the lowest energy (weighted superposition, Kabsch 1976): as for every
+    molecule, neither place nor orientation changes the energy, and optimizers in internal coordinates may rely on it.
 
     Args:
         smiles: The molecule; it starts about 0.2 Å away from x₀.
-        stiffness: k, Hartree/Å², one for all coordinates or one each, (n_atoms, 3).
+        stiffness: k, Hartree/Å², one for all atoms or one each, (n_atoms,).
     """
 
     def __init__(self, smiles: str, stiffness: Any) -> None:
         self.molecule = sample(smiles)
         self._bottom = self.molecule.positions
-        self._stiffness = stiffness
+        self._stiffness = np.broadcast_to(stiffness, len(self._bottom))[:, None]
         shift = derived(3, "bowl", smiles).normal(scale=0.2, size=self._bottom.shape)
         self.start = self._bottom + shift
 
     def energy_forces(self, positions: Any) -> tuple[float, Any]:
         """Return energy (Hartree) and forces (n_atoms, 3) (Hartree/Å) at positions (n_atoms, 3), Å."""
-        away = positions - self._bottom
-        return float((self._stiffness * away**2).sum()) / 2, -self._stiffness * away
+        if not np.isfinite(positions).all():
+            return np.nan, np.full_like(positions, np.nan)
+        k = self._stiffness
+        centre, origin = ((k * x).sum(0) / k.sum() for x in (positions, self._bottom))
+        u, _, vt = np.linalg.svd((k * (self._bottom - origin)).T @ (positions - centre))
+        u[:, -1] *= np.sign(np.linalg.det(u @ vt))
+        # The derivatives with respect to R and t vanish, so that the forces are those of a bowl at rest.
+        away = positions - centre - (self._bottom - origin) @ u @ vt
+        return float((k * away**2).sum()) / 2, -k * away
 
 
 def _bowls() -> list[Bowl]:
-    """Return a bowl of each stiffness and one that is stiff along some coordinates and soft along others."""
-    uneven = np.geomspace(STIFFNESS[0], STIFFNESS[-1], 3 * len(sample(_MADE_OF[3]))).reshape(-1, 3)
+    """Return a bowl of each stiffness and one that is stiff for some atoms and soft for others."""
+    uneven = np.geomspace(STIFFNESS[0], STIFFNESS[-1], len(sample(_MADE_OF[3])))
     return [Bowl(smiles, k) for smiles, k in zip(_MADE_OF, (*STIFFNESS, uneven), strict=True)]
 
 
