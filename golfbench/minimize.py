@@ -26,7 +26,7 @@ from golfbench.units import HARTREE_TO_EV
 
 #: Atoms and pairs evaluated together, by type of device. A CPU core is fastest on as many as its cache holds (four
 #: drug-like molecules: 18 ms for a call of PaiNN and a molecule, 21 ms alone, 25 ms among sixteen); a GPU wants many.
-LOAD = {"cpu": 7_000, "cuda": 400_000}
+LOAD = {"cpu": 8_000, "cuda": 400_000}
 #: Molecules evaluated together, at most: memory of optimizers grows with them.
 MOLECULES_IN_FLIGHT = {"cpu": 32, "cuda": 512}
 #: Atoms per Å³ of a molecule's interior: bounds the neighbours within a cutoff.
@@ -247,7 +247,7 @@ def _refill(flight: _Flight, optimizer: Optimizer, observer: Observer | None) ->
             yield Outcome(point, "error", 0, 0.0, error)
             continue
         flight.positions[slot] = 0.0
-        flight.positions[slot, : len(molecule)] = torch.from_numpy(molecule.positions)
+        flight.positions[slot, : len(molecule)] = torch.tensor(molecule.positions)
         flight.sizes[slot] = len(molecule)
         flight.index[slot], flight.steps[slot], flight.wall_s[slot] = index, 0, 0.0
 

@@ -281,6 +281,97 @@ def test_starts_are_not_modified(mmff94: Model, conformers: list[Molecule]) -> N
     assert [m.positions.tobytes() for m in conformers] == before
 
 
+class Raises(Springs):
+    """Raises on a batch with a molecule whose id begins with ``bad``, whichever it is of the batch."""
+
+    def energy_forces(self, batch: Batch) -> Evaluation:
+        if any(m.id.startswith("bad") for m in batch.molecules):
+            raise FloatingPointError("cannot be")
+        return super().energy_forces(batch)
+
+
+@pytest.mark.parametrize("in_flight", [1, 3, 5])
+def test_a_molecule_that_the_model_raises_on_ends_alone(in_flight: int) -> None:
+    names = ["a", "b", "bad", "c", "d", "e"]
+    starts = [at_distance(2.0**k, name, atoms=k + 1) for k, name in enumerate(names)]
+    rule = StoppingRule(HARTREE_TO_EV, 50)
+    found = by_index(list(minimize(Raises(), starts, Halving(), rule, in_flight=in_flight)))
+    alone = [next(minimize(Springs(), [start], Halving(), rule)) for start in starts]
+    for name, outcome, expected in zip(names, found, alone, strict=True):
+        if name == "bad":
+            assert (outcome.status, outcome.model_calls, str(outcome.error)) == (
+                "error",
+                1,
+                "cannot be",
+            )
+            assert outcome.point.last
+        else:
+            assert outcome.status == "converged"
+            assert fingerprint(outcome) == fingerprint(expected)
+
+
+class Stumbles(Halving):
+    """Raises on molecules of one size: on admission, or when it is to move them."""
+
+    def __init__(self, atoms: int, refuses: bool) -> None:
+        self.atoms, self.refuses = atoms, refuses
+
+    def admit(self, slot: int, molecule: Molecule) -> None:
+        if self.refuses and len(molecule) == self.atoms:
+            raise ZeroDivisionError("not this one")
+        super().admit(slot, molecule)
+        self.sizes = getattr(self, "sizes", {}) | {slot: len(molecule)}
+
+    def step(
+        self, slots: torch.Tensor, positions: torch.Tensor, energies: torch.Tensor, forces: torch.Tensor
+    ) -> torch.Tensor:
+        if self.atoms in [self.sizes[slot] for slot in slots.tolist()]:
+            raise ZeroDivisionError("not this one")
+        return super().step(slots, positions, energies, forces)
+
+
+@pytest.mark.parametrize("in_flight", [1, 2, 4])
+@pytest.mark.parametrize(("refuses", "calls"), [(False, 1), (True, 0)])
+def test_a_molecule_that_the_optimizer_raises_on_ends_alone(refuses: bool, calls: int, in_flight: int) -> None:
+    starts = [at_distance(2.0**k, atoms=k + 1) for k in range(5)]
+    rule = StoppingRule(HARTREE_TO_EV, 50)
+    seen: list[tuple[int, bool]] = []
+
+    def observe(point: Point) -> bool:
+        seen.append((point.index, point.last))
+        return False
+
+    found = by_index(list(minimize(Springs(), starts, Stumbles(4, refuses), rule, observe, in_flight=in_flight)))
+    assert [o.status for o in found] == ["converged", "converged", "converged", "error", "converged"]
+    assert [o.point.step for o in found] == [0, 1, 2, 0, 4]
+    assert [o.model_calls for o in found] == [1, 2, 3, calls, 5]
+    assert str(found[3].error) == "not this one"
+    assert [last for index, last in seen if index == 3] == [refuses]
+
+
+def test_an_exception_that_no_molecule_escapes_comes_out_at_the_end() -> None:
+    walk = minimize(Springs(), [at_distance(1.0, str(k)) for k in range(3)], Stumbles(1, refuses=False), RULE)
+    assert [next(walk).status for _ in range(3)] == ["error"] * 3
+    with pytest.raises(ZeroDivisionError, match="not this one"):
+        next(walk)
+
+
+@pytest.mark.parametrize(("atoms", "cutoff", "together"), [(4, 5.0, 32), (42, 5.0, 4), (60, 5.0, 2), (42, 0.0, 32)])
+def test_a_batch_holds_what_suits_the_device(atoms: int, cutoff: float, together: int) -> None:
+    model = Springs(cutoff=cutoff)
+    starts = [at_distance(1e-4, str(k), atoms) for k in range(40)]
+    assert len(list(minimize(model, starts, Halving(), RULE))) == 40
+    assert len(model.batches[0]) == together
+
+
+def test_a_molecule_larger_than_a_batch_walks_alone() -> None:
+    model = Springs(cutoff=None)
+    sizes = {"large": 120, "a": 10, "b": 10}
+    starts = [at_distance(1.0, name, atoms) for name, atoms in sizes.items()]
+    assert [o.status for o in minimize(model, starts, Halving(), StoppingRule(HARTREE_TO_EV, 50))] == ["converged"] * 3
+    assert model.batches == [["large"], ["a", "b"]]
+
+
 def test_an_error_in_the_model_itself_comes_out() -> None:
     class Broken(Springs):
         def energy_forces(self, batch: Batch) -> Evaluation:

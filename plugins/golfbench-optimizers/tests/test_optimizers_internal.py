@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from ase.units import Bohr
 
 from golfbench.chemistry import embed
 from golfbench.errors import ConfigurationError
@@ -75,7 +76,7 @@ def test_values_are_the_textbook_ones():
     assert abs(internals.torsion(x, quadruple)[0]) == pytest.approx(np.pi / 2)
     bent = np.array([[np.cos(0.02), np.sin(0.02), 0.0], [0, 0, 0], [-np.cos(0.02), np.sin(0.02), 0]])
     value, _ = internals.linear_bend(bent, np.array([[0, 1, 2]]), np.array([[0, 1.0, 0]]))
-    assert value == pytest.approx(0.04, abs=1e-5)  # π minus the angle
+    assert value[0] == pytest.approx(2 * np.sin(0.02), rel=1e-12)  # to third order π minus the angle
 
 
 def test_torsions_are_compared_across_the_branch_cut():
@@ -94,11 +95,33 @@ def test_torsions_are_compared_across_the_branch_cut():
 def test_coordinates_span_all_internal_motions(smiles, motions):
     molecule = start(smiles)
     topology = find_topology(molecule.numbers, molecule.positions)
-    _, matrix = internals.values_and_derivatives(topology, shaken(molecule, 0.01))
+    x = shaken(molecule, 0.01)
+    _, matrix = internals.values_and_derivatives(topology, x)
     assert len(molecule) * 3 - 6 == motions
-    # The two bends of a straight angle are measured against fixed axes: away from the line they see a rotation, too.
-    seen = np.linalg.matrix_rank(matrix, tol=1e-4) - motions
-    assert seen == (1 if len(topology.linear) else 0)
+    external = np.linalg.qr(external_motions(x).T)[0]
+    internal = np.eye(x.size) - external @ external.T
+    assert np.linalg.matrix_rank(matrix @ internal, tol=1e-3) == motions
+    assert np.linalg.svd(matrix @ internal, compute_uv=False)[motions:].max(initial=0.0) < 1e-10
+
+
+@pytest.mark.parametrize("smiles", [PARACETAMOL, "O.O", BUTYNE, "C=C=C"])
+def test_only_linear_bends_see_rotations_and_by_how_much_the_angle_is_bent(smiles):
+    molecule = start(smiles)
+    topology = find_topology(molecule.numbers, molecule.positions)
+    x = shaken(molecule, 0.01)
+    _, matrix = internals.values_and_derivatives(topology, x)
+    shifts = np.tile(np.eye(3), len(x))
+    turns = np.stack([np.cross(axis, x).ravel() for axis in np.eye(3)])
+    expected = np.zeros((3, len(matrix)))
+    if len(topology.linear):
+        first, middle, last = (x[atoms] for atoms in topology.linear.T)
+        bent = sum((end - middle) / np.linalg.norm(end - middle, axis=1, keepdims=True) for end in (first, last))
+        # The two axes are fixed in space: a rotation by ω changes (u + v)·axis by ω·((u + v) × axis).
+        seen = np.concatenate([np.cross(bent, topology.axes[:, i]) for i in range(2)])
+        expected[:, -len(seen) :] = seen.T
+        assert 1e-3 < np.abs(seen).max() < 0.1
+    assert np.abs(matrix @ shifts.T).max() < 1e-12
+    assert np.abs(turns @ matrix.T - expected).max() < 1e-12
 
 
 def test_coordinates_of_straight_chains_and_fragments():
@@ -133,10 +156,19 @@ def test_coordinates_are_renewed_when_a_bond_breaks_or_an_angle_straightens():
 def test_force_constants_are_those_of_lindh():
     topology = find_topology(np.array([8, 1, 1]), WATER)
     constants = force_constants(topology, np.array([8, 1, 1]), WATER)
-    r = 0.96 / 0.529177210903
+    r = np.linalg.norm(WATER[1:], axis=1) / Bohr
     strength = np.exp(0.3949 * (2.10**2 - r**2))
-    assert constants[0] == pytest.approx(0.45 * strength / 0.529177210903**2, rel=1e-6)
-    assert constants[2] == pytest.approx(0.15 * strength**2, rel=2e-3)
+    assert constants == pytest.approx([*(0.45 / Bohr**2 * strength), 0.15 * strength.prod()], rel=1e-12)
+
+
+def test_torsions_get_the_constants_of_their_three_bonds():
+    x = np.array([[1.34, 0, 0], [0, 0, 0], [0, 0, 2.05], [0, 1.34, 2.05]])
+    numbers = np.array([1, 16, 16, 1])
+    topology = find_topology(numbers, x)
+    assert topology.counts == (3, 2, 1, 0, 0)
+    end = np.exp(0.3949 * (2.53**2 - (1.34 / Bohr) ** 2))
+    middle = np.exp(0.28 * (3.40**2 - (2.05 / Bohr) ** 2))
+    assert force_constants(topology, numbers, x)[-1] == pytest.approx(0.003 * end * middle * end, rel=1e-12)
 
 
 def test_contacts_curve_along_their_line_only():
@@ -182,7 +214,7 @@ def test_restricted_step_is_newton_inside_and_as_long_as_the_radius_outside():
     short = restricted_step(hessian, metric, gradient, 0.1)
     d, shape = short.displacement, metric.matrix()
     assert np.sqrt(d @ shape @ d) == pytest.approx(short.length)
-    assert 0.09 < short.length <= SLACK * 0.1
+    assert 0.1 <= short.length <= SLACK * 0.1  # 1/‖d‖ is concave in λ: Newton iterations never pass the radius
     assert newton.predicted < short.predicted < 0
     pull, push = -(gradient + hessian @ d), shape @ d  # (H + λT) d = -g with one λ
     assert np.allclose(pull, (pull @ push) / (push @ push) * push)
@@ -200,7 +232,7 @@ def test_external_motions_leave_all_internal_coordinates_alone():
     assert np.linalg.norm(motions, axis=1) == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize(("smiles", "most"), [("O", 7), ("CCO", 11), (PARACETAMOL, 22)])
+@pytest.mark.parametrize(("smiles", "most"), [("O", 6), ("CCO", 8), (PARACETAMOL, 19)])
 def test_minima_of_gfn2_in_few_force_calls(gfn2, smiles, most):
     molecule = start(smiles)
     (outcome,) = walked(gfn2, [molecule])
@@ -208,7 +240,11 @@ def test_minima_of_gfn2_in_few_force_calls(gfn2, smiles, most):
     assert outcome.status == reference.status == "converged"
     assert outcome.model_calls <= most
     assert outcome.model_calls < reference.model_calls
-    assert (outcome.point.energy - reference.point.energy) * HARTREE_TO_KCAL_MOL < 0.02  # the same, or a lower one
+    # L-BFGS may stop half a kcal/mol up a flat torsion; walked on, both end in the same minimum.
+    ends = [molecule.at(o.point.positions) for o in (outcome, reference)]
+    minimum, other = (o.point.energy for o in walked(gfn2, ends, fmax=5e-4))
+    assert abs(minimum - other) * HARTREE_TO_KCAL_MOL < 1e-5
+    assert -1e-6 < (outcome.point.energy - minimum) * HARTREE_TO_KCAL_MOL < 1e-3
 
 
 def test_fewer_than_half_the_force_calls_of_lbfgs(mmff):

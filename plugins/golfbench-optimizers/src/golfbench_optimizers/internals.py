@@ -64,18 +64,20 @@ def wrap(topology: Coordinates, difference: FloatArray) -> FloatArray:
 def bond(positions: FloatArray, atoms: IntArray) -> tuple[FloatArray, FloatArray]:
     """Return lengths (n,) of pairs (n, 2), Å, and their derivatives (n, 2, 3)."""
     unit, length = _unit(positions[atoms[:, 0]] - positions[atoms[:, 1]])
-    return length[:, 0], np.stack([unit, -unit], axis=1)
+    derivatives = np.empty((*atoms.shape, 3))
+    derivatives[:, 0], derivatives[:, 1] = unit, -unit
+    return length[:, 0], derivatives
 
 
 def angle(positions: FloatArray, atoms: IntArray) -> tuple[FloatArray, FloatArray]:
     """Return angles (n,) at the middle atoms of triples (n, 3), rad, and their derivatives (n, 3, 3), rad/Å."""
-    u, length_u = _unit(positions[atoms[:, 0]] - positions[atoms[:, 1]])
-    v, length_v = _unit(positions[atoms[:, 2]] - positions[atoms[:, 1]])
-    cosine = _dot(u, v)
-    sine = np.maximum(_norm(cross(u, v)), _TINY)
-    first = (cosine * u - v) / (length_u * sine)
-    last = (cosine * v - u) / (length_v * sine)
-    return np.arctan2(sine, cosine)[:, 0], np.stack([first, -first - last, last], axis=1)
+    unit, length = _unit(positions[atoms[:, ::2]] - positions[atoms[:, 1:2]])
+    u, v = unit[:, 0], unit[:, 1]
+    cosine, sine = _dot(u, v), np.maximum(_norm(cross(u, v)), _TINY)
+    ends = (cosine[:, None] * unit - unit[:, ::-1]) / (length * sine[:, None])
+    derivatives = np.empty((*atoms.shape, 3))
+    derivatives[:, ::2], derivatives[:, 1] = ends, -ends[:, 0] - ends[:, 1]
+    return np.arctan2(sine, cosine)[:, 0], derivatives
 
 
 def torsion(positions: FloatArray, atoms: IntArray) -> tuple[FloatArray, FloatArray]:
@@ -84,9 +86,8 @@ def torsion(positions: FloatArray, atoms: IntArray) -> tuple[FloatArray, FloatAr
     Blondel & Karplus 1996, doi 10.1002/(SICI)1096-987X(19960715)17:9<1132::AID-JCC5>3.0.CO;2-T, Eq. 27: no sine of
     the torsion in a denominator.
     """
-    f = positions[atoms[:, 0]] - positions[atoms[:, 1]]
-    g = positions[atoms[:, 1]] - positions[atoms[:, 2]]
-    h = positions[atoms[:, 3]] - positions[atoms[:, 2]]
+    points = positions[atoms]
+    f, g, h = points[:, 0] - points[:, 1], points[:, 1] - points[:, 2], points[:, 3] - points[:, 2]
     a, b = cross(f, g), cross(h, g)
     length = np.maximum(_norm(g), _TINY)
     a_scaled = a / np.maximum(_dot(a, a), _TINY)
@@ -94,7 +95,10 @@ def torsion(positions: FloatArray, atoms: IntArray) -> tuple[FloatArray, FloatAr
     first, last = -length * a_scaled, length * b_scaled
     middle = _dot(f, g) / length * a_scaled - _dot(h, g) / length * b_scaled
     value = np.arctan2(_dot(cross(b, a), g) / length, _dot(a, b))
-    return value[:, 0], np.stack([first, middle - first, -middle - last, last], axis=1)
+    derivatives = np.empty((*atoms.shape, 3))
+    derivatives[:, 0], derivatives[:, 1] = first, middle - first
+    derivatives[:, 2], derivatives[:, 3] = -middle - last, last
+    return value[:, 0], derivatives
 
 
 def linear_bend(positions: FloatArray, atoms: IntArray, axis: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -112,13 +116,14 @@ def linear_bend(positions: FloatArray, atoms: IntArray, axis: FloatArray) -> tup
 
 def cross(a: FloatArray, b: FloatArray) -> FloatArray:
     """Return vector products of (n, 3) rows; ``numpy.cross`` takes several times as long for as few rows as these."""
-    x, y, z = a.T
-    u, v, w = b.T
-    return np.stack([y * w - z * v, z * u - x * w, x * v - y * u], axis=1)
+    (x, y, z), (u, v, w) = a.T, b.T
+    product = np.empty(a.shape)
+    product[:, 0], product[:, 1], product[:, 2] = y * w - z * v, z * u - x * w, x * v - y * u
+    return product
 
 
 def _dot(a: FloatArray, b: FloatArray) -> FloatArray:
-    product: FloatArray = np.einsum("ij,ij->i", a, b)[:, None]
+    product: FloatArray = np.einsum("...j,...j->...", a, b)[..., None]
     return product
 
 

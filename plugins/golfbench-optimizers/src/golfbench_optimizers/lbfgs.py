@@ -61,16 +61,18 @@ class LBFGS:
     ) -> torch.Tensor:
         """Return displacements (m, atoms, 3), Å; zero for a molecule with a force or position that is not finite."""
         usable = finite_rows(forces) & finite_rows(positions)
-        x = torch.where(usable[:, None, None], positions, 0.0)
+        here = flat(torch.where(usable[:, None, None], positions, 0.0))
         g = flat(torch.where(usable[:, None, None], -forces, 0.0))
-        self._remember(slots, flat(x), g, usable)
-        initial = self._initial(slots, x, usable)
+        self._learn(slots, here, g, usable)
+        bound = self._settle(slots, here, g, energies, usable)
+        x, g = self._positions[slots], self._gradient[slots]
+        initial = self._initial(slots, unflat(x, forces), usable)
         direction = -self._history.solve(slots, g, initial)
         lost = ~(finite_rows(direction) & (dot(direction, g) < 0)) | ~usable
         if lost.any():
             self._history.forget(slots[lost])
             direction = torch.where(lost[:, None], -initial(g), direction)
-        return cap(unflat(direction, forces), self.max_step)
+        return cap(unflat(direction, forces), bound) + unflat(x - here, forces)
 
     def _initial(
         self, slots: torch.Tensor, x: torch.Tensor, usable: torch.Tensor
@@ -78,7 +80,7 @@ class LBFGS:
         """Return what multiplies vectors (m, width) by the initial inverse Hessians at positions (m, atoms, 3)."""
         return lambda q: q * self._history.scale(slots, FIRST_INVERSE_CURVATURE)[:, None]
 
-    def _remember(self, slots: torch.Tensor, x: torch.Tensor, g: torch.Tensor, usable: torch.Tensor) -> None:
+    def _learn(self, slots: torch.Tensor, x: torch.Tensor, g: torch.Tensor, usable: torch.Tensor) -> None:
         """Store the newest pair of each molecule that has one with positive curvature."""
         s = x - self._positions[slots]
         y = g - self._gradient[slots]
@@ -86,6 +88,12 @@ class LBFGS:
         curved = curvature > CURVATURE_COSINE * (dot(s, s) * dot(y, y)).sqrt()
         keep = curved & self._moved[slots] & usable
         self._history.add(slots[keep], s[keep], y[keep], curvature[keep])
+
+    def _settle(
+        self, slots: torch.Tensor, x: torch.Tensor, g: torch.Tensor, energies: torch.Tensor, usable: torch.Tensor
+    ) -> torch.Tensor:
+        """Set the positions and gradients to go on from; return how far an atom may move from there, (m,), Å."""
         self._positions[slots] = x
         self._gradient[slots] = g
         self._moved[slots] = usable
+        return torch.full_like(energies, self.max_step, dtype=torch.float64)

@@ -194,7 +194,7 @@ class Walk:
         straight = base.positions + displacement
         target = base.values + base.matrix @ displacement
         best, trial, smallest = straight, straight, np.inf
-        for _ in range(MAX_ITERATIONS):
+        for iteration in range(MAX_ITERATIONS):
             values, matrix = self._coordinates(trial)
             missing = wrap(self._topology, target - values)
             away = base.cartesian @ (straight - trial)
@@ -202,7 +202,7 @@ class Walk:
             if not error < smallest:
                 break
             best, smallest = trial, error
-            if np.abs(missing).max(initial=0.0) < SETTLED:
+            if iteration == MAX_ITERATIONS - 1 or np.abs(missing).max(initial=0.0) < SETTLED:
                 break
             solve = factor(model_hessian(matrix, base.constants, base.cartesian))
             trial = trial + solve(matrix.T @ (base.constants * missing) + away)
@@ -269,14 +269,12 @@ class RFOInternal:
         self, slots: torch.Tensor, positions: torch.Tensor, energies: torch.Tensor, forces: torch.Tensor
     ) -> torch.Tensor:
         """Return displacements (m, atoms, 3), Å; zero for a molecule with a force or position that is not finite."""
-        displacements = torch.zeros_like(positions)
-        for row, slot in enumerate(slots.tolist()):
+        x, f, moved = positions.cpu().numpy(), forces.cpu().numpy(), np.zeros(positions.shape)
+        for row, (slot, energy) in enumerate(zip(slots.tolist(), energies.tolist(), strict=True)):
             walk, size = self._walks[slot], self._sizes[slot]
             assert walk is not None
-            own = positions[row, :size].cpu().numpy().copy()
-            force = forces[row, :size].cpu().numpy()
-            displacements[row, :size] = torch.from_numpy(_displacement(walk, own, float(energies[row]), force))
-        return displacements
+            moved[row, :size] = _displacement(walk, x[row, :size].copy(), energy, f[row, :size])
+        return torch.from_numpy(moved).to(positions.device)
 
 
 def _displacement(walk: Walk, positions: FloatArray, energy: float, forces: FloatArray) -> FloatArray:

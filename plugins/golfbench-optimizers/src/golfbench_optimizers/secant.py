@@ -54,8 +54,10 @@ class Secants:
             return 0.0
         curved = initial(self.steps)
         mixed = self.steps @ self.changes.T
-        lower, diagonal = np.tril(mixed, -1), np.diag(np.diag(mixed))
-        middle = np.block([[curved @ self.steps.T, lower], [lower.T, -diagonal]])
+        pairs, lower = len(mixed), np.tril(mixed, -1)
+        middle = np.empty((2 * pairs, 2 * pairs))
+        middle[:pairs, :pairs], middle[:pairs, pairs:] = curved @ self.steps.T, lower
+        middle[pairs:, :pairs], middle[pairs:, pairs:] = lower.T, -np.diag(np.diag(mixed))
         rows = project(np.vstack([curved, self.changes]))
         correction: FloatArray = -rows.T @ np.linalg.solve(middle, rows)
         return correction

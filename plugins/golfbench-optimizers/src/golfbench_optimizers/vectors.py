@@ -37,12 +37,22 @@ def dot(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     return total
 
 
-def cap(displacements: torch.Tensor, max_step: float) -> torch.Tensor:
-    """Scale each molecule's displacement (m, atoms, 3) so that no atom moves farther than ``max_step`` (Å)."""
-    x, y, z = displacements.unbind(-1)
-    longest = (x * x + y * y + z * z).sqrt().amax(-1)
+def cap(displacements: torch.Tensor, max_step: float | torch.Tensor) -> torch.Tensor:
+    """Scale each molecule's displacement (m, atoms, 3) so that no atom moves farther than ``max_step`` (Å).
+
+    Args:
+        displacements: (m, atoms, 3), Å.
+        max_step: One for all molecules, or one each, (m,).
+    """
+    longest = longest_move(displacements)
     scale = torch.where(longest > max_step, max_step / longest, torch.ones_like(longest))
     return displacements * scale[:, None, None]
+
+
+def longest_move(displacements: torch.Tensor) -> torch.Tensor:
+    """Return how far the atom that moves most moves, (m,), for displacements (m, atoms, 3)."""
+    x, y, z = displacements.unbind(-1)
+    return (x * x + y * y + z * z).sqrt().amax(-1)
 
 
 def finite_rows(values: torch.Tensor) -> torch.Tensor:
