@@ -28,10 +28,13 @@ lint: setup
 docs: setup
 	$(BIN)/python docs/generate_cli.py
 	$(BIN)/python docs/generate_tables.py
+	$(BIN)/golfbench leaderboard build
 
 docs-check: setup
 	$(BIN)/python docs/generate_cli.py --check
 	$(BIN)/python docs/generate_tables.py --check
+	$(BIN)/golfbench leaderboard build --check
+	$(BIN)/golfbench leaderboard check $(wildcard leaderboards/*/*_*.json)
 
 wheels: setup
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist . $(dir $(wildcard plugins/*/pyproject.toml datasets/pyproject.toml))

@@ -20,6 +20,7 @@ from golfbench.cli import (
     console,
     datasets,
     doctor,
+    leaderboard,
     merge,
     minimize,
     plugins,
@@ -34,7 +35,7 @@ from golfbench.registry import ALLOW_LIST_VARIABLE, Registry, registry
 from golfbench.threads import limit_threads
 
 #: Modules that each ``register`` their verbs, in the order of the help.
-VERBS = (run, merge, train, minimize, status, report, doctor, plugins, components, datasets, cache)
+VERBS = (run, merge, train, minimize, status, report, leaderboard, doctor, plugins, components, datasets, cache)
 NO_PLUGINS = "--no-plugins"
 INTERRUPTED = 130
 

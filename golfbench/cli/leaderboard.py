@@ -1,0 +1,169 @@
+"""``golfbench leaderboard add|check|verify|build``: entries that can be recomputed, and the tables made from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from golfbench.cli import console
+from golfbench.cli.describe import SCHEMA_VERSION
+from golfbench.cli.options import JsonOption
+from golfbench.errors import GolfbenchError, NothingToDoError
+
+if TYPE_CHECKING:
+    from golfbench.contracts import Dataset
+    from golfbench.leaderboard.entries import Entry
+    from golfbench.leaderboard.tracks import Track
+
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.", show_default=False)]
+FilesArgument = Annotated[
+    list[Path], typer.Argument(metavar="FILE...", help="Entries: LEADERBOARDS/TRACK/ID.json.", show_default=False)
+]
+FolderOption = Annotated[Path, typer.Option("--leaderboards", metavar="DIR", help="Folder of all tracks.")]
+TrackOption = Annotated[
+    str | None, typer.Option("--track", metavar="NAME", help="Track; by default the one that the run fits.")
+]
+SubmitterOption = Annotated[str, typer.Option("--submitter", metavar="TEXT", help="Who publishes it.")]
+LicenseOption = Annotated[str, typer.Option("--weights-license", metavar="SPDX", help="Licence of trained weights.")]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace entries that exist.")]
+SampleOption = Annotated[int, typer.Option("--sample", min=1, metavar="N", help="End points to ask for, at most.")]
+SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Which end points.")]
+CheckOption = Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 where a file would change.")]
+
+LEADERBOARDS = Path("leaderboards")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group ``leaderboard``."""
+    group = typer.Typer(no_args_is_help=True, help="Published runs that everybody can recompute, and their ranks.")
+    for command in (add, check, verify, build):
+        group.command()(command)
+    app.add_typer(group, name="leaderboard")
+
+
+def add(
+    run: RunArgument,
+    track: TrackOption = None,
+    leaderboards: FolderOption = LEADERBOARDS,
+    submitter: SubmitterOption = "",
+    weights_license: LicenseOption = "",
+    overwrite: OverwriteOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Make entries of a run: one for each combination, with all its seeds and end points; exit 1 if any is refused."""
+    from golfbench.leaderboard.entries import canonical_text, write_text
+    from golfbench.leaderboard.making import entries_of, track_of
+    from golfbench.leaderboard.tracks import read_track
+    from golfbench.runs.directory import RunDirectory
+
+    directory = RunDirectory(run)
+    chosen = read_track(leaderboards / track) if track else track_of(directory, leaderboards)
+    entries, refused = entries_of(directory, chosen, submitter, weights_license)
+    made = {leaderboards / chosen.name / f"{entry.entry_id}.json": entry for entry in entries}
+    kept = [path for path in made if path.exists() and not overwrite]
+    written = [path for path in made if path not in kept]
+    for path in written:
+        write_text(path, canonical_text(made[path]))
+    if json:
+        names = {"entries": list(map(str, written)), "kept": list(map(str, kept)), "refused": refused}
+        console.print_json({"schema_version": SCHEMA_VERSION, "track": chosen.name, **names})
+    else:
+        rows = [(path, path.stat().st_size, len(made[path].runs)) for path in written]
+        console.print_table(("entry", "bytes", "seeds"), rows)
+    for path in kept:
+        console.note(f"{path} exists already and is kept: --overwrite replaces it")
+    _fail_all(refused)
+    if not written:
+        raise NothingToDoError("there is no new entry")
+
+
+def check(files: FilesArgument, json: JsonOption = False) -> None:
+    """Validate entries and recompute all that can be recomputed; exit 1 and a line for each thing that is wrong."""
+    from golfbench.leaderboard.checks import problems
+
+    found: dict[str, list[str]] = {}
+    for path, entry, track, dataset in _opened(files, found):
+        found[str(path)] += problems(entry, track, dataset)
+    if json:
+        console.print_json({"schema_version": SCHEMA_VERSION, "problems": found})
+    else:
+        console.print_table(("entry", "problems"), [(path, len(lines)) for path, lines in found.items()])
+    _fail_all([f"{path}: {line}" for path, lines in found.items() for line in lines])
+
+
+def verify(files: FilesArgument, sample: SampleOption = 5, seed: SeedOption = 0, json: JsonOption = False) -> None:
+    """Check entries, and ask the oracle again for random end points and the reference minima of their molecules.
+
+    Exit 1 where an energy is not the published one.
+    """
+    from golfbench.leaderboard.checks import problems
+    from golfbench.leaderboard.verification import verify as ask
+
+    found: dict[str, list[str]] = {}
+    documents: list[dict[str, Any]] = []
+    rows: list[Sequence[object]] = []
+    with console.Progress() as progress:
+        for path, entry, track, dataset in _opened(files, found):
+            wrong = found[str(path)]
+            wrong += problems(entry, track, dataset)
+            if wrong:  # its geometries are not to be trusted with an engine
+                continue
+            result = ask(entry, track, dataset, sample, seed, partial(progress, f"asking the oracle: {path.name}"))
+            documents.append({"entry": str(path), **asdict(result), "agrees": result.agrees})
+            for answer in result.answers:
+                shown = answer.error if answer.difference_hartree is None else f"{answer.difference_hartree:.1e}"
+                walk = "" if answer.seed is None else answer.seed
+                rows.append((path.name, answer.what, answer.molecule, walk, shown, "yes" if answer.agrees else "NO"))
+                if not answer.agrees:
+                    wrong.append(f"{answer.what} of {answer.molecule}: the oracle ({result.engine}) differs: {shown}")
+    if json:
+        console.print_json({"schema_version": SCHEMA_VERSION, "entries": documents, "problems": found})
+    elif rows:
+        console.print_table(("entry", "what", "molecule", "seed", "difference, Hartree", "agrees"), rows)
+    _fail_all([f"{path}: {line}" for path, lines in found.items() for line in lines])
+
+
+def build(leaderboards: FolderOption = LEADERBOARDS, check: CheckOption = False) -> None:
+    """Make tables, CSV files and the schema anew from the entries; the same entries give the same bytes."""
+    from golfbench.leaderboard.build import built, drift, write
+
+    files = built(leaderboards)
+    if check:
+        _fail_all([f"{path} is not what `leaderboard build` writes" for path in drift(files)])
+        return
+    for path in write(files):
+        console.note(f"{path} is written")
+
+
+def _opened(files: Sequence[Path], found: dict[str, list[str]]) -> Iterator[tuple[Path, Entry, Track, Dataset]]:
+    """Yield the entries that can be read, with track and dataset; what is wrong with the others goes to ``found``."""
+    from golfbench.leaderboard.entries import read_entry
+    from golfbench.leaderboard.tracks import read_track
+
+    tracks: dict[Path, tuple[Track, Dataset]] = {}
+    for path in files:
+        lines = found.setdefault(str(path), [])
+        folder = path.resolve().parent
+        if folder not in tracks:
+            track = read_track(folder)
+            tracks[folder] = track, track.open_dataset()
+        try:
+            entry = read_entry(path)
+        except GolfbenchError as error:
+            lines.append(str(error).removeprefix(f"{path}: "))
+            continue
+        if path.stem != entry.entry_id:
+            lines.append(f"the file of entry '{entry.entry_id}' has another name")
+        yield path, entry, *tracks[folder]
+
+
+def _fail_all(lines: Sequence[str]) -> None:
+    for line in lines:
+        console.fail(line)
+    if lines:
+        raise typer.Exit(1)

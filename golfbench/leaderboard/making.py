@@ -1,0 +1,314 @@
+"""From a run directory to entries: what fits the track becomes one, and what does not is refused with the reason."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from golfbench.benchmark.metrics import summary
+from golfbench.benchmark.records import Identity, Record, latest_records, read_records
+from golfbench.contracts import Dataset, FloatArray
+from golfbench.errors import ConfigurationError, GolfbenchError, NothingToDoError
+from golfbench.golf import checkpoint
+from golfbench.leaderboard.checks import problems
+from golfbench.leaderboard.entries import (
+    Cost,
+    Credits,
+    DatasetFacts,
+    Entry,
+    Provenance,
+    PurposeAccount,
+    SeedRun,
+    sealed,
+)
+from golfbench.leaderboard.geometries import pack, read_trajectory
+from golfbench.leaderboard.tracks import Track, read_track, track_folders
+from golfbench.oracles.ledger import CACHE_HIT, OracleCall, read_calls
+from golfbench.registry import registry
+from golfbench.runs.config import RunConfig
+from golfbench.runs.costs import read_costs
+from golfbench.runs.directory import RunDirectory, slug
+from golfbench.specs import ComponentRef
+
+#: The beginning of an absolute path, or of one that a person's folder can be read from.
+PATH = re.compile(r"(?:(?<=[\s=:,(])|^)(?:~|\.{1,2})?/(?:[^/\s,]+/)*")
+#: What decides a combination beside its names and its seeds, by stage: keys of ``RunConfig``.
+SETTINGS = {
+    "reference": ("limit",),
+    "before": ("limit", "delta", "checkpoint", "checkpoint_format", "baseline", "dtype"),
+    "after": (
+        *("limit", "delta", "checkpoint", "checkpoint_format", "baseline", "dtype"),
+        *("budget", "surrogate", "golf", "training"),
+    ),
+}
+#: Why a row is not on the leaderboard.
+Refusal = str
+
+
+def track_of(run: RunDirectory, leaderboards: Path) -> Track:
+    """Return the one track that a run fits.
+
+    Raises:
+        ConfigurationError: If it fits none, with the reasons, or several.
+    """
+    manifest = run.read_manifest()
+    tracks = [read_track(folder) for folder in track_folders(leaderboards)]
+    reasons = [run_refusals(manifest, track) for track in tracks]
+    fitting = [track for track, found in zip(tracks, reasons, strict=True) if not found]
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        raise ConfigurationError(f"{run.path} fits {', '.join(t.name for t in fitting)}: choose one with --track")
+    lines = [f"{track.name}: {'; '.join(found)}" for track, found in zip(tracks, reasons, strict=True)]
+    raise ConfigurationError(f"{run.path} fits no track. " + " | ".join(lines))
+
+
+def run_refusals(manifest: dict[str, Any], track: Track) -> list[Refusal]:
+    """Return why no row of a run can be on a track; empty if some may."""
+    config = _config_of(manifest)
+    found = track.protocol_differences(config.protocol)
+    if manifest["dataset"]["sha256"] != track.dataset.sha256:
+        found.append(f"dataset '{manifest['dataset']['name']}' has another content than the track's")
+    if not any(map(track.accepts_oracle, config.oracles)):
+        found.append(f"no oracle of the run is the track's ({track.oracle.name})")
+    if manifest["finished_utc"] is None:
+        found.append("the run has not finished: the same command resumes it")
+    if "shard" in manifest:
+        found.append("it is one shard of a run: join them by `golfbench merge`")
+    return found
+
+
+def _config_of(manifest: dict[str, Any]) -> RunConfig:
+    try:
+        return RunConfig.model_validate(manifest["config"])
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ConfigurationError(f"the manifest is of another version: config.{where}: {first['msg']}") from None
+
+
+def entries_of(
+    run: RunDirectory, track: Track, submitter: str = "", weights_license: str = ""
+) -> tuple[list[Entry], list[Refusal]]:
+    """Return the entries that a run makes on a track, and why other rows make none.
+
+    Every entry that comes out has passed the same check as one from elsewhere.
+
+    Args:
+        run: A finished run; all of its directory is needed.
+        track: The track.
+        submitter: Who publishes the entries.
+        weights_license: Licence of the trained weights.
+
+    Raises:
+        ConfigurationError: If no row of the run can be on the track.
+        NothingToDoError: If the run has no records.
+    """
+    manifest = run.read_manifest()
+    if found := run_refusals(manifest, track):
+        raise ConfigurationError(f"{run.path} does not fit track {track.name}: {'; '.join(found)}")
+    if not run.records.exists():
+        raise NothingToDoError(f"{run.path} has no records")
+    maker = _Maker(run, track, manifest, submitter, weights_license)
+    made, refused = [], []
+    for records in _combinations(latest_records(read_records(run.records))):
+        first = records[0]
+        name = " ".join(filter(None, (first.stage, first.model, first.optimizer, first.selection, first.oracle)))
+        try:
+            entry = maker.entry(records)
+            wrong = problems(entry, track, maker.dataset)
+        except (GolfbenchError, ValueError) as error:
+            wrong = [" ".join(str(error).split())]
+        if wrong:
+            refused += [f"{name}: {reason}" for reason in wrong]
+        else:
+            made.append(entry)
+    return made, refused
+
+
+def _combinations(records: Iterable[Record]) -> list[list[Record]]:
+    """Return records in groups that differ in the seed and the molecule only."""
+    groups: defaultdict[tuple[str, ...], list[Record]] = defaultdict(list)
+    for record in records:
+        groups[record.stage, record.model, record.optimizer, record.selection, record.oracle].append(record)
+    return list(groups.values())
+
+
+class _Maker:
+    """Makes the entries of one run."""
+
+    def __init__(
+        self, run: RunDirectory, track: Track, manifest: dict[str, Any], submitter: str, weights_license: str
+    ) -> None:
+        self.run, self.track, self.manifest = run, track, manifest
+        self.submitter, self.weights_license = submitter, weights_license
+        self.config = _config_of(manifest)
+        self.dataset: Dataset = track.open_dataset()
+        self.order = {item.molecule.id: n for n, item in enumerate(self.dataset.test)}
+        self.calls = list(read_calls(run.calls))
+        self.costs = read_costs(run.costs)
+
+    def entry(self, records: Sequence[Record]) -> Entry:
+        """Return the entry of one combination.
+
+        Raises:
+            GolfbenchError: If something that it needs is not in the run directory.
+        """
+        first = records[0]
+        by_seed: defaultdict[int | None, list[Record]] = defaultdict(list)
+        for record in records:
+            by_seed[record.seed].append(record)
+        seeds = sorted(by_seed, key=lambda seed: -1 if seed is None else seed)
+        names = {name: getattr(first, name) for name in ("stage", "model", "optimizer", "selection", "oracle")}
+        return sealed(
+            Entry(
+                **names,
+                entry_id="",
+                track=self.track.name,
+                method=first.method,
+                budget=self.config.budget if first.stage == "after" else 0,
+                dataset=DatasetFacts(**{n: self.manifest["dataset"][n] for n in DatasetFacts.model_fields}),
+                protocol=self.config.protocol,
+                settings=self._settings(first),
+                provenance=self._provenance(first),
+                credits=self._credits(first),
+                runs=tuple(self._seed_run(by_seed[seed]) for seed in seeds),
+            )
+        )
+
+    def _seed_run(self, records: Sequence[Record]) -> SeedRun:
+        # The text of an error may name folders of the machine.
+        plain = [record.model_copy(update={"error_message": None, "log": None}) for record in records]
+        plain.sort(key=lambda record: self.order.get(record.molecule, len(self.order)))
+        first = plain[0]
+        calls = [call for call in self.calls if call.oracle == first.oracle and _concerns(call, first)]
+        return SeedRun(
+            seed=first.seed,
+            summary=summary(plain),
+            missing=tuple(sorted(set(self.order) - {record.molecule for record in plain}, key=self.order.__getitem__)),
+            records=tuple(plain),
+            end_points=pack(self._end_points(plain)),
+            oracle_calls={purpose: _account(own) for purpose, own in _by_purpose(calls).items()},
+            engines=tuple(sorted({call.engine for call in calls if call.engine})),
+            cost=self._cost(first),
+        )
+
+    def _end_points(self, records: Sequence[Record]) -> dict[str, FloatArray]:
+        first = records[0]
+        path = self.run.trajectories / f"{slug(first.combination)}-{first.stage}.extxyz"
+        frames = read_trajectory(path)
+        found = {}
+        for record in records:
+            status, positions = frames.get(record.molecule, ("", None))
+            if positions is None or status != record.status:
+                raise ConfigurationError(f"trajectories/{path.name} has no end point of {record.molecule}'s record")
+            if abs(positions).max(initial=0.0) < float("inf"):  # NaN compares false, too
+                found[record.molecule] = positions
+        return found
+
+    def _cost(self, first: Record) -> Cost | None:
+        key = (first.combination, first.stage)
+        if key not in self.costs:
+            return None
+        cost, learning, weights = self.costs[key], {}, ""
+        if first.stage == "after":
+            path = self.run.checkpoints / slug(first.combination) / "final.safetensors"
+            tensors, header = checkpoint.load(path)
+            learning, weights = header["golf"], checkpoint.content_hash(tensors)
+        return Cost(
+            parameters=cost.parameters,
+            updates=cost.updates,
+            wall_s=cost.wall_s,
+            learning=learning,
+            weights_sha256=weights,
+        )
+
+    def _settings(self, first: Record) -> dict[str, Any]:
+        chosen = self.config.model_dump(mode="json", include=set(SETTINGS[first.stage]))
+        if "checkpoint" in chosen:
+            chosen["checkpoint"] = Path(chosen["checkpoint"]).name
+        return {name: chosen[name] for name in SETTINGS[first.stage] if chosen[name] not in (None, "")}
+
+    def _provenance(self, first: Record) -> Provenance:
+        manifest, model = self.manifest, ComponentRef.parse(first.model).name
+        shards = manifest.get("merged", {}).get("shards", [])
+        own = {name: facts for name, facts in manifest["baselines"].items() if facts.get("model") == model}
+        elsewhere = {name: facts for name, facts in manifest.get("environments", {}).items() if name == model}
+        copied = {name: manifest[name] for name in Provenance.model_fields if name in manifest}
+        return Provenance(
+            **copied
+            | {
+                "hardware": tuple(shard["hardware"] for shard in shards) or (manifest["hardware"],),
+                "device": self.config.device,
+                "argv": tuple(PATH.sub("", argument) for argument in manifest["argv"]),
+                "baselines": {} if first.stage == "reference" else _without_paths(own),
+                "environments": _without_paths(elsewhere),
+            }
+        )
+
+    def _credits(self, first: Record) -> Credits:
+        named = {"model": first.model, "optimizer": first.optimizer, "selection": first.selection}
+        named |= {"oracle": first.oracle, "dataset": self.config.dataset}
+        licenses: dict[str, str] = {}
+        citations: dict[str, str] = {}
+        for kind, text in named.items():
+            kinds = ("model", "oracle") if kind == "model" else (kind,)
+            name = ComponentRef.parse(text).name if text else ""
+            spec = next((registry().get(k, name) for k in kinds if name and registry().has(k, name)), None)
+            licenses |= {name: spec.license} if spec and spec.license else {}
+            citations |= {name: spec.citation} if spec and spec.citation else {}
+        return Credits(
+            licenses=licenses,
+            weights_license=self.weights_license or self._notice(),
+            citations=citations,
+            submitter=self.submitter,
+        )
+
+    def _notice(self) -> str:
+        """Return what imported weights demand that a person is told."""
+        imported = [facts.get("imported") or {} for facts in self.manifest["baselines"].values()]
+        return " ".join(dict.fromkeys(str(facts["notice"]) for facts in imported if facts.get("notice")))
+
+
+def _concerns(call: OracleCall, row: Identity) -> bool:
+    """Whether a row rests on a call: its own, reference minima, and labels of the initial set if it learned."""
+    own = (call.combination, call.stage) == (row.combination, row.stage)
+    shared = call.combination == "" and (
+        (call.stage, call.purpose) == ("reference", "reference")
+        or (row.stage != "reference" and (call.stage, call.purpose) == ("before", "initial"))
+    )
+    return own or shared
+
+
+def _by_purpose(calls: Iterable[OracleCall]) -> dict[Any, list[OracleCall]]:
+    found: defaultdict[str, list[OracleCall]] = defaultdict(list)
+    for call in calls:
+        found[call.purpose].append(call)
+    return dict(sorted(found.items()))
+
+
+def _account(calls: Sequence[OracleCall]) -> PurposeAccount:
+    asked = [call for call in calls if call.outcome != CACHE_HIT]
+    kinds = [call.outcome for call in asked if call.outcome != "ok"]
+    seconds = [call.cpu_s for call in asked]
+    return PurposeAccount(
+        ok=len(asked) - len(kinds),
+        failed={kind: kinds.count(kind) for kind in sorted(set(kinds))},
+        cache_hits=len(calls) - len(asked),
+        wall_s=round(sum(call.wall_s for call in asked), 6),
+        cpu_s=None if None in seconds else round(sum(s for s in seconds if s is not None), 6),
+    )
+
+
+def _without_paths(value: Any) -> Any:
+    """Return JSON with every path cut to the name of its file."""
+    if isinstance(value, dict):
+        return {key: _without_paths(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_paths(item) for item in value]
+    return PATH.sub("", value) if isinstance(value, str) else value

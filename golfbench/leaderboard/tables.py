@@ -1,0 +1,153 @@
+"""Tables of a track: Markdown for its page and CSV for programs, made from the standings and nothing else."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Sequence
+from itertools import groupby
+
+from golfbench.benchmark.metrics import COVERAGE_ANGSTROM, SUCCESS_KCAL_MOL
+from golfbench.benchmark.tables import MISSING, fixed
+from golfbench.leaderboard.measures import MEASURES, Measure
+from golfbench.leaderboard.standings import Standing
+from golfbench.leaderboard.statistics import RESAMPLES, Estimate
+from golfbench.leaderboard.tracks import Track
+from golfbench.oracles.ledger import PURPOSES
+
+#: Decimals of numbers in the CSV: the last digits of a sum depend on the machine.
+CSV_DECIMALS = 6
+NOTES = f"""\
+Numbers are means over seeds, in square brackets the 95 % interval ({RESAMPLES} paired bootstrap resamples of compounds
+and of seeds; with one seed the spread over seeds is not in it). *All*: every molecule counts, one that diverged or
+failed with its start. *Finished*: only those that have an end point that did not diverge. Entries whose difference
+has an interval that contains zero share a rank (=). An entry that lacks judged molecules has no rank. Success: less
+than {SUCCESS_KCAL_MOL:g} kcal/mol above the minimum and the bonds unchanged, of all molecules. COV: minima with an end
+point within {COVERAGE_ANGSTROM:g} Å. ≥: some walks were stopped before they converged. Oracle calls are means over
+seeds, +: labels that were known already and cost no call. Labels of the initial set are the dataset's."""
+
+
+def track_markdown(track: Track, standings: Sequence[Standing]) -> str:
+    """Return the tables of a track: fixed models, baselines, then each budget."""
+    protocol = ", ".join(f"{name} {value}" for name, value in track.protocol.items())
+    first = "lowest" if track.lower_is_better else "highest"
+    facts = (
+        f"Dataset `{track.dataset.name}` (content `{track.dataset.sha256[:12]}`); energies under {track.method}; "
+        f"protocol: {protocol}. Ranked by {_title(_measure(track.ranked))}, {first} first."
+    )
+    blocks = [facts]
+    for budget, group in groupby(standings, key=lambda standing: standing.budget_group):
+        blocks += [f"### {heading(budget)}", _table(list(group))]
+    blocks.append(NOTES if standings else "No entry yet.")
+    return "\n\n".join(blocks)
+
+
+def heading(budget: int | None) -> str:
+    """Return the headline of the table of a budget."""
+    if budget is None:
+        return "Fixed models, for comparison (no rank)"
+    return f"Budget: {budget} training labels" if budget else "Baselines: no training labels beside the initial set"
+
+
+def _measure(name: str) -> Measure:
+    return next(measure for measure in MEASURES if measure.name == name)
+
+
+def _title(measure: Measure) -> str:
+    return f"{measure.title}, {measure.unit}" if measure.unit else measure.title
+
+
+def _table(standings: Sequence[Standing]) -> str:
+    header = ["Rank", "Model", "Optimizer", "Selection", "Seeds", *map(_title, MEASURES)]
+    header += ["Judged / failed / missing", *(f"Calls, {purpose}" for purpose in PURPOSES)]
+    header += ["Parameters", "Training, s", "Entry"]
+    text = {"Model", "Optimizer", "Selection"}
+    rule = [":--" if title in text else "--:" for title in header]
+    lines = [header, rule, *map(_cells, standings)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _cells(standing: Standing) -> list[str]:
+    entry = standing.entry
+    numbers = [_shown(standing.estimates[m.name], m.decimals, _bound(standing, m)) for m in MEASURES]
+    model = f"{entry.model} + {entry.delta}" if entry.delta else entry.model
+    seeds = ", ".join(MISSING if run.seed is None else str(run.seed) for run in entry.runs)
+    costs = [run.cost for run in entry.runs if run.cost]
+    parameters = str(costs[0].parameters) if costs else MISSING
+    training = fixed(sum(cost.wall_s for cost in costs) / len(costs), 0) if costs else MISSING
+    calls = [_calls(*standing.calls(purpose)) for purpose in PURPOSES]
+    names = [rank_text(standing), *map(escaped, (model, entry.optimizer, entry.selection or MISSING)), seeds]
+    judged = " / ".join(map(str, standing.counts))
+    return [*names, *numbers, judged, *calls, parameters, training, f"[json]({entry.entry_id}.json)"]
+
+
+def escaped(text: str) -> str:
+    """Return a name from an entry so that it cannot be markup."""
+    return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", text)
+
+
+def rank_text(standing: Standing) -> str:
+    """Return the rank, with ``=`` where it is shared, or a dash."""
+    return MISSING if standing.rank is None else f"{standing.rank}{'=' if standing.tied else ''}"
+
+
+def _bound(standing: Standing, measure: Measure) -> str:
+    return "≥" if measure.name == "steps_mean" and standing.steps_capped else ""
+
+
+def _shown(estimate: Estimate, decimals: int, bound: str) -> str:
+    if estimate.value is None:
+        return MISSING
+    ends = f"{fixed(estimate.low, decimals)}, {fixed(estimate.high, decimals)}"
+    return f"{bound}{fixed(estimate.value, decimals)} [{ends}]"
+
+
+def _calls(paid: float, known: float) -> str:
+    texts = [f"{number:.1f}".removesuffix(".0") for number in (paid, known)]
+    return texts[0] if texts[1] == "0" else f"{texts[0]} +{texts[1]}"
+
+
+def csv_text(standings: Sequence[Standing]) -> str:
+    """Return the standings as CSV: a line for each entry, empty where there is no number."""
+    output = io.StringIO()
+    rows = [_flat(standing) for standing in standings]
+    writer = csv.DictWriter(output, list(rows[0]) if rows else ["entry_id"], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return output.getvalue()
+
+
+def _flat(standing: Standing) -> dict[str, str | int | float | bool | None]:
+    entry = standing.entry
+    judged, failed, missing = standing.counts
+    costs = [run.cost for run in entry.runs if run.cost]
+    flat: dict[str, str | int | float | bool | None] = {
+        "entry_id": entry.entry_id,
+        "budget": entry.budget,
+        "rank": standing.rank,
+        "tied": standing.tied,
+        "stage": entry.stage,
+        "model": entry.model,
+        "delta": entry.delta,
+        "optimizer": entry.optimizer,
+        "selection": entry.selection,
+        "oracle": entry.oracle,
+        "method": entry.method,
+        "seeds": " ".join(str(run.seed) for run in entry.runs if run.seed is not None),
+        "n_ok": judged,
+        "n_failed": failed,
+        "n_missing": missing,
+        "steps_capped": standing.steps_capped,
+    }
+    for measure in MEASURES:
+        number = standing.estimates[measure.name]
+        values = {"": number.value, "_low": number.low, "_high": number.high}
+        flat |= {measure.name + end: None if v is None else round(v, CSV_DECIMALS) + 0.0 for end, v in values.items()}
+    for purpose in PURPOSES:
+        paid, known = (round(number, CSV_DECIMALS) for number in standing.calls(purpose))
+        flat |= {f"oracle_calls_{purpose}": paid, f"cache_hits_{purpose}": known}
+    flat["initial_labels"] = entry.dataset.initial_labels if entry.stage != "reference" else 0
+    flat["parameters"] = costs[0].parameters if costs else None
+    flat["training_wall_s"] = round(sum(cost.wall_s for cost in costs) / len(costs), 3) if costs else None
+    return flat
