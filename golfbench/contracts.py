@@ -162,8 +162,9 @@ class Optimizer(Protocol):
             (m, atoms, 3) float64 displacements in Å, zero for padding; ``positions`` must not be modified.
 
         Raises:
-            Exception: If a molecule cannot go on. The driver then asks for the molecules one by one, so that only that
-                one ends, with status ``error``: asked again at the same place, the others must answer the same.
+            golfbench.errors.MoleculeError: If a molecule cannot go on. The driver then asks for the molecules one by
+                one, so that only that one ends, with status ``error``: asked again at the same place, the others must
+                answer the same.
         """
         ...
 

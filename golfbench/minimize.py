@@ -4,8 +4,8 @@ Training trajectories, the benchmark and reference minima all pass through ``min
 the same for every optimizer: where the force is measured, when a molecule stops, and what is counted.
 
 A molecule that the model or the optimizer raises on ends with the status ``error`` and its reason; those beside it go
-on as if it had not been there. Only an exception that no molecule escapes comes out: that is a defect of the model or
-of the optimizer.
+on as if it had not been there. What comes out is a missing engine or a wrong parameter, at once, and an exception
+that no molecule escapes, at the end: that is a defect of the model or of the optimizer.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import torch
 
 from golfbench.batches import make_batch
 from golfbench.contracts import FloatArray, Model, Optimizer
-from golfbench.errors import GolfbenchError
+from golfbench.errors import GolfbenchError, MoleculeError, OracleError
 from golfbench.molecules import Molecule
 from golfbench.units import HARTREE_TO_EV
 
@@ -190,6 +190,7 @@ def minimize(
         One ``Outcome`` per molecule, in the order of leaving.
 
     Raises:
+        GolfbenchError: At once, if what was raised has nothing to do with a molecule.
         Exception: At the end, if the model or the optimizer raised something unexpected on every molecule.
     """
     if not molecules:
@@ -240,6 +241,7 @@ def _refill(flight: _Flight, optimizer: Optimizer, observer: Observer | None) ->
         try:
             optimizer.admit(slot, molecule)
         except Exception as error:  # noqa: BLE001 - the others go on
+            _raise_if_nobodys(error)
             flight.note(error)
             point = Point(index, 0, molecule.positions.copy(), math.nan, math.nan, last=True)
             if observer is not None:
@@ -250,6 +252,12 @@ def _refill(flight: _Flight, optimizer: Optimizer, observer: Observer | None) ->
         flight.positions[slot, : len(molecule)] = torch.tensor(molecule.positions)
         flight.sizes[slot] = len(molecule)
         flight.index[slot], flight.steps[slot], flight.wall_s[slot] = index, 0, 0.0
+
+
+def _raise_if_nobodys(error: Exception) -> None:
+    """Raise what is no molecule's fault: an engine that is missing, a parameter that is wrong."""
+    if isinstance(error, GolfbenchError) and not isinstance(error, MoleculeError | OracleError):
+        raise error
 
 
 def _round(
@@ -279,6 +287,7 @@ def _evaluate(model: Model, flight: _Flight, slots: list[int]) -> _Measured:
     try:
         return _evaluate_together(model, flight, slots)
     except Exception as error:  # noqa: BLE001 - the others go on
+        _raise_if_nobodys(error)
         if len(slots) == 1:
             flight.note(error)
             nothing = torch.zeros_like(flight.positions[slots])
@@ -345,6 +354,7 @@ def _advance(
     try:
         step = optimizer.step(moving, flight.positions[moving], measured.energies[rows], measured.forces[rows])
     except Exception as error:  # noqa: BLE001 - the others go on
+        _raise_if_nobodys(error)
         if len(rows) > 1:
             return [left for row in rows for left in _advance(flight, slots, [row], optimizer, measured)]
         flight.note(error)

@@ -11,7 +11,7 @@ import torch
 from golfbench.batches import Batch, make_batch
 from golfbench.chemistry import embed
 from golfbench.contracts import Evaluation, Model, Optimizer
-from golfbench.errors import OracleError
+from golfbench.errors import ComponentMissingError, OracleError
 from golfbench.golf.models import open_fixed_model
 from golfbench.minimize import Outcome, Point, StoppingRule, minimize
 from golfbench.molecules import Molecule
@@ -354,6 +354,15 @@ def test_an_exception_that_no_molecule_escapes_comes_out_at_the_end() -> None:
     assert [next(walk).status for _ in range(3)] == ["error"] * 3
     with pytest.raises(ZeroDivisionError, match="not this one"):
         next(walk)
+
+
+def test_a_missing_engine_is_no_fault_of_a_molecule_and_comes_out_at_once() -> None:
+    class Missing(Springs):
+        def energy_forces(self, batch: Batch) -> Evaluation:
+            raise ComponentMissingError("not installed")
+
+    with pytest.raises(ComponentMissingError, match="not installed"):
+        next(minimize(Missing(), [at_distance(1.0, str(k)) for k in range(3)], Halving(), RULE))
 
 
 @pytest.mark.parametrize(("atoms", "cutoff", "together"), [(4, 5.0, 32), (42, 5.0, 4), (60, 5.0, 2), (42, 0.0, 32)])

@@ -169,7 +169,7 @@ def test_a_changed_bond_graph_is_no_success():
         (["C", "--checkpoint", "none.safetensors"], "checkpoint none.safetensors does not exist"),
         (["C", "--checkpoint", CHECKPOINT, "--model", "schnet"], "is of painn:preset=small, not of schnet"),
         (["C", "--checkpoint", CHECKPOINT, "--model", "painn:cutoff=4"], "not of painn:cutoff=4"),
-        (["C", "--optimizer", "lbfg"], "unknown optimizer 'lbfg': did you mean 'lbfgs'?"),
+        (["C", "--optimizer", "lbfg"], "unknown optimizer 'lbfg': did you mean 'lbfgs'"),
         (["C", "--force-max", "nan"], "the force threshold must be above 0 eV/Å, not nan"),
         (["C", "--output", "there.sdf"], "there.sdf exists already: choose another name, or give --overwrite"),
         (["w.xyz", "--output", "new.sdf"], "an SDF needs bonds and w.xyz:1 has none; write .extxyz instead"),

@@ -25,7 +25,7 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 
 from golfbench.contracts import FloatArray
-from golfbench.errors import GolfbenchError
+from golfbench.errors import MoleculeError
 from golfbench.imports import contained
 from golfbench.molecules import Molecule
 from golfbench.units import HARTREE_TO_EV
@@ -116,7 +116,7 @@ class _Walk:
         """Return the displacement (n_atoms, 3), Å, after a measurement at ``positions``.
 
         Raises:
-            GolfbenchError: If the library has failed.
+            MoleculeError: If the library has failed.
         """
         usable = all(np.isfinite(values).all() for values in (positions, energy, forces))
         if not usable or np.linalg.norm(forces, axis=1).max() < RESTING_FORCE:
@@ -128,7 +128,7 @@ class _Walk:
                 self._channel.answers.put((energy, forces))
                 self._wait()
         if self._target is None:
-            raise GolfbenchError(f"{self._molecule.id}: the optimizer failed: {self._failure}")
+            raise MoleculeError(f"{self._molecule.id}: the optimizer failed: {self._failure}")
         return self._target - positions
 
     def end(self) -> None:
@@ -207,7 +207,7 @@ class InvertedOptimizer:
         ``RESTING_FORCE``.
 
         Raises:
-            GolfbenchError: If the library of one of the molecules has failed; the text says why.
+            MoleculeError: If the library of one of the molecules has failed; the text says why.
         """
         moves = torch.zeros_like(positions)
         with contained():
