@@ -3,7 +3,17 @@
 import os
 import tempfile
 
+import pytest
+
 # Before any test module starts a run of its own, at the latest when fixtures of a module do; removed at the end.
 _folder = tempfile.TemporaryDirectory(prefix="golfbench-tests-")
 os.environ["GOLFBENCH_CACHE"] = os.path.join(_folder.name, "labels.sqlite")
 os.environ["GOLFBENCH_CACHE_POLICY"] = "off"
+
+#: Takes minutes, whole runs with Psi4: begun last, it would keep one process busy while the others have nothing to do.
+LONGEST = "test_psi4_run.py"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest."""
+    items.sort(key=lambda item: item.path.name != LONGEST)

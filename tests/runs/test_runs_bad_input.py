@@ -38,7 +38,7 @@ def refused(golfbench, tmp_path):
         ("--model", "pain", "unknown model 'pain': did you mean 'painn'?"),
         ("--oracle", "gfn2xtb", "unknown oracle 'gfn2xtb': did you mean 'gfn2-xtb'"),
         ("--selection", "gofl", "unknown selection 'gofl': did you mean 'golf'?"),
-        ("--optimizer", "lbfsg", "unknown optimizer 'lbfsg': did you mean 'lbfgs'?"),
+        ("--optimizer", "lbfsg", "unknown optimizer 'lbfsg': did you mean 'lbfgs'"),
         ("--dataset", "druglike-min", "unknown dataset 'druglike-min': did you mean 'druglike-mini'"),
         ("--reference", "mmff", "unknown oracle 'mmff': did you mean 'mmff94'"),
         ("--delta", "mmf94", "unknown oracle 'mmf94': did you mean 'mmff94'?"),

@@ -2,10 +2,12 @@
 
 import _thread
 import gc
+import signal
 import subprocess
 import sys
 import threading
 import time
+from functools import partial
 
 import ase.optimize
 import numpy as np
@@ -249,7 +251,11 @@ def test_random_numbers_of_a_library_are_its_molecules_own():
     assert all(np.array_equal(alone[name], together[name]) for name in alone)
 
 
-def test_an_interrupt_from_the_keyboard_comes_through():
+def test_an_interrupt_from_the_keyboard_comes_through(request):
+    # A shell's background jobs are started deaf to it.
+    request.addfinalizer(partial(signal.signal, signal.SIGINT, signal.getsignal(signal.SIGINT)))
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
     def interrupt(molecule, measure):
         measure(molecule.positions)
         _thread.interrupt_main()

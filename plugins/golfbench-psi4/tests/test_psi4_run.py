@@ -74,12 +74,15 @@ def test_mace_learns_from_psi4_and_the_ledger_tells_all_of_it(psi4: Installation
     assert {row["method"] for row in rows} == {"hf/sto-3g"}
     (run,) = (tmp_path / "runs").iterdir()
     calls = [json.loads(line) for line in (run / "oracle_calls.jsonl").read_text().splitlines()]
-    counted = collections.Counter(call["purpose"] for call in calls if call["outcome"] == "ok")
+    # Attempts at one label (an SCF that needs another way) are calls of their own, and both selections may want one.
+    wanted = {(call["purpose"], call["combination"], call["geometry_sha256"]) for call in calls}
+    counted = collections.Counter(purpose for purpose, *_ in wanted)
     assert counted["initial"] == expected["initial"]
     assert counted["training"] == expected["training"]
     assert counted["evaluation"] <= expected["evaluation"]
     assert 10 < counted["reference"] < 100
-    assert len({call["geometry_sha256"] for call in calls}) == len(calls)
+    delivered = [call["geometry_sha256"] for call in calls if call["outcome"] == "ok"]
+    assert len(set(delivered)) == len(delivered)
 
     stored = list(connect(run / "labels.db").select())
     for number, row in enumerate([stored[0], stored[-1]]):
