@@ -1,7 +1,7 @@
 """Compare an optimizer on GFN2-xTB with the optimizer of the program xtb: force calls at equal final energy.
 
     python benchmarks/xtb_opt.py --molecules 16 --level vtight
-    python benchmarks/xtb_opt.py --xtb /opt/xtb/bin/xtb --optimizer rfo-internal --optimizer sella --json result.json
+    python benchmarks/xtb_opt.py --xtb path/to/xtb --optimizer rfo-internal --optimizer sella --json result.json
 
 Starts are those of the test molecules of ``druglike-xtb``. xtb (LGPL-3.0-or-later; Debian: ``apt-get install xtb``)
 walks first, with its own engine, from ``xtb start.xyz --gfn 2 --opt LEVEL``. Its force calls are the optimization

@@ -258,5 +258,4 @@ class Golf:
         for item in labelled:
             self.samples.add(item)
         self._known |= {item.molecule.geometry_hash() for item in labelled} | set(self._refused)
-        self._stream.restore(header["asked"])
-        self._known |= {Molecule.from_json(entry["molecule"]).geometry_hash() for entry in header["asked"]}
+        self._known |= {molecule.geometry_hash() for molecule in self._stream.restore(header["asked"])}

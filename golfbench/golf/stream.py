@@ -89,7 +89,8 @@ class Stream:
         """Return what is on its way, for a checkpoint."""
         return [{"round": asked.round, "molecule": asked.molecule.to_json()} for asked in self._asked]
 
-    def restore(self, data: Sequence[dict[str, Any]]) -> None:
-        """Ask again for what ``to_json`` returned; what was delivered meanwhile comes at once."""
+    def restore(self, data: Sequence[dict[str, Any]]) -> list[Molecule]:
+        """Ask again for what ``to_json`` returned, and return it; what was delivered meanwhile comes at once."""
         for entry in data:
             self.push([Molecule.from_json(entry["molecule"])], entry["round"])
+        return [asked.molecule for asked in self._asked]

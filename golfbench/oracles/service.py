@@ -62,8 +62,7 @@ class OracleService:
     """Labels molecules through an executor; every call is in the ledger, every label in the store.
 
     A question that failed is asked again as ``golfbench.oracles.policy`` says, a label that cannot be right is refused
-    by ``golfbench.oracles.gate``. Larger molecules are
-    asked for first.
+    by ``golfbench.oracles.gate``. Larger molecules are asked for first.
 
     Args:
         directory: The run directory; holds ``oracle_calls.jsonl`` and ``labels.db``.
@@ -198,12 +197,15 @@ class OracleService:
 
     def _look_up(self, request: _Request) -> None:
         """Take the label from the cache, or ask for it."""
-        if self._cache is None or request.spec.cheap or not self._cache.engines(request.question):
+        if self._cache is None or request.spec.cheap:
             self._enqueue(request)
         elif self._any_version:
             self._adopt_or_ask(request, None)
-        else:
+        # The version costs the start of an engine: it is asked for when the first answer might be of use.
+        elif str(request.oracle) in self._versions or self._cache.engines(request.question):
             self._version(request.oracle).add_done_callback(partial(self._with_version, request))
+        else:
+            self._enqueue(request)
 
     def _version(self, oracle: ComponentRef) -> Future[str]:
         """Return the version of the engine that a worker would ask; it is looked up once."""

@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from pydantic import NonNegativeFloat, NonNegativeInt
 
-from golfbench.batches import Batch, make_batch
+from golfbench.batches import Batch
 from golfbench.benchmark.records import FrozenModel, Status
 from golfbench.chemistry import bond_graph_changed
 from golfbench.contracts import Evaluation, Model, Optimizer
@@ -206,8 +206,8 @@ def stopping_rule(force_max: float, max_steps: int) -> StoppingRule:
     return StoppingRule(force_max, max_steps)
 
 
-class _OneByOne:
-    """A model that answers for each molecule: one that makes a batch fail is an error of its own."""
+class _Answering:
+    """A model whose failure on a molecule alone is the answer for that molecule, whatever is raised."""
 
     def __init__(self, model: Model) -> None:
         self._model = model
@@ -220,15 +220,11 @@ class _OneByOne:
         try:
             return self._model.energy_forces(batch)
         except Exception as error:
-            if isinstance(error, GolfbenchError) and not isinstance(error, MoleculeError):
-                raise  # a missing engine or a wrong parameter is no fault of a molecule
-            if len(batch) == 1:
-                lost = torch.full_like(batch.positions, torch.nan)
-                return Evaluation(lost[:1, 0], lost, {0: error})
-        batches = [make_batch([m], self.cutoff, batch.positions.device) for m in batch.current_molecules()]
-        parts = [self.energy_forces(single) for single in batches]
-        errors = {row: part.errors[0] for row, part in enumerate(parts) if part.errors}
-        return Evaluation(torch.cat([p.energies for p in parts]), torch.cat([p.forces for p in parts]), errors)
+            # A missing engine or a wrong parameter is no fault of a molecule; a batch is asked again by halves.
+            if len(batch) > 1 or (isinstance(error, GolfbenchError) and not isinstance(error, MoleculeError)):
+                raise
+            lost = torch.full_like(batch.positions, torch.nan)
+            return Evaluation(lost[:1, 0], lost, {0: error})
 
 
 def minimize_own(
@@ -295,7 +291,7 @@ def _walk(
         starts.setdefault(point.index, point.energy)
         return False
 
-    return minimize(_OneByOne(driver.model), molecules, optimizer, rule, observe)
+    return minimize(_Answering(driver.model), molecules, optimizer, rule, observe)
 
 
 def _judge(entry: Entry, outcome: Outcome, start: float) -> OwnRow:

@@ -11,7 +11,7 @@ import pytest
 from golfbench.molecules import Molecule
 from golfbench.registry import registry
 
-ENGINES = Path(__file__).parents[3] / "tests" / "engines"
+ENGINES = Path(__file__).parents[1] / "tests" / "engines"
 
 
 @pytest.fixture(scope="module")
