@@ -15,8 +15,9 @@ from golfbench.units import HARTREE_TO_KCAL_MOL
 from golfbench_optimizers import internals
 from golfbench_optimizers.hessian_guess import contact_curvature, contact_pairs, force_constants
 from golfbench_optimizers.lbfgs import LBFGS
+from golfbench_optimizers.line_minimum import cubic_minimum
 from golfbench_optimizers.restricted_step import SLACK, Metric, restricted_step
-from golfbench_optimizers.rfo_internal import RFOInternal, external_motions
+from golfbench_optimizers.rfo_internal import RFOInternal, Walk, external_motions
 from golfbench_optimizers.secant import Secants
 from golfbench_optimizers.topology import find_topology, outdated
 
@@ -153,22 +154,53 @@ def test_coordinates_are_renewed_when_a_bond_breaks_or_an_angle_straightens():
     assert outdated(find_topology(np.array([6, 8, 8]), CO2), np.array([6, 8, 8]), bent)
 
 
-def test_force_constants_are_those_of_lindh():
+def test_force_constants_have_the_form_of_lindhs():
     topology = find_topology(np.array([8, 1, 1]), WATER)
     constants = force_constants(topology, np.array([8, 1, 1]), WATER)
     r = np.linalg.norm(WATER[1:], axis=1) / Bohr
     strength = np.exp(0.3949 * (2.10**2 - r**2))
-    assert constants == pytest.approx([*(0.45 / Bohr**2 * strength), 0.15 * strength.prod()], rel=1e-12)
+    assert constants == pytest.approx([*(0.30 / Bohr**2 * strength), 0.08 * strength.prod()], rel=1e-12)
 
 
-def test_torsions_get_the_constants_of_their_three_bonds():
+def test_torsions_around_an_axis_share_its_constant():
     x = np.array([[1.34, 0, 0], [0, 0, 0], [0, 0, 2.05], [0, 1.34, 2.05]])
     numbers = np.array([1, 16, 16, 1])
     topology = find_topology(numbers, x)
     assert topology.counts == (3, 2, 1, 0, 0)
-    end = np.exp(0.3949 * (2.53**2 - (1.34 / Bohr) ** 2))
-    middle = np.exp(0.28 * (3.40**2 - (2.05 / Bohr) ** 2))
-    assert force_constants(topology, numbers, x)[-1] == pytest.approx(0.003 * end * middle * end, rel=1e-12)
+    axis = np.exp(0.28 * (3.40**2 - (2.05 / Bohr) ** 2))
+    assert force_constants(topology, numbers, x)[-1] == pytest.approx(0.015 * axis**3, rel=1e-12)
+    ethane = start("CC")
+    _, _, torsions, *_ = (topology := find_topology(ethane.numbers, ethane.positions)).counts
+    constants = force_constants(topology, ethane.numbers, ethane.positions)
+    assert torsions == 9
+    carbons = np.linalg.norm(ethane.positions[0] - ethane.positions[1]) / Bohr
+    assert constants[-9:].sum() == pytest.approx(0.015 * np.exp(3 * 0.28 * (2.87**2 - carbons**2)), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("values", "slopes", "expected"),
+    [
+        ((0.0, 0.0), (-1.0, 1.0), (0.5, -0.25)),  # t² - t
+        ((0.0, 1.0), (-3.0, 9.0), (0.5, -1.0)),  # 4t³ - 3t
+        ((0.0, -1.0), (-1.0, -1.0), (np.nan, np.nan)),  # a straight line
+        ((0.0, 1.0), (1.0, 1.0), (np.nan, np.nan)),
+    ],
+)
+def test_the_cubic_between_two_points_has_its_minimum(values, slopes, expected):
+    assert cubic_minimum(values, slopes) == pytest.approx(expected, nan_ok=True)
+
+
+def test_after_an_overshoot_the_walk_goes_on_from_the_minimum_in_between():
+    walk, x = Walk(np.array([8, 8]), memory=5, radius=0.6), np.array([[0.0, 0, 0], [0, 0, 1.25]])
+    lengths = []
+    for _ in range(3):
+        length = np.linalg.norm(x[1] - x[0])
+        unit = (x[1] - x[0]) / length
+        slope = 8 * (length - 1.2)  # a bond several times stiffer than the model's
+        lengths.append(length)
+        x = walk.next(x, 4 * (length - 1.2) ** 2, np.array([-slope * unit, slope * unit]))
+    assert lengths[1] < 1.15
+    assert lengths[2] == pytest.approx(1.2, abs=1e-9)
 
 
 def test_contacts_curve_along_their_line_only():

@@ -23,7 +23,7 @@ def _quasi_newton() -> list[OptimizerSpec]:
             summary="Restricted-step RFO in redundant internal coordinates; the fewest force calls.",
             parameters=(
                 _MEMORY,
-                Parameter("radius", 0.5, "First and largest trust radius in internal coordinates, Å and rad."),
+                Parameter("radius", 0.6, "First and largest trust radius in internal coordinates, Å and rad."),
             ),
             citation="10.1063/1.1515483",
             license="MIT",

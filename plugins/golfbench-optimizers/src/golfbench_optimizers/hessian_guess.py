@@ -13,12 +13,18 @@ from golfbench_optimizers.topology import Coordinates, IntArray, Topology
 #: exponents in 1/Bohr², distances in Bohr.
 _EXPONENT = np.array([[1.0, 0.3949, 0.3949], [0.3949, 0.28, 0.28], [0.3949, 0.28, 0.28]])
 _DISTANCE = np.array([[1.35, 2.10, 2.53], [2.10, 2.87, 3.40], [2.53, 3.40, 3.40]])
-#: Ibid.: Hartree/Å² for bonds (0.45 Hartree/Bohr²), Hartree/rad² for angles.
-BOND, ANGLE = 0.45 / Bohr**2, 0.15
-#: Hartree/rad². Lindh's 0.005 for torsions sums to too much where nine of them share a bond.
-TORSION = 0.003
+# The constants below have Lindh's form. Their sizes are rounded from a fit to Hessians of GFN2-xTB and of a network
+# trained on wB97X-D/def2-SVP (``benchmarks/model_hessian.py``).
+#: Hartree/Å² of bonds, and of those with an atom beyond the second row; Hartree/rad² of angles by the number of bonds
+#: at the apex (2, 3, 4 and more) and of ends other than hydrogen (0, 1, 2), and of those at an atom beyond that row.
+BOND, HEAVY_BOND = 0.30 / Bohr**2, 0.225 / Bohr**2
+ANGLE = np.array([[0.08, 0.08, 0.105], [0.075, 0.105, 0.13], [0.11, 0.15, 0.21]])
+HEAVY_ANGLE = 0.15
+#: Hartree/rad² of all torsions around an axis together, which grows with the third power of the bond's strength: 0.014
+#: for C-C, 0.07 for C=C. Lindh's product over the three bonds, 0.005 for each torsion, knows neither.
+TORSION = 0.015
 #: Hartree/rad², of the improper torsion of a planar centre, and of the bend of a straight chain.
-IMPROPER, LINEAR_BEND = 0.05, 0.05
+IMPROPER, LINEAR_BEND = 0.08, 0.09
 #: Curvature (Hartree/Å²) between atoms at the distance of their van der Waals radii, its decay (1/Å), its ceiling,
 #: and the floor below which a pair is left out.
 CONTACT, CONTACT_DECAY, CONTACT_CEILING, CONTACT_FLOOR = 0.003, 3.0, 0.3, 1e-5
@@ -33,13 +39,14 @@ _HYDROGEN_RADIUS = 1.1
 def force_constants(topology: Coordinates, numbers: IntArray, positions: FloatArray) -> FloatArray:
     """Return a force constant (n,) for each coordinate, in the order of ``values_and_derivatives``.
 
-    Lindh's: products of exp(α(r₀² - r²)) over the bonds of the coordinate, so that stretched or partly broken ones
-    are soft.
+    A bond has the strength exp(α(r₀² - r²)), so that stretched or partly broken ones are soft; an angle has the product
+    of its two bonds', a torsion that of its axis.
 
     Returns:
         Hartree/Å² or Hartree/rad².
     """
     row = np.where(numbers <= 2, 0, np.where(numbers <= 10, 1, 2))
+    heavy = row == 2
 
     def strength(i: IntArray, j: IntArray) -> FloatArray:
         kinds, difference = (row[i], row[j]), (positions[i] - positions[j]) / Bohr
@@ -47,13 +54,16 @@ def force_constants(topology: Coordinates, numbers: IntArray, positions: FloatAr
         decay: FloatArray = np.exp(_EXPONENT[kinds] * (_DISTANCE[kinds] ** 2 - (x * x + y * y + z * z)))
         return decay
 
-    bonds, angles, torsions = topology.bonds.T, topology.angles.T, topology.torsions.T
+    (a, b), (i, apex, k), torsions = topology.bonds.T, topology.angles.T, topology.torsions.T
+    degree = np.bincount(topology.bonds.reshape(-1), minlength=len(numbers))
+    ends = (numbers[i] != 1).astype(int) + (numbers[k] != 1)
+    bending = np.where(heavy[apex], HEAVY_ANGLE, ANGLE[np.minimum(degree[apex], 4) - 2, ends])
     *_, impropers, linear = topology.counts
     return np.concatenate(
         [
-            BOND * strength(*bonds),
-            ANGLE * strength(*angles[:2]) * strength(*angles[1:]),
-            TORSION * strength(*torsions[:2]) * strength(*torsions[1:3]) * strength(*torsions[2:]),
+            np.where(heavy[a] | heavy[b], HEAVY_BOND, BOND) * strength(a, b),
+            bending * strength(i, apex) * strength(apex, k),
+            TORSION * topology.torsion_share * strength(*torsions[1:3]) ** 3,
             np.full(impropers, IMPROPER),
             np.full(linear, LINEAR_BEND),
         ]

@@ -14,6 +14,7 @@ from golfbench.molecules import Molecule
 from golfbench_optimizers.hessian_guess import contact_curvature, contact_pairs, force_constants
 from golfbench_optimizers.internals import values_and_derivatives, wrap
 from golfbench_optimizers.lbfgs import FIRST_INVERSE_CURVATURE
+from golfbench_optimizers.line_minimum import cubic_minimum
 from golfbench_optimizers.restricted_step import Metric, factor, restricted_step
 from golfbench_optimizers.secant import Secants
 from golfbench_optimizers.topology import IntArray, Topology, find_topology, outdated
@@ -27,6 +28,11 @@ POOR, GOOD, USED = 0.25, 0.75, 0.8
 SMALLEST_RADIUS = 0.02
 #: Energy rise (Hartree) after which the walk goes on from the point before.
 RISE = 0.003
+#: Energy (Hartree) that a step must gain to be followed as it is. After smaller gains, and after rises, the walk goes
+#: on from the minimum that a cubic has between the two points, if it has one well inside; two force calls of eighteen
+#: are saved by that and by the cycles that it ends.
+GAIN = 3e-4
+INSIDE = 0.1
 #: Predicted energy changes (Hartree) smaller than this drown in the rounding of float32 models: the change is then
 #: taken from the gradients.
 ENERGY_NOISE = 2e-5
@@ -44,7 +50,7 @@ CARTESIAN_CAP = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One evaluated geometry in all its coordinates: internal, then Cartesian, (n,) together.
+    """One geometry and its gradient in all coordinates: internal, then Cartesian, (n,) together.
 
     Attributes:
         positions: (3·n_atoms,), Å.
@@ -100,7 +106,8 @@ class Walk:
         self._memory = memory
         self._largest = self._radius = radius
         self._visited: list[tuple[FloatArray, float, FloatArray]] = []
-        self._base: Point | None = None
+        self._base: Point | None = None  # where the next step starts: evaluated, or between two that were
+        self._evaluated: Point | None = None  # the best one to compare the next with
         self._latest: tuple[FloatArray, tuple[FloatArray, FloatArray]] | None = None
         self._predicted = self._length = 0.0
 
@@ -120,7 +127,7 @@ class Walk:
 
     def forget(self) -> None:
         """Start anew, with coordinates chosen at the next positions."""
-        self._visited, self._base, self._radius = [], None, self._largest
+        self._visited, self._base, self._evaluated, self._radius = [], None, None, self._largest
 
     def _choose_coordinates(self, positions: FloatArray) -> None:
         """Choose coordinates and express all that was learned in them."""
@@ -131,7 +138,7 @@ class Walk:
         points = [self._point(*visited) for visited in self._visited]
         for before, after in pairwise(points):
             self._secants.add(*self._pair(before, after))
-        self._base = points[-1]
+        self._base = self._evaluated = points[-1]
 
     def _point(self, positions: FloatArray, energy: float, gradient: FloatArray) -> Point:
         """Express a geometry and its gradient in all coordinates.
@@ -162,18 +169,47 @@ class Walk:
     def _learn(self, point: Point) -> None:
         """Take in the point that the last step led to: Hessian, trust radius, and where to go on from."""
         assert self._base is not None
-        step, change = self._pair(self._base, point)
+        assert self._evaluated is not None
+        before = self._evaluated
+        step, change = self._pair(before, point)
         self._secants.add(step, change)
-        actual = point.energy - self._base.energy
+        self._adapt_radius(self._base, point)
+        lower = point if point.energy < before.energy else before
+        self._base, self._evaluated = self._between(before, point, step), lower
+        if self._base is None:
+            self._base = self._evaluated = point if point.energy - before.energy <= RISE else before
+
+    def _adapt_radius(self, base: Point, point: Point) -> None:
+        """Compare the energy change with what was predicted."""
+        actual = point.energy - base.energy
         if abs(self._predicted) < ENERGY_NOISE:
-            actual = float((self._base.generalized + point.generalized) @ step) / 2
+            actual = float((base.generalized + point.generalized) @ self._pair(base, point)[0]) / 2
         share = actual / self._predicted if self._predicted < 0 else 1.0
         if share < POOR:
             self._radius = max(min(self._radius, self._length) / 2, SMALLEST_RADIUS)
         elif share > GOOD and self._length > USED * self._radius:
             self._radius = min(2 * self._radius, self._largest)
-        if point.energy - self._base.energy <= RISE:
-            self._base = point
+
+    def _between(self, before: Point, after: Point, step: FloatArray) -> Point | None:
+        """Return the minimum on the line, in all coordinates, between two points, with its gradient as interpolated."""
+        gained = before.energy - after.energy
+        if gained >= GAIN:
+            return None
+        slopes = float(before.generalized @ step), float(after.generalized @ step)
+        if abs(gained) < ENERGY_NOISE:
+            gained = -sum(slopes) / 2
+        share, energy = cubic_minimum((before.energy, before.energy - gained), slopes)
+        if not INSIDE < share < 1 - INSIDE:
+            return None
+        near, far, away = (before, after, share) if share < 0.5 else (after, before, 1 - share)
+        straight = near.positions + away * (far.positions - near.positions)
+        target = near.values + away * wrap(self._topology, far.values - near.values)
+        positions = self._reach(near, straight, target)
+        _, matrix = self._coordinates(positions)
+        generalized = (1 - share) * before.generalized + share * after.generalized
+        internal = len(near.constants)
+        gradient = generalized[:internal] @ matrix + generalized[internal:]
+        return self._point(positions.reshape(-1, 3), energy, gradient)
 
     def _move(self, base: Point) -> FloatArray:
         hessian = base.model + self._secants.correction(base.initial, base.project)
@@ -187,12 +223,14 @@ class Walk:
         return Metric(np.vstack([base.matrix * self._weights[:, None], external]), LOOSE)
 
     def _curved(self, base: Point, displacement: FloatArray) -> FloatArray:
-        """Return the positions whose internal coordinates change as the displacement says, to first order.
+        """Return the positions whose internal coordinates change as the displacement says, to first order."""
+        return self._reach(base, base.positions + displacement, base.values + base.matrix @ displacement)
 
-        Gauss-Newton iterations in the metric of the model, from the straight step, for as long as they get closer.
+    def _reach(self, base: Point, straight: FloatArray, target: FloatArray) -> FloatArray:
+        """Return the positions whose internal coordinates come closest to a target, and that are close to ``straight``.
+
+        Gauss-Newton iterations in the metric of the model, from ``straight``, for as long as they get closer.
         """
-        straight = base.positions + displacement
-        target = base.values + base.matrix @ displacement
         best, trial, smallest = straight, straight, np.inf
         for iteration in range(MAX_ITERATIONS):
             values, matrix = self._coordinates(trial)
@@ -249,7 +287,7 @@ class RFOInternal:
         ConfigurationError: If a parameter is out of range.
     """
 
-    def __init__(self, memory: int = 100, radius: float = 0.5) -> None:
+    def __init__(self, memory: int = 100, radius: float = 0.6) -> None:
         if memory < 1 or radius <= 0:
             raise ConfigurationError("rfo-internal: memory must be at least 1, radius above 0")
         self.memory = memory
