@@ -1,11 +1,12 @@
 # make run     set everything up and run the default combination (ARGS='--seed 1' is handed on)
 # make test    set everything up and run the tests (ARGS='-k registry' is handed on)
+# make site    set everything up and make the page of the leaderboards (leaderboards/site/index.html)
 
 BIN := .venv/bin
 ARGS ?=
 WORKERS ?= 2
 
-.PHONY: setup run test lint docs docs-check wheels
+.PHONY: setup run test lint docs docs-check site wheels
 
 setup:
 	@./setup.sh
@@ -35,6 +36,9 @@ docs-check: setup
 	$(BIN)/python docs/generate_tables.py --check
 	$(BIN)/golfbench leaderboard build --check
 	$(BIN)/golfbench leaderboard check $(wildcard leaderboards/*/*_*.json)
+
+site: setup
+	$(BIN)/golfbench leaderboard build --site leaderboards/site
 
 wheels: setup
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist . $(dir $(wildcard plugins/*/pyproject.toml datasets/pyproject.toml))

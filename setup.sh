@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Make .venv with golfbench, its plugins and its datasets, in the versions of constraints.txt.
 #
-#   ./setup.sh               everything the suite and its tests need
-#   ./setup.sh --with-psi4   and Debian's psi4 as well (as root, where apt-get is there)
-#   ./setup.sh --with-peers  and the bridges to Sella and geomeTRIC, which bring JAX
+#   ./setup.sh                 everything the suite and its tests need
+#   ./setup.sh --with-psi4     and Debian's psi4 as well (as root, where apt-get is there)
+#   ./setup.sh --with-peers    and the bridges to Sella and geomeTRIC, which bring JAX
+#   ./setup.sh --with-loggers  and the loggers of Weights & Biases and MLflow
 #
 # A second call does nothing until a pyproject.toml or constraints.txt changes.
 #
@@ -30,11 +31,13 @@ install_psi4() {
 }
 
 PEERS=
+LOGGERS=
 # The parts of the repository that are packages: the suite, its plugins, its datasets.
 parts() {
     for project in pyproject.toml plugins/*/pyproject.toml datasets/pyproject.toml; do
         case "$project" in
             plugins/golfbench-sella/* | plugins/golfbench-geometric/*) [ -n "$PEERS" ] || continue ;;
+            plugins/golfbench-wandb/* | plugins/golfbench-mlflow/*) [ -n "$LOGGERS" ] || continue ;;
         esac
         if [ -f "$project" ]; then
             dirname "$project"
@@ -49,7 +52,12 @@ fingerprint() {
 }
 
 install_parts() {
-    local arguments=(-c constraints.txt)
+    local constraints=constraints.txt
+    if [ -n "$LOGGERS" ]; then # MLflow takes an importlib_metadata below 10 only
+        constraints=$VENV/constraints.txt
+        grep -v '^importlib_metadata==' constraints.txt >"$constraints"
+    fi
+    local arguments=(-c "$constraints")
     for part in $(parts); do
         if [ "$part" = . ]; then
             arguments+=(-e '.[test,lint,build]')
@@ -71,8 +79,9 @@ case "${1:-}" in
     '') ;;
     --with-psi4) install_psi4 ;;
     --with-peers) PEERS=1 ;;
+    --with-loggers) LOGGERS=1 ;;
     *)
-        sed -n '2,13s/^# \{0,1\}//p' "$0" >&2
+        sed -n '2,14s/^# \{0,1\}//p' "$0" >&2
         exit 2
         ;;
 esac

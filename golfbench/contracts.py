@@ -278,3 +278,28 @@ class DatasetReader(Protocol):
             golfbench.errors.ConfigurationError: If a file is missing, empty or not what it says.
         """
         ...
+
+
+class Logger(Protocol):
+    """Where the scalars of one combination go, while it is trained and when it is judged.
+
+    The factory gets, beside its parameters, ``folder`` (a ``Path``, the log's own inside the run directory), and the
+    names ``run`` and ``combination``. One log is open at a time. Opened again for the same folder, it goes on with that
+    log: the steps that come then may have been logged before, with the same values, and should not be in it twice. A
+    log that is kept elsewhere leaves a file in the folder that says where.
+
+    The suite keeps what a logger raises from a run, and puts back what it changes in the process.
+    """
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """Keep some numbers.
+
+        Args:
+            step: Updates of the network so far; never falls while the log is open.
+            values: By name, with the unit in it: ``train/force_rmse_kcal_mol_per_angstrom``. May be NaN.
+        """
+        ...
+
+    def close(self) -> None:
+        """Write what is not written yet. May be called twice."""
+        ...

@@ -16,7 +16,15 @@ from typing import TYPE_CHECKING
 
 import pluggy
 
-from golfbench.specs import DatasetSpec, ExecutorSpec, ModelSpec, OptimizerSpec, OracleSpec, SelectionSpec
+from golfbench.specs import (
+    DatasetSpec,
+    ExecutorSpec,
+    LoggerSpec,
+    ModelSpec,
+    OptimizerSpec,
+    OracleSpec,
+    SelectionSpec,
+)
 
 if TYPE_CHECKING:
     import typer
@@ -92,6 +100,17 @@ def golfbench_executors() -> Iterable[ExecutorSpec]:  # type: ignore[empty-body]
         ... def golfbench_executors():
         ...     return [ExecutorSpec(name="threads", factory="concurrent.futures:ThreadPoolExecutor",
         ...                          parameters=(Parameter("max_workers", 2, "Calls at a time."),), summary="Here.")]
+    """
+
+
+@hookspec
+def golfbench_loggers() -> Iterable[LoggerSpec]:  # type: ignore[empty-body]
+    """Offer places where the curves of a training are kept.
+
+    Example:
+        >>> @hookimpl
+        ... def golfbench_loggers():
+        ...     return [LoggerSpec(name="my-curves", factory="my_plugin.curves:Log", summary="One file a curve.")]
     """
 
 

@@ -20,6 +20,7 @@ from golfbench.errors import ConfigurationError, unknown_name
 from golfbench.specs import (
     DatasetSpec,
     ExecutorSpec,
+    LoggerSpec,
     ModelSpec,
     OptimizerSpec,
     OracleSpec,
@@ -41,6 +42,7 @@ KINDS: Mapping[str, type[Spec]] = {
     "oracle": OracleSpec,
     "dataset": DatasetSpec,
     "executor": ExecutorSpec,
+    "logger": LoggerSpec,
 }
 S = TypeVar("S", bound=Spec)
 

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from golfbench.errors import ComponentMissingError, ConfigurationError, unknown_name
@@ -248,6 +249,26 @@ class DatasetSpec(Spec):
 @dataclass(frozen=True, kw_only=True)
 class ExecutorSpec(Spec):
     """Where oracle calls run; the factory returns a ``concurrent.futures.Executor``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoggerSpec(Spec):
+    """Where the curves of a training are kept (see ``contracts.Logger``); nothing that is computed depends on it."""
+
+    def open(self, parameters: Mapping[str, Any], folder: Path, run: str, combination: str) -> Any:
+        """Import the factory and begin, or go on with, the log of one combination.
+
+        Args:
+            parameters: What was given; a logger cannot have parameters called ``folder``, ``run``, ``combination``.
+            folder: The log's own, inside the run directory; that of other logs of this logger and run is beside it.
+            run: Id of the run.
+            combination: Whose log it is.
+
+        Raises:
+            ComponentMissingError: If a package it needs is not installed.
+        """
+        begin = load_factory(self.factory, self.name, self.install_hint)
+        return begin(**self.resolve(parameters), folder=folder, run=run, combination=combination)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Tables of rows: for the terminal, for Markdown and as CSV. Every number is formatted here and nowhere else."""
+"""Tables of rows: for the terminal, Markdown, LaTeX and programs. Every number is formatted here and nowhere else."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Column:
         text: Words rather than numbers: aligned to the left, and made narrow when there is little room.
         constant: What the caption calls it; the column moves there when all lines agree. Empty: it always stays.
         optional: It is left out when no line has it.
-        only: The one kind of table that has it, ``terminal`` or ``markdown``. Empty: both.
+        only: The kinds of table that have it, of ``terminal``, ``markdown`` and ``latex``. Empty: all.
     """
 
     header: str
@@ -38,7 +38,29 @@ class Column:
     text: bool = False
     constant: str = ""
     optional: bool = False
-    only: str = ""
+    only: tuple[str, ...] = ()
+
+
+#: What LaTeX reads as something else, and what its fonts do not have by that name.
+LATEX = str.maketrans(
+    {
+        **{character: f"\\{character}" for character in "&%$#_{}"},
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+        "|": r"\textbar{}",
+        '"': "{''}",
+        "'": r"\textquotesingle{}",
+        "`": r"\textasciigrave{}",
+        "[": "{[}",  # behind a line end it would be a length
+        "\u00b1": r"$\pm$",
+        "\u2265": r"$\geq$",
+        "\u2013": r"\textendash{}",
+        "\u00c5": r"\AA{}",
+    }
+)
 
 
 def rich_table(rows: Sequence[Row], dataset: str = "") -> Table:
@@ -70,6 +92,46 @@ def markdown_table(rows: Sequence[Row], dataset: str = "") -> str:
     table = [[column.header for column in columns], rule, *cells]
     body = "\n".join("| " + " | ".join(line).replace("\n", " ") + " |" for line in table)
     return f"{body}\n\n{' '.join(_caption(rows, dropped, dataset))}\n"
+
+
+def latex_table(rows: Sequence[Row], dataset: str = "") -> str:
+    """Return a LaTeX table for a paper: the packages booktabs and graphicx, shrunk to the line where it is wider.
+
+    It has the columns of Markdown less those that a paper has a table of its own for, and the same caption.
+    """
+    lines = _lines(rows)
+    columns, dropped = _columns(lines, "latex")
+    cells = [" & ".join(_latex_cell(column.cell(line), column, "t") for column in columns) + r" \\" for line in lines]
+    head = " & ".join(_latex_cell(column.header, column, "b") for column in columns) + r" \\"
+    caption = escaped_latex(" ".join(_caption(rows, dropped, dataset)))
+    aligned = "".join("l" if column.text else "r" for column in columns)
+    parts = [
+        "% needs \\usepackage{booktabs,graphicx}",
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{caption}}}\medskip",
+        r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
+        rf"\begin{{tabular}}{{{aligned}}}",
+        *(r"\toprule", head, r"\midrule", *cells, r"\bottomrule"),
+        r"\end{tabular}}",
+        r"\end{table}",
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def escaped_latex(text: str) -> str:
+    """Return text that LaTeX prints as it is; characters beyond Latin-1 that it has no name for become ``[U+03B1]``."""
+    translated = text.translate(LATEX).replace("--", "-{}-")  # two hyphens would become a dash
+    return "".join(c if ord(c) < 256 else f"{{[}}U+{ord(c):04X}]" for c in translated)
+
+
+def _latex_cell(text: str, column: Column, place: str) -> str:
+    lines = [escaped_latex(line) for line in text.split("\n")]
+    if len(lines) == 1:
+        return lines[0]
+    return (
+        rf"\begin{{tabular}}[{place}]{{@{{}}{'l' if column.text else 'r'}@{{}}}}" + r"\\".join(lines) + r"\end{tabular}"
+    )
 
 
 def csv_text(rows: Iterable[Row]) -> str:
@@ -131,7 +193,7 @@ def _columns(lines: Sequence[Line], kind: str) -> tuple[list[Column], list[str]]
     """Return the columns to show, and the caption's words for those in which all lines agree."""
     shown, dropped = [], []
     for column in COLUMNS:
-        if column.only not in ("", kind):
+        if column.only and kind not in column.only:
             continue
         cells = {column.cell(line) for line in lines}
         # A fixed model has no seed: that alone is no reason for a column.
@@ -265,12 +327,13 @@ def _cost(line: Line) -> str:
     return "\n".join((size, *times))
 
 
+TERMINAL, MARKDOWN, WRITTEN = ("terminal",), ("markdown",), ("markdown", "latex")
 COLUMNS: tuple[Column, ...] = (
-    Column("Stage,\nselection", _stage_and_selection, text=True, only="terminal"),
-    Column("Stage", _named("stage"), text=True, only="markdown"),
+    Column("Stage,\nselection", _stage_and_selection, text=True, only=TERMINAL),
+    Column("Stage", _named("stage"), text=True, only=WRITTEN),
     Column("Model", _named("model"), text=True),
     Column("Optimizer", _named("optimizer"), text=True, constant="optimizer"),
-    Column("Selection", _named("selection"), text=True, constant="selection", only="markdown"),
+    Column("Selection", _named("selection"), text=True, constant="selection", only=WRITTEN),
     Column("Oracle", _named("oracle"), text=True, constant="oracle"),
     Column("Seed", _seed, text=True, constant="seed"),
     Column("pct, %\n(all)", _pct),
@@ -278,16 +341,16 @@ COLUMNS: tuple[Column, ...] = (
     Column("Success, %\n(finished)", _pair("success_pct", "success_pct_of_finished", 1)),
     Column("Div.,\n%", _plain("divergence_pct", 1)),
     Column("n", _n),
-    Column("Param.\nms/call\nms/step", _cost, only="terminal"),
+    Column("Param.\nms/call\nms/step", _cost, only=TERMINAL),
     Column("Steps", _steps),
-    Column("Calls:\ninitial\ntrain.", _calls("initial", "training"), only="terminal"),
-    Column("Calls:\nref.\neval.", _calls("reference", "evaluation"), only="terminal"),
-    *(Column(f"Oracle calls, {p}", _calls(p), only="markdown") for p in CallsByPurpose.model_fields),
-    Column("Parameters", _parameters, optional=True, only="markdown"),
-    Column("ms per force call", _plain("ms_per_force_call", 1), only="markdown"),
-    Column("ms per training step", _plain("ms_per_training_step", 1), optional=True, only="markdown"),
-    Column("Topology changed, %", _plain("topology_changed_pct", 1), only="markdown"),
-    Column("Converged, %", _plain("convergence_pct", 1), only="markdown"),
-    Column("COV, %", _plain("cov_pct", 1), only="markdown"),
-    Column("MAT, Å", _plain("mat_angstrom", 2), only="markdown"),
+    Column("Calls:\ninitial\ntrain.", _calls("initial", "training"), only=TERMINAL),
+    Column("Calls:\nref.\neval.", _calls("reference", "evaluation"), only=TERMINAL),
+    *(Column(f"Oracle calls,\n{p}", _calls(p), only=WRITTEN) for p in CallsByPurpose.model_fields),
+    Column("Parameters", _parameters, optional=True, only=MARKDOWN),
+    Column("ms per\nforce call", _plain("ms_per_force_call", 1), only=WRITTEN),
+    Column("ms per training step", _plain("ms_per_training_step", 1), optional=True, only=MARKDOWN),
+    Column("Topology changed, %", _plain("topology_changed_pct", 1), only=MARKDOWN),
+    Column("Converged, %", _plain("convergence_pct", 1), only=MARKDOWN),
+    Column("COV, %", _plain("cov_pct", 1), only=MARKDOWN),
+    Column("MAT, Å", _plain("mat_angstrom", 2), only=MARKDOWN),
 )

@@ -1,4 +1,4 @@
-"""``golfbench models|optimizers|selections|oracles|executors list``."""
+"""``golfbench models|optimizers|selections|oracles|executors|loggers list``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from golfbench.cli.describe import SCHEMA_VERSION, as_json, missing
 from golfbench.cli.options import JsonOption
 from golfbench.registry import plural, registry
 
-LISTED_KINDS = ("model", "optimizer", "selection", "oracle", "executor")
+LISTED_KINDS = ("model", "optimizer", "selection", "oracle", "executor", "logger")
 
 
 def register(app: typer.Typer) -> None:

@@ -33,6 +33,10 @@ LicenseOption = Annotated[str, typer.Option("--weights-license", metavar="SPDX",
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace entries that exist.")]
 SampleOption = Annotated[int, typer.Option("--sample", min=1, metavar="N", help="End points to ask for, at most.")]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Which end points.")]
+SiteOption = Annotated[
+    Path | None,
+    typer.Option("--site", metavar="DIR", help="Make the page there, too: index.html and the files that it links to."),
+]
 CheckOption = Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 where a file would change.")]
 
 LEADERBOARDS = Path("leaderboards")
@@ -128,11 +132,11 @@ def verify(files: FilesArgument, sample: SampleOption = 5, seed: SeedOption = 0,
     _fail_all([f"{path}: {line}" for path, lines in found.items() for line in lines])
 
 
-def build(leaderboards: FolderOption = LEADERBOARDS, check: CheckOption = False) -> None:
+def build(leaderboards: FolderOption = LEADERBOARDS, site: SiteOption = None, check: CheckOption = False) -> None:
     """Make tables, CSV files and the schema anew from the entries; the same entries give the same bytes."""
     from golfbench.leaderboard.build import built, drift, write
 
-    files = built(leaderboards)
+    files = built(leaderboards, site)
     if check:
         _fail_all([f"{path} is not what `leaderboard build` writes" for path in drift(files)])
         return

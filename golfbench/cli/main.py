@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 import golfbench
 from golfbench.cli import (
     cache,
+    compare,
     components,
     console,
     datasets,
@@ -35,7 +36,21 @@ from golfbench.registry import ALLOW_LIST_VARIABLE, Registry, registry
 from golfbench.threads import limit_threads
 
 #: Modules that each ``register`` their verbs, in the order of the help.
-VERBS = (run, merge, train, minimize, status, report, leaderboard, doctor, plugins, components, datasets, cache)
+VERBS = (
+    run,
+    merge,
+    train,
+    minimize,
+    status,
+    report,
+    compare,
+    leaderboard,
+    doctor,
+    plugins,
+    components,
+    datasets,
+    cache,
+)
 NO_PLUGINS = "--no-plugins"
 INTERRUPTED = 130
 

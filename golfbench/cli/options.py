@@ -115,6 +115,16 @@ OutputOption = Annotated[
     Path | None,
     typer.Option("--output", "-o", envvar="GOLFBENCH_OUTPUT", help="Folder that the results go to."),
 ]
+LoggerOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--logger",
+        metavar="NAME",
+        envvar="GOLFBENCH_LOGGER",
+        autocompletion=complete("logger"),
+        help="Who is told how the training goes: tensorboard, wandb:project=X. Repeatable; changes no result.",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout instead of a table.")]
 FormatOption = Annotated[
     str | None,

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import sys
+from collections.abc import Sequence
+from contextlib import nullcontext, redirect_stdout
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from golfbench.cli import console
+from golfbench.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from golfbench.runs.directory import RunDirectory
@@ -21,10 +26,15 @@ class Format(StrEnum):
     MARKDOWN = "md"
     CSV = "csv"
     JSON = "json"
+    LATEX = "latex"
+    HTML = "html"
 
 
 RunsArgument = Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run directories.", show_default=False)]
 FormatOption = Annotated[Format, typer.Option("--format", "-f", help="What to print.")]
+OutputOption = Annotated[
+    Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write there instead of to stdout.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -32,19 +42,46 @@ def register(app: typer.Typer) -> None:
     app.command()(report)
 
 
-def report(runs: RunsArgument, format: FormatOption = Format.TABLE) -> None:
-    """Recompute a run's table from its records and its ledger, and write its summary anew."""
+def report(runs: RunsArgument, format: FormatOption = Format.TABLE, output: OutputOption = None) -> None:
+    """Recompute a run's table from its records and its ledger, and write its summary anew.
+
+    With --format html: one page of all runs, with plots and the geometries of every molecule.
+    """
     from golfbench.runs.directory import RunDirectory
 
-    for path in runs:
-        print_rows(RunDirectory(path), format)
+    text = io.StringIO()
+    with nullcontext() if output is None else redirect_stdout(text):
+        if format is Format.HTML:
+            print_page(runs)
+        else:
+            for path in runs:
+                print_rows(RunDirectory(path), format)
+    if output is not None:
+        from golfbench.leaderboard.entries import write_text
+
+        write_text(output, text.getvalue())
+        console.note(f"{output} is written")
+
+
+def print_page(runs: Sequence[Path]) -> None:
+    """Print the page of some runs on stdout and write the ``summary.json`` of those that have records."""
+    from golfbench.runs.directory import RunDirectory
+    from golfbench.runs.summary import write_summary
+    from golfbench.site.runs import report_page
+
+    if sys.stdout.isatty():
+        raise ConfigurationError("the page is too large for a terminal: name a file with --output FILE")
+    print(report_page(runs), end="")
+    for directory in map(RunDirectory, runs):
+        if directory.records.exists():
+            write_summary(directory)
 
 
 def print_rows(directory: RunDirectory, format: str) -> None:
     """Print a run's rows on stdout and write its ``summary.json``."""
     from rich.console import Console
 
-    from golfbench.benchmark.tables import csv_text, markdown_table, rich_table
+    from golfbench.benchmark.tables import csv_text, latex_table, markdown_table, rich_table
     from golfbench.runs.summary import rows_of, summary_content, write_summary
 
     facts = directory.read_manifest()["dataset"]
@@ -56,6 +93,8 @@ def print_rows(directory: RunDirectory, format: str) -> None:
         print(csv_text(rows), end="")
     elif format == Format.MARKDOWN:
         print(markdown_table(rows, facts["name"]))
+    elif format == Format.LATEX:
+        print(latex_table(rows, facts["name"]), end="")
     else:
         # In a pipe rich assumes 80 columns, in which the table would be folded.
         terminal = Console()

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from golfbench.cli import console
-from golfbench.cli.options import DatasetOption, DeviceOption, TypeOption, complete
+from golfbench.cli.options import DatasetOption, DeviceOption, LoggerOption, TypeOption, complete
 from golfbench.cli.run import DeltaOption
 
 TrainModelOption = Annotated[
@@ -36,6 +36,7 @@ def train(
     learning_rate: RateOption = None,
     delta: DeltaOption = None,
     seed: TrainSeedOption = 0,
+    logger: LoggerOption = None,
     device: DeviceOption = None,
     dtype: TypeOption = None,
 ) -> None:
@@ -46,6 +47,7 @@ def train(
     from golfbench.runs.baseline import train_baseline
     from golfbench.runs.config import load_config
     from golfbench.runs.grid import check_names
+    from golfbench.runs.loggers import Loggers
     from golfbench.runs.runner import open_dataset
     from golfbench.specs import ComponentRef
 
@@ -57,6 +59,7 @@ def train(
             "models": [model] if model else None,
             "dataset": dataset,
             "delta": delta,
+            "loggers": logger,
             "baseline": given or None,
             "device": device,
             "dtype": dtype,
@@ -64,7 +67,8 @@ def train(
     )
     check_names(config)
     data = open_dataset(config.dataset)
-    with console.Progress() as progress:
+    loggers = Loggers(config.loggers, output.parent, output.stem, console.note)
+    with console.Progress() as progress, loggers.log(output.stem) as log:
         train_baseline(
             data,
             ComponentRef.parse(config.models[0]),
@@ -75,5 +79,6 @@ def train(
             progress,
             config.device,
             config.dtype,
+            log,
         )
     console.note(f"checkpoint written to {output}")

@@ -23,8 +23,10 @@ from golfbench.golf.samples import TrainingSet
 from golfbench.golf.settings import GolfSettings, TrainSettings
 from golfbench.golf.stream import Stream
 from golfbench.golf.trainer import Trainer
+from golfbench.loggers import NO_LOG, Log
 from golfbench.minimize import StoppingRule
 from golfbench.molecules import Molecule
+from golfbench.oracles.ledger import CACHE_HIT, read_calls
 from golfbench.oracles.question import Question
 from golfbench.oracles.service import Account, OracleService
 from golfbench.potential import Potential
@@ -106,6 +108,7 @@ class Golf:
         seed: Root seed.
         combination: Its id, for the ledger and the random streams.
         directory: Where its checkpoints go.
+        log: Told of every round, and of its training.
     """
 
     def __init__(
@@ -119,13 +122,14 @@ class Golf:
         seed: int,
         combination: str,
         directory: Path,
+        log: Log = NO_LOG,
     ) -> None:
         self.parts, self.settings, self.budget = parts, settings, budget
         self.progress = Progress()
         self.samples = TrainingSet(parts.potential, initial, settings.force_norm_guard_hartree_per_angstrom)
         self._rule = StoppingRule(force_max, settings.steps * settings.inner_steps)
         self._seed, self._account = seed, Account(combination, "after", "training")
-        self._directory = directory
+        self._directory, self._log = directory, log
         self._known = {item.molecule.geometry_hash() for item in initial}
         self._added: list[str] = []
         self._refused: list[str] = []
@@ -138,7 +142,7 @@ class Golf:
         )
         updates = budget * settings.updates_per_label
         self.trainer = Trainer(
-            parts.potential, self.samples, training, updates, seed, f"golf/{combination}", settings.initial_share
+            parts.potential, self.samples, training, updates, seed, f"golf/{combination}", settings.initial_share, log
         )
 
     def run(self, on_round: Callable[[Progress], None] | None = None) -> Progress:
@@ -165,7 +169,21 @@ class Golf:
         loss = self.trainer.run(learned * self.settings.updates_per_label)
         self.progress.round += 1
         log.info("%s: loss %.4g, %s", self._account.combination, loss, self.progress.to_json())
+        if self._log:  # before the checkpoint: after a crash in between, the round is walked and logged again
+            self._log.scalars(self.trainer.update, self._scalars())
         self._save()
+
+    def _scalars(self) -> dict[str, float]:
+        """Return the loop's counts for the log: labels asked for cost a call unless they were known already."""
+        mine = [call for call in read_calls(self.parts.service.ledger.path) if call.account == self._account.key]
+        hits = sum(call.outcome == CACHE_HIT for call in mine)
+        counts = {
+            "labels_learned": len(self.samples) - self.samples.initial_size,
+            "oracle_calls": len(mine) - hits,
+            "cache_hits": hits,
+            **self.progress.to_json(),
+        }
+        return {f"golf/{name}": float(count) for name, count in counts.items()}
 
     def _without_labels(self) -> int:
         """Spend nothing, but train as much as the others: the control for training alone."""

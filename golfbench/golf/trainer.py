@@ -12,11 +12,15 @@ from golfbench.errors import GolfbenchError
 from golfbench.golf.checkpoint import prefixed, unprefixed
 from golfbench.golf.samples import TrainingSet
 from golfbench.golf.settings import TrainSettings
+from golfbench.loggers import NO_LOG, Log
 from golfbench.potential import Potential
 from golfbench.seeds import derived, repeatable
+from golfbench.units import HARTREE_TO_KCAL_MOL
 
 #: Called after each update with its number and its loss.
 OnUpdate = Callable[[int, float], None]
+#: Updates between two points of a log.
+LOG_EVERY = 20
 
 
 class Trainer:
@@ -33,6 +37,7 @@ class Trainer:
         seed: Root seed.
         axis: Name of the stream that batches are drawn from.
         initial_share: Share of each batch from the initial set.
+        log: Told of every ``LOG_EVERY`` updates.
     """
 
     def __init__(
@@ -44,6 +49,7 @@ class Trainer:
         seed: int,
         axis: str,
         initial_share: float = 1.0,
+        log: Log = NO_LOG,
     ) -> None:
         self.potential = potential
         self.samples = samples
@@ -53,6 +59,9 @@ class Trainer:
         #: Updates done by this object, and the wall time that they took, s.
         self.timed_updates, self.timed_s = 0, 0.0
         self._seed, self._axis, self._initial_share = seed, axis, initial_share
+        self._log = log
+        #: Loss, mean squared errors of energies and of force components since the last point of the log.
+        self._errors: list[tuple[torch.Tensor, ...]] = []
         self._parameters = [p for p in potential.network.parameters() if p.requires_grad]
         self._adam = torch.optim.Adam(self._parameters, lr=settings.learning_rate)
         self._average = [p.detach().clone() for p in self._parameters] if settings.ema_decay else []
@@ -77,6 +86,8 @@ class Trainer:
             for _ in range(updates):
                 loss = self._step()
                 total += loss
+                if self._log and self.update % LOG_EVERY == 0:
+                    self._log_errors(time.perf_counter() - started)
                 if on_update is not None:
                     on_update(self.update, loss)
         self.timed_updates += updates
@@ -112,7 +123,28 @@ class Trainer:
         per_atom = (predicted_forces.double() - forces).square().mean(dim=-1)
         sizes = (batch.offsets[1:] - batch.offsets[:-1]).double()
         per_molecule = torch.zeros_like(sizes).index_add(0, batch.molecule, per_atom) / sizes
-        return self.settings.energy_weight * energy_loss + self.settings.force_weight * per_molecule.mean()
+        force_loss = per_molecule.mean()
+        loss = self.settings.energy_weight * energy_loss + self.settings.force_weight * force_loss
+        if self._log:
+            self._errors.append((loss.detach(), energy_loss.detach(), force_loss.detach()))
+        return loss
+
+    def _log_errors(self, running_s: float) -> None:
+        """Log means over the batches since the last point, in units of people."""
+        loss, energy, force = torch.tensor(self._errors, dtype=torch.float64).mean(dim=0).tolist()
+        unit = self.potential.scale * HARTREE_TO_KCAL_MOL
+        self._errors.clear()
+        self._log.scalars(
+            self.update,
+            {
+                "train/loss_of_scaled_targets": loss,
+                "train/energy_rmse_kcal_mol": math.sqrt(energy) * unit,
+                "train/force_rmse_kcal_mol_per_angstrom": math.sqrt(force) * unit,
+                "train/learning_rate": self._adam.param_groups[0]["lr"],
+                "train/labels": len(self.samples),
+                "train/wall_s": self.timed_s + running_s,
+            },
+        )
 
     def _update_average(self) -> None:
         # A young average would remember the start: its decay grows with the number of updates.

@@ -18,11 +18,15 @@ GUIDE = "[docs/leaderboards.md](../docs/leaderboards.md)"
 INDEX_TITLE = f"# Leaderboards\n\nHow to take part and what the numbers mean: {GUIDE}."
 
 
-def built(leaderboards: Path) -> dict[Path, str]:
+def built(leaderboards: Path, site: Path | None = None) -> dict[Path, str]:
     """Return every generated file with its text; nothing is written.
 
+    Args:
+        leaderboards: Folder of all tracks.
+        site: Where the page is to be with the files that it links to; ``None``: nowhere.
+
     Raises:
-        ConfigurationError: If a track or an entry is not valid.
+        ConfigurationError: If a track, an entry or, for the page, a dataset is not valid.
     """
     files = {leaderboards / SCHEMA_FILE: schema_text()}
     tracks = []
@@ -33,6 +37,10 @@ def built(leaderboards: Path) -> dict[Path, str]:
         files[folder / PAGE] = _between_markers(folder / PAGE, title, track_markdown(track, standings))
         files[folder / CSV] = csv_text(standings)
     files[leaderboards / PAGE] = _between_markers(leaderboards / PAGE, INDEX_TITLE, _index(tracks))
+    if site is not None:
+        from golfbench.site.folder import site_files
+
+        files |= site_files(leaderboards, site, tracks)
     return files
 
 

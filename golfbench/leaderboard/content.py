@@ -1,67 +1,111 @@
-"""Everything that a page shows, as one object of plain JSON types: tracks, entries, molecules and geometries.
+"""Everything that a page shows but geometries, as one object of plain JSON types: tracks, entries and molecules.
 
-A page needs no arithmetic of its own: values, intervals, ranks, the Pareto front and the curves are all here.
+A page needs no arithmetic of its own: values, intervals, ranks, Pareto fronts, quartiles and curves are all here.
+Results on molecules are columns in the order of the track's molecules, which keeps hundreds of entries small.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ase.data import chemical_symbols
+import numpy as np
 
-from golfbench.benchmark.metrics import pct, pct_curve, residual_kcal_mol, success
+from golfbench.benchmark.metrics import COVERAGE_ANGSTROM, SUCCESS_KCAL_MOL, pct, pct_curve, residual_kcal_mol, success
 from golfbench.benchmark.records import Record
-from golfbench.contracts import Dataset, FloatArray, TestMolecule
+from golfbench.chemistry import formula
+from golfbench.contracts import Dataset, TestMolecule
 from golfbench.leaderboard.entries import SeedRun
-from golfbench.leaderboard.geometries import unpack
 from golfbench.leaderboard.measures import MEASURES, pct_all, residual_all
 from golfbench.leaderboard.standings import Standing, separable_pairs, standings_of
+from golfbench.leaderboard.statistics import CONFIDENCE, RESAMPLES
 from golfbench.leaderboard.tracks import Track, track_folders
 from golfbench.oracles.ledger import PURPOSES
+from golfbench.units import HARTREE_TO_KCAL_MOL
 
-SCHEMA_VERSION = 1
-#: Decimals of coordinates (Å): finer than any screen.
+SCHEMA_VERSION = 2
+#: Decimals of numbers of single molecules (%, kcal/mol, Å): finer than what is shown.
 DECIMALS = 3
+
+
+@dataclass(frozen=True)
+class Section:
+    """What a page shows together: entries that may be compared.
+
+    Attributes:
+        track: What they have in common.
+        standings: The entries with their numbers, in the order of the tables.
+        dataset: Its molecules.
+        published: Whether the entries have files of their own.
+        notes: What a reader must know beside, one sentence each.
+    """
+
+    track: Track
+    standings: Sequence[Standing]
+    dataset: Dataset
+    published: bool = True
+    notes: tuple[str, ...] = ()
 
 
 def page_content(leaderboards: Path) -> dict[str, Any]:
     """Return what the page of all tracks shows.
 
-    Returns:
-        ``schema_version`` and ``tracks``. Of each track: what ``track.yaml`` says, ``measures`` (columns),
-        ``molecules`` (SMILES, elements, start and reference minimum, energies), ``entries`` in the order of the tables,
-        ``separable`` (pairs of ids whose difference has an interval without zero) and ``learning_curves``.
-        Coordinates are flat lists x, y, z, x, ... in Å.
-
     Raises:
         ConfigurationError: If a track, an entry or a dataset is not valid.
     """
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "tracks": [_track(*standings_of(folder)) for folder in track_folders(leaderboards)],
+    return content_of([section(*standings_of(folder)) for folder in track_folders(leaderboards)])
+
+
+def section(track: Track, standings: Sequence[Standing]) -> Section:
+    """Return the section of a track.
+
+    Raises:
+        ConfigurationError: If its dataset is not what the track says.
+    """
+    return Section(track, standings, track.open_dataset())
+
+
+def content_of(sections: Iterable[Section]) -> dict[str, Any]:
+    """Return what a page shows.
+
+    Returns:
+        ``schema_version``, ``facts`` (numbers that the explanations name) and ``tracks``. Of each track: what
+        ``track.yaml`` says, ``measures`` (columns), ``molecules``, ``entries`` in the order of the tables, ``fronts``
+        (ids on the Pareto front by measure), ``separable`` (pairs of positions of entries whose difference has an
+        interval without zero) and ``learning_curves``.
+    """
+    facts = {
+        "success_kcal_mol": SUCCESS_KCAL_MOL,
+        "coverage_angstrom": COVERAGE_ANGSTROM,
+        "resamples": RESAMPLES,
+        "confidence_pct": 100 * CONFIDENCE,
     }
+    return {"schema_version": SCHEMA_VERSION, "facts": facts, "tracks": [_track(shown) for shown in sections]}
 
 
-def _track(track: Track, standings: Sequence[Standing]) -> dict[str, Any]:
-    dataset = track.open_dataset()
-    front = pareto_front(track, standings)
+def _track(shown: Section) -> dict[str, Any]:
+    track, standings = shown.track, shown.standings
+    molecules = [item.molecule.id for item in shown.dataset.test]
+    place = {standing.entry.entry_id: n for n, standing in enumerate(standings)}
     return {
         **track.model_dump(mode="json", exclude={"schema_version"}),
         "lower_is_better": track.lower_is_better,
+        "notes": list(shown.notes),
+        "published": shown.published,
         "measures": [
             {name: getattr(m, name) for name in ("name", "title", "unit", "decimals", "lower_is_better", "share")}
             for m in MEASURES
         ],
         "purposes": list(PURPOSES),
-        "molecules": [_molecule(item) for item in dataset.test],
-        "entries": [_entry(standing, standing.entry.entry_id in front) for standing in standings],
-        "separable": [list(pair) for pair in separable_pairs(standings)],
-        "learning_curves": _learning_curves(track, standings),
-        "source": _source(dataset),
+        "molecules": [_molecule(item) for item in shown.dataset.test],
+        "entries": [_entry(standing, molecules) for standing in standings],
+        "fronts": {m.name: sorted(pareto_front(m.name, m.lower_is_better, standings)) for m in MEASURES},
+        "separable": [[place[one], place[other]] for one, other in separable_pairs(standings)],
+        "learning_curves": _learning_curves(standings),
+        "source": _source(shown.dataset),
     }
 
 
@@ -71,33 +115,29 @@ def _source(dataset: Dataset) -> dict[str, Any]:
 
 def _molecule(item: TestMolecule) -> dict[str, Any]:
     molecule = item.molecule
+    descent = item.start.energy - item.minimum.energy if item.start and item.minimum else None
     return {
         "id": molecule.id,
+        "formula": formula(molecule),
         "smiles": molecule.smiles,
         "charge": molecule.charge,
-        "symbols": [chemical_symbols[z] for z in molecule.numbers],
-        "start_angstrom": _flat(molecule.positions),
-        "reference_angstrom": None if item.minimum_positions is None else _flat(item.minimum_positions),
-        "energy_initial_hartree": item.start.energy if item.start else None,
-        "energy_reference_hartree": item.minimum.energy if item.minimum else None,
+        "n_atoms": len(molecule),
+        "descent_kcal_mol": None if descent is None else round(descent * HARTREE_TO_KCAL_MOL, DECIMALS) + 0.0,
     }
 
 
-def _flat(positions: FloatArray) -> list[float]:
-    return [round(float(x), DECIMALS) + 0.0 for x in positions.ravel()]
-
-
-def _entry(standing: Standing, on_front: bool) -> dict[str, Any]:
+def _entry(standing: Standing, molecules: Sequence[str]) -> dict[str, Any]:
     entry = standing.entry
     judged, failed, missing = standing.counts
+    records = [record for run in entry.runs for record in run.records]
     named = ("entry_id", "stage", "model", "delta", "optimizer", "selection", "oracle", "method", "budget")
+    costs = [run.cost for run in entry.runs if run.cost]
     return {
         **{name: getattr(entry, name) for name in named},
         "file": f"{entry.entry_id}.json",
         "seeds": [run.seed for run in entry.runs],
         "rank": standing.rank,
         "tied": standing.tied,
-        "pareto": on_front,
         "n_ok": judged,
         "n_failed": failed,
         "n_missing": missing,
@@ -106,42 +146,82 @@ def _entry(standing: Standing, on_front: bool) -> dict[str, Any]:
         "oracle_calls": {p: dict(zip(("calls", "cache_hits"), standing.calls(p), strict=True)) for p in PURPOSES},
         "training_labels": training_labels(standing),
         "initial_labels": 0 if entry.stage == "reference" else entry.dataset.initial_labels,
+        "parameters": costs[0].parameters if costs else None,
+        "training_wall_s": sum(cost.wall_s for cost in costs) / len(costs) if costs else None,
+        "pct_curve": _mean_curve(entry.runs),
+        "quartiles": {
+            "pct_all": _quartiles(map(pct_all, records)),
+            "residual_kcal_mol_all": _quartiles(map(residual_all, records)),
+        },
         "settings": entry.settings,
         "provenance": entry.provenance.model_dump(mode="json"),
         "credits": entry.credits.model_dump(mode="json"),
-        "runs": [_run(run) for run in entry.runs],
+        "runs": [_run(run, molecules) for run in entry.runs],
     }
 
 
-def _run(run: SeedRun) -> dict[str, Any]:
-    ends = unpack(run.end_points)
+def _mean_curve(runs: Sequence[SeedRun]) -> list[dict[str, Any]]:
+    """Return pct by step: the mean over seeds with the lowest and the highest seed, from the start, which is 0."""
+    by_step: defaultdict[int, list[float]] = defaultdict(list)
+    for run in runs:
+        for step, mean in pct_curve(run.records).items():
+            by_step[step].append(mean)
+    points = [
+        {"step": step, "value": sum(found) / len(found), "low": min(found), "high": max(found)}
+        for step, found in sorted(by_step.items())
+    ]
+    return [{"step": 0, "value": 0.0, "low": 0.0, "high": 0.0}, *points] if points else []
+
+
+def _quartiles(numbers: Iterable[float | None]) -> list[float] | None:
+    """Return minimum, quartiles and maximum, linear between neighbours; ``None`` of nothing."""
+    known = [number for number in numbers if number is not None]
+    if not known:
+        return None
+    return [round(float(q), DECIMALS) + 0.0 for q in np.quantile(known, (0, 0.25, 0.5, 0.75, 1))]
+
+
+def _run(run: SeedRun, molecules: Sequence[str]) -> dict[str, Any]:
+    by_molecule = {record.molecule: record for record in run.records}
+    columns = [_result(by_molecule.get(molecule)) for molecule in molecules]
     return {
         "seed": run.seed,
         "cost": run.cost.model_dump(mode="json") if run.cost else None,
         "engines": list(run.engines),
-        "pct_curve": [[step, mean] for step, mean in pct_curve(run.records).items()],
-        "missing": list(run.missing),
-        "molecules": {record.molecule: _result(record, ends.get(record.molecule)) for record in run.records},
+        "oracle_wall_s": {purpose: account.wall_s for purpose, account in run.oracle_calls.items()},
+        "results": {name: [column[name] for column in columns] for name in columns[0]} if columns else {},
     }
 
 
-def _result(record: Record, end: FloatArray | None) -> dict[str, Any]:
-    return {
-        "status": record.status.value,
-        "finished": record.status.finished,
-        "success": success(record),
-        "pct": pct(record),
-        "pct_all": pct_all(record),
-        "residual_kcal_mol": residual_kcal_mol(record),
-        "residual_kcal_mol_all": residual_all(record),
-        "rmsd_angstrom": record.rmsd_to_references_angstrom.get(record.molecule),
-        "bond_graph_changed": record.bond_graph_changed,
-        "n_steps": record.n_steps,
-        "steps_capped": record.status.finished and not record.converged,
-        "energy_final_hartree": record.energy_final_hartree,
-        "energies_at_step_hartree": [[step, energy] for step, energy in record.energies_at_step_hartree.items()],
-        "end_angstrom": None if end is None else _flat(end),
-    }
+def _result(record: Record | None) -> dict[str, Any]:
+    """Return what became of one molecule; ``missing`` where there is no record."""
+    if record is None:
+        return {**dict.fromkeys(_RESULT), "status": "missing"}
+    curve = pct_curve([record])
+    values = (
+        record.status.value,
+        success(record),
+        _rounded(pct_all(record)),
+        _rounded(residual_all(record)),
+        _rounded(pct(record)),
+        _rounded(residual_kcal_mol(record)),
+        _rounded(record.rmsd_to_references_angstrom.get(record.molecule)),
+        record.bond_graph_changed,
+        record.n_steps,
+        record.status.finished and not record.converged,
+        [[step, _rounded(value)] for step, value in curve.items()] or None,
+    )
+    return dict(zip(_RESULT, values, strict=True))
+
+
+_RESULT = (
+    *("status", "success", "pct_all", "residual_kcal_mol_all", "pct", "residual_kcal_mol", "rmsd_angstrom"),
+    *("bond_graph_changed", "n_steps", "steps_capped", "pct_curve"),
+)
+
+
+def _rounded(number: float | None) -> float | None:
+    return None if number is None else round(number, DECIMALS) + 0.0
 
 
 def training_labels(standing: Standing) -> float:
@@ -149,13 +229,13 @@ def training_labels(standing: Standing) -> float:
     return sum(standing.calls("training"))
 
 
-def pareto_front(track: Track, standings: Sequence[Standing]) -> set[str]:
-    """Return the ids of ranked entries that no other one beats with as few training labels."""
-    sign = 1.0 if track.lower_is_better else -1.0
+def pareto_front(measure: str, lower_is_better: bool, standings: Sequence[Standing]) -> set[str]:
+    """Return the ids of ranked entries that no other one beats in a measure with as few training labels."""
+    sign = 1.0 if lower_is_better else -1.0
     points = [
         (training_labels(s), sign * value, s.entry.entry_id)
         for s in standings
-        if s.rank is not None and (value := s.estimates[track.ranked].value) is not None
+        if s.rank is not None and (value := s.estimates[measure].value) is not None
     ]
     front, best = set(), float("inf")
     for _, value, entry_id in sorted(points):
@@ -165,18 +245,13 @@ def pareto_front(track: Track, standings: Sequence[Standing]) -> set[str]:
     return front
 
 
-def _learning_curves(track: Track, standings: Sequence[Standing]) -> list[dict[str, Any]]:
-    """Return quality by budget for each model, optimizer and selection, from the baseline on."""
+def _learning_curves(standings: Sequence[Standing]) -> list[dict[str, Any]]:
+    """Return the entries by budget for each model, optimizer and selection, from the baseline on."""
     baselines: defaultdict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
     curves: defaultdict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
     for standing in standings:
         entry = standing.entry
-        point = {
-            "entry_id": entry.entry_id,
-            "budget": entry.budget,
-            "training_labels": training_labels(standing),
-            **asdict(standing.estimates[track.ranked]),
-        }
+        point = {"entry_id": entry.entry_id, "budget": entry.budget, "training_labels": training_labels(standing)}
         if entry.stage == "before":
             baselines[entry.model, entry.delta, entry.optimizer].append(point)
         elif entry.stage == "after":
@@ -188,5 +263,5 @@ def _learning_curves(track: Track, standings: Sequence[Standing]) -> list[dict[s
     ]
 
 
-def _by_budget(point: dict[str, Any]) -> tuple[int, str]:
+def _by_budget(point: Mapping[str, Any]) -> tuple[int, str]:
     return point["budget"], point["entry_id"]

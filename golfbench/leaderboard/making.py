@@ -70,7 +70,7 @@ def track_of(run: RunDirectory, leaderboards: Path) -> Track:
 
 def run_refusals(manifest: dict[str, Any], track: Track) -> list[Refusal]:
     """Return why no row of a run can be on a track; empty if some may."""
-    config = _config_of(manifest)
+    config = config_of(manifest)
     found = track.protocol_differences(config.protocol)
     if manifest["dataset"]["sha256"] != track.dataset.sha256:
         found.append(f"dataset '{manifest['dataset']['name']}' has another content than the track's")
@@ -83,7 +83,12 @@ def run_refusals(manifest: dict[str, Any], track: Track) -> list[Refusal]:
     return found
 
 
-def _config_of(manifest: dict[str, Any]) -> RunConfig:
+def config_of(manifest: dict[str, Any]) -> RunConfig:
+    """Return the configuration of a run.
+
+    Raises:
+        ConfigurationError: If it was written by another version of the suite.
+    """
     try:
         return RunConfig.model_validate(manifest["config"])
     except ValidationError as error:
@@ -114,9 +119,9 @@ def entries_of(
         raise ConfigurationError(f"{run.path} does not fit track {track.name}: {'; '.join(found)}")
     if not run.records.exists():
         raise NothingToDoError(f"{run.path} has no records")
-    maker = _Maker(run, track, manifest, submitter, weights_license)
+    maker = Maker(run, track, manifest, submitter, weights_license)
     made, refused = [], []
-    for records in _combinations(latest_records(read_records(run.records))):
+    for records in by_combination(latest_records(read_records(run.records))):
         first = records[0]
         name = " ".join(filter(None, (first.stage, first.model, first.optimizer, first.selection, first.oracle)))
         try:
@@ -131,7 +136,7 @@ def entries_of(
     return made, refused
 
 
-def _combinations(records: Iterable[Record]) -> list[list[Record]]:
+def by_combination(records: Iterable[Record]) -> list[list[Record]]:
     """Return records in groups that differ in the seed and the molecule only."""
     groups: defaultdict[tuple[str, ...], list[Record]] = defaultdict(list)
     for record in records:
@@ -139,7 +144,7 @@ def _combinations(records: Iterable[Record]) -> list[list[Record]]:
     return list(groups.values())
 
 
-class _Maker:
+class Maker:
     """Makes the entries of one run."""
 
     def __init__(
@@ -147,7 +152,7 @@ class _Maker:
     ) -> None:
         self.run, self.track, self.manifest = run, track, manifest
         self.submitter, self.weights_license = submitter, weights_license
-        self.config = _config_of(manifest)
+        self.config = config_of(manifest)
         self.dataset: Dataset = track.open_dataset()
         self.order = {item.molecule.id: n for n, item in enumerate(self.dataset.test)}
         self.calls = list(read_calls(run.calls))

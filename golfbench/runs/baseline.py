@@ -27,6 +27,7 @@ from golfbench.golf.models import (
 )
 from golfbench.golf.samples import TrainingSet, fit_references
 from golfbench.golf.trainer import Trainer
+from golfbench.loggers import NO_LOG, Log
 from golfbench.molecules import check_elements
 from golfbench.potential import Potential
 from golfbench.registry import registry
@@ -86,6 +87,7 @@ def baseline_path(
     directory: Path,
     report: Report,
     permission: Permission,
+    log: Log = NO_LOG,
 ) -> Start:
     """Return what a model starts from, trained here if need be."""
     if file := foreign_file(config, permission.unsafe):
@@ -101,7 +103,7 @@ def baseline_path(
     if path.exists():
         return Start(path, seed)
     timed = train_baseline(
-        dataset, model, config.delta, config.baseline, seed, path, report, config.device, config.dtype
+        dataset, model, config.delta, config.baseline, seed, path, report, config.device, config.dtype, log
     )
     return Start(path, seed, *timed)
 
@@ -158,6 +160,7 @@ def train_baseline(
     report: Report,
     device: str = "cpu",
     dtype: str = "float32",
+    log: Log = NO_LOG,
 ) -> tuple[int, float]:
     """Train a model on a dataset's initial set and write its checkpoint.
 
@@ -173,6 +176,7 @@ def train_baseline(
         report: Shows progress.
         device: Where the network lives.
         dtype: Type of its parameters.
+        log: Told how the training goes.
 
     Returns:
         The updates done here, and the wall time that they took, s.
@@ -192,7 +196,7 @@ def train_baseline(
         potential = Potential(network, references, scale, fixed)
         total = settings.for_labels(len(dataset.initial))
         samples = TrainingSet(potential, dataset.initial)
-        trainer = Trainer(potential, samples, settings, total, seed, "baseline")
+        trainer = Trainer(potential, samples, settings, total, seed, "baseline", log=log)
         facts = potential_header(model, potential, delta, dataset.method)
         facts["training"] = _training(dataset, model, delta, settings, seed)
         _train_on(trainer, facts, path, lambda update: report(f"baseline training: {model}", update, total))

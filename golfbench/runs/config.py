@@ -81,6 +81,7 @@ class RunConfig(BaseModel):
         cache: Whose labels are believed that earlier runs on this machine paid for: ``same-version`` of the engine,
             ``any-version``, or none (``off``). Hits are shown and never charged.
         limits: What one oracle call may take.
+        loggers: Who is told how the training goes; nothing that is computed depends on them.
         device: Where networks live.
         dtype: Type of the networks' parameters and arithmetic; energies and coordinates are float64 always.
     """
@@ -108,10 +109,11 @@ class RunConfig(BaseModel):
     workers: int | None = Field(None, ge=1)
     cache: Literal["same-version", "any-version", "off"] = "same-version"
     limits: CallLimits = CallLimits()
+    loggers: tuple[str, ...] = ()
     device: str = "cpu"
     dtype: Literal["float32", "float64"] = "float32"
 
-    @field_validator("models", "optimizers", "selections", "oracles", "references", "seeds")
+    @field_validator("models", "optimizers", "selections", "oracles", "references", "seeds", "loggers")
     @classmethod
     def _once(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
         """Write components in one way and drop repetitions, which would be the same rows again."""
@@ -119,7 +121,7 @@ class RunConfig(BaseModel):
 
     def run_id(self) -> str:
         """Return the name of the run directory: the same configuration always finds the same one."""
-        scientific = self.model_dump(mode="json", exclude={"executor", "workers", "cache", "limits"})
+        scientific = self.model_dump(mode="json", exclude={"executor", "workers", "cache", "limits", "loggers"})
         digest = hashlib.sha256(json.dumps(scientific, sort_keys=True).encode()).hexdigest()
         return f"{ComponentRef.parse(self.dataset).name}-{digest[:10]}"
 

@@ -14,6 +14,7 @@ from golfbench.errors import ConfigurationError
 from golfbench.golf.models import is_oracle
 from golfbench.registry import registry
 from golfbench.runs.config import RunConfig
+from golfbench.runs.loggers import check_loggers
 from golfbench.specs import ComponentRef, ModelSpec, OracleSpec, SelectionSpec
 
 
@@ -91,8 +92,10 @@ def check_names(config: RunConfig) -> None:
     Raises:
         ConfigurationError: For an unknown name (with a suggestion) or parameter, a surrogate that is not cheap, or a
             device that is not there.
+        ComponentMissingError: If a package that a logger needs is not installed.
     """
     check_device(config.device)
+    check_loggers(config.loggers)
     _check_format(config)
     deltas = (config.delta,) if config.delta else ()
     oracles = (*config.oracles, *config.references, config.surrogate, *deltas)

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from golfbench.benchmark.evaluate import Judge, evaluate
+from golfbench.benchmark.metrics import Row, Summary
 from golfbench.benchmark.prepare import limited, prepare
-from golfbench.benchmark.records import Stage, latest_records, read_records
+from golfbench.benchmark.records import Record, Stage, latest_records, read_records
 from golfbench.chemistry import check_topology
 from golfbench.contracts import Dataset, Model, Optimizer
 from golfbench.errors import ConfigurationError
@@ -20,6 +21,7 @@ from golfbench.golf.collect import Surrogate
 from golfbench.golf.loop import Golf, Parts
 from golfbench.golf.models import load_potential, open_fixed_model, potential_header, save_potential
 from golfbench.golf.samples import fit_references
+from golfbench.loggers import Log
 from golfbench.molecules import check_elements, check_molecule
 from golfbench.oracles.calls import utc_now
 from golfbench.oracles.opening import open_oracle
@@ -31,11 +33,12 @@ from golfbench.runs.config import RunConfig
 from golfbench.runs.costs import CostLine, append_cost
 from golfbench.runs.directory import SCHEMA_VERSION, RunDirectory, slug, write_json
 from golfbench.runs.grid import Combination, combinations, fixed_rows, is_trainable
+from golfbench.runs.loggers import Loggers
 from golfbench.runs.parts import run_part, split
 from golfbench.runs.provenance import provenance
 from golfbench.runs.service import open_service
 from golfbench.runs.shards import SEAL, Shard, Share, join, locate, seal
-from golfbench.runs.summary import write_summary
+from golfbench.runs.summary import rows_of, write_summary
 from golfbench.specs import ComponentRef, DatasetSpec, ModelSpec, OptimizerSpec, OracleSpec, SelectionSpec
 
 log = logging.getLogger(__name__)
@@ -202,6 +205,7 @@ class _Grid:
         share: Share,
     ) -> None:
         self.permission, self.share = permission, share
+        self.loggers = Loggers(config.loggers, directory.path, directory.read_manifest()["run_id"], permission.tell)
         self.config, self.directory, self.dataset, self.report = config, directory, dataset, report
         self.baselines: dict[str, dict[str, Any]] = {}
         self.oracle = ComponentRef.parse(oracle)
@@ -247,7 +251,8 @@ class _Grid:
         """Judge the fixed models, then train and judge each combination."""
         for row in fixed_rows(self.config):
             if row.oracle == str(self.oracle) and self.share.owns(row, "reference"):
-                self._evaluate(row, "reference", partial(open_fixed_model, ComponentRef.parse(row.model)))
+                with self.loggers.log(row.id) as log:
+                    self._evaluate(row, "reference", partial(open_fixed_model, ComponentRef.parse(row.model)), log)
         for combination in combinations(self.config):
             if combination.oracle == str(self.oracle) and self.share.owns(combination, "after"):
                 self._combination(combination)
@@ -260,11 +265,14 @@ class _Grid:
         if start.updates:
             self._note_cost(before, "before", self._load(path)[0], start.updates, start.wall_s)
         if self.share.owns(before, "before"):
-            self._evaluate(before, "before", lambda: self._load(path)[0])
+            with self.loggers.log(before.id) as log:
+                self._evaluate(before, "before", lambda: self._load(path)[0], log)
         final = self.directory.checkpoints / slug(combination.id) / "final.safetensors"
-        if not final.exists():
-            self._learn(combination, path, final)
-        self._evaluate(combination, "after", lambda: self._load(final)[0])
+        with self.loggers.log(combination.id) as log:
+            if not final.exists():
+                self._learn(combination, path, final, log)
+            updates = checkpoint.load(final)[1]["golf"]["spent"] * self.config.golf.updates_per_label
+            self._evaluate(combination, "after", lambda: self._load(final)[0], log, updates)
 
     def _start(self, combination: Combination) -> Start:
         """Return what a combination starts from; shards train a baseline once, for all of them."""
@@ -272,10 +280,14 @@ class _Grid:
         holder = RunDirectory(self.share.common) if self.share.common else self.directory
         # A file made elsewhere is imported once for all seeds.
         whose = f"the baseline of {model}, {self.method}" + ("" if config.checkpoint_format else f", seed {seed}")
-        with self.share.held(whose, self.permission.tell):
-            return baseline_path(config, self.dataset, model, seed, holder.checkpoints, self.report, self.permission)
+        with (
+            self.share.held(whose, self.permission.tell),
+            self.loggers.log(f"{model}|{self.method}|seed={seed}") as log,
+        ):
+            folder = holder.checkpoints
+            return baseline_path(config, self.dataset, model, seed, folder, self.report, self.permission, log)
 
-    def _learn(self, combination: Combination, baseline: Path, final: Path) -> None:
+    def _learn(self, combination: Combination, baseline: Path, final: Path, log: Log) -> None:
         potential, header = self._load(baseline)
         name = f"learning: {combination.selection}, seed {combination.seed}"
         golf = Golf(
@@ -288,6 +300,7 @@ class _Grid:
             combination.seed or 0,
             combination.id,
             final.parent,
+            log,
         )
         progress = golf.run(lambda so_far: self.report(name, so_far.spent, self.config.budget))
         self._note_cost(combination, "after", potential, golf.trainer.timed_updates, golf.trainer.timed_s)
@@ -331,8 +344,8 @@ class _Grid:
         optimizer: Optimizer = registry().find(OptimizerSpec, ref.name).create(ref.parameters)
         return optimizer
 
-    def _evaluate(self, row: Combination, stage: Stage, model: Callable[[], Model]) -> None:
-        done = self._recorded(row, stage)
+    def _evaluate(self, row: Combination, stage: Stage, model: Callable[[], Model], log: Log, updates: int = 0) -> None:
+        done = {record.molecule for record in self._records(row, stage)}
         count = len(self.judge.test)
         if len(done) == count:
             return
@@ -352,12 +365,22 @@ class _Grid:
             endpoints,
             lambda walked: self.report(name, walked, count),
         )
+        if log:
+            (judged,) = (r for r in rows_of(self.directory) if (r.combination, r.stage) == (row.id, stage))
+            log.scalars(updates, _scalars(judged))
 
-    def _recorded(self, row: Combination, stage: Stage) -> set[str]:
+    def _records(self, row: Combination, stage: Stage) -> list[Record]:
         if not self.directory.records.exists():
-            return set()
+            return []
         records = latest_records(read_records(self.directory.records))
-        return {r.molecule for r in records if (r.combination, r.stage) == (row.id, stage)}
+        return [r for r in records if (r.combination, r.stage) == (row.id, stage)]
+
+
+def _scalars(row: Row) -> dict[str, float]:
+    """Return the numbers of a row, for a log; what it does not have is left out."""
+    metrics = row.model_dump(include=set(Summary.model_fields) - {"statuses"})
+    metrics |= {f"oracle_calls_{purpose}": count for purpose, count in row.oracle_calls.model_dump().items()}
+    return {f"evaluation/{name}": float(value) for name, value in metrics.items() if value is not None}
 
 
 def _references(dataset: Dataset) -> Mapping[int, float]:

@@ -24,7 +24,7 @@ def contract_tests(kind: str, reference: str, found: Registry | None = None) -> 
     """Return a test function for pytest, parametrised with the checks of a component.
 
     Args:
-        kind: ``model``, ``optimizer``, ``selection``, ``oracle``, ``dataset`` or ``executor``.
+        kind: ``model``, ``optimizer``, ``selection``, ``oracle``, ``dataset``, ``executor`` or ``logger``.
         reference: Name, with parameters if wanted: ``my-dft:basis=sto-3g``.
         found: Where to look; the installed plugins if not given.
 

@@ -16,13 +16,15 @@ import os
 import pickle
 import random
 import sys
+import tempfile
 import warnings
 from collections.abc import Mapping
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 from golfbench.registry import KINDS, plural
-from golfbench.specs import Spec, load_factory
+from golfbench.specs import LoggerSpec, Spec, load_factory
 
 #: Modules that cost more than a listing may.
 HEAVY = frozenset({"ase", "jax", "lightning", "matplotlib", "numpy", "pandas", "rdkit", "scipy", "tensorflow", "torch"})
@@ -66,22 +68,29 @@ def _build(spec: Spec, question: Mapping[str, Any]) -> dict[str, Any]:
     """Import the factory, call it with the parameters, and note what that changed."""
     if not question["isolated"]:
         _load_the_suite(question["with_torch"])
-    states = [_global_state()]
+    states = [global_state()]
     try:
         factory = load_factory(spec.factory, spec.name, spec.install_hint)
-        states.append(_global_state())
-        with _torch_seeded() if question["with_torch"] else contextlib.nullcontext():
-            factory(**question["parameters"])
-        states.append(_global_state())
+        states.append(global_state())
+        with tempfile.TemporaryDirectory() as scratch, _seeded(question["with_torch"]):
+            factory(**question["parameters"], **_surroundings(spec, scratch))
+        states.append(global_state())
     except Exception as error:  # noqa: BLE001 - a stranger's factory may raise anything
         return {"error": " ".join(str(error).split()), "error_type": type(error).__name__}
     loaded_torch = "torch" in sys.modules and not (question["with_torch"] or question["isolated"])
-    changed = {"import_changed": _changed(*states[:2]), "build_changed": _changed(*states[1:])}
-    return {"loaded_torch": loaded_torch, **changed}
+    found = {"import_changed": changed(*states[:2]), "build_changed": changed(*states[1:])}
+    return {"loaded_torch": loaded_torch, **found}
 
 
-def _torch_seeded() -> contextlib.AbstractContextManager[None]:
+def _surroundings(spec: Spec, scratch: str) -> dict[str, Any]:
+    """Return what a factory is called with beside its parameters."""
+    return {"folder": Path(scratch), "run": "probe", "combination": "probe"} if isinstance(spec, LoggerSpec) else {}
+
+
+def _seeded(with_torch: bool) -> contextlib.AbstractContextManager[None]:
     """Build as the suite does: drawing weights may use torch's generator."""
+    if not with_torch:
+        return contextlib.nullcontext()
     from golfbench.seeds import torch_seed  # takes numpy, which no listing may have met
 
     return torch_seed(0, "weights")
@@ -95,7 +104,7 @@ def _load_the_suite(with_torch: bool) -> None:
         importlib.import_module("golfbench.golf.models")
 
 
-def _global_state() -> dict[str, str]:
+def global_state() -> dict[str, str]:
     """Return everything global that components share, by name."""
     state = {
         "random numbers of Python": _digest(random.getstate()),
@@ -128,19 +137,19 @@ def _digest(value: Any) -> str:
     return sha256(repr(value).encode()).hexdigest()
 
 
-def _changed(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
+def changed(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
     """Return what is not as it was; for environment variables which."""
-    changed = []
+    found = []
     for name, value in before.items():
         if after[name] == value:
             continue
         if name == "environment variables":
             old, new = json.loads(value), json.loads(after[name])
             names = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
-            changed += [f"environment variable {name}" for name in names]
+            found += [f"environment variable {name}" for name in names]
         else:
-            changed.append(name)
-    return changed
+            found.append(name)
+    return found
 
 
 if __name__ == "__main__":

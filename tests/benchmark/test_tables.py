@@ -1,6 +1,10 @@
 import csv
 import io
+import re
+import shutil
+import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -8,7 +12,7 @@ from rich.table import Table
 
 from golfbench.benchmark.metrics import Row, summarise
 from golfbench.benchmark.records import Record
-from golfbench.benchmark.tables import csv_text, fixed, markdown_table, rich_table
+from golfbench.benchmark.tables import csv_text, fixed, latex_table, markdown_table, rich_table
 
 Build = Callable[..., Record]
 
@@ -121,3 +125,47 @@ def test_empty_tables() -> None:
     assert rich_table([]).row_count == 0
     assert markdown_table([]).startswith("| Stage |")
     assert csv_text([]).count("\n") == 1
+
+
+def latex_rows(text: str) -> list[list[str]]:
+    """Return the cells of the body, with the lines of a cell joined by a blank."""
+    body = text.split("\\midrule\n")[1].split("\\bottomrule")[0]
+    plain = re.sub(r"\\begin\{tabular\}\[t\]\{@\{\}.@\{\}\}(.*?)\\end\{tabular\}", lambda m: m[1], body)
+    rows = [line.removesuffix(" \\\\").replace(r"\\", " ") for line in plain.splitlines()]
+    return [[cell.strip() for cell in re.split(r"(?<!\\)&", row)] for row in rows]
+
+
+def test_latex_has_the_rows_of_markdown_in_as_many_columns_as_it_says(record: Build) -> None:
+    rows = rows_of_a_grid(record)
+    text = latex_table(rows, "druglike_mini")
+    aligned = re.search(r"\\begin\{tabular\}\{([lr]+)\}", text)[1]
+    cells = latex_rows(text)
+    assert aligned == "llllrrrrrrrrrrr"
+    assert {len(line) for line in cells} == {len(aligned)}
+    assert len(cells) == 1 + 2 * (3 + 1) + 2 * (3 + 1)
+    assert cells[1][:6] == ["before", "painn:preset=small", "golf", "0", r"20.0 $\pm$ 0.0 (10.0)", "50.20 (56.48)"]
+    assert cells[1][8:10] == ["2", r"$\geq$100.0"]
+    assert cells[-1][3] == "mean of 3 seeds"
+    caption = re.search(r"\\caption\{(.*)\}\\medskip", text)[1]
+    assert caption.startswith(r"Dataset druglike\_mini; energies under GFN2-xTB; optimizer lbfgs")
+    assert r"$\geq$: some molecules were stopped before they converged." in caption
+    assert [text.count(rule) for rule in (r"\toprule", r"\midrule", r"\bottomrule")] == [1, 1, 1]
+
+
+def test_latex_prints_what_a_person_typed(record: Build) -> None:
+    (row,) = latex_rows(latex_table(summarise([record(model="a_b&c%d$e#f{g}~h^i\\j--k[l]αÅ")])))
+    assert row[1] == (
+        r"a\_b\&c\%d\$e\#f\{g\}\textasciitilde{}h\textasciicircum{}i\textbackslash{}j-{}-k{[}l]{[}U+03B1]\AA{}"
+    )
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no LaTeX here")
+def test_latex_compiles_with_every_character_of_the_keyboard(record: Build, tmp_path: Path) -> None:
+    keyboard = "".join(map(chr, range(33, 127))) + "ßéÅα±≥–" + "--"
+    table = latex_table(summarise([record(), record(model=keyboard)]), keyboard)
+    page = "\\documentclass{article}\\usepackage{booktabs,graphicx}\\begin{document}\n%s\\end{document}\n"
+    (tmp_path / "page.tex").write_text(page % table)
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "page.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace")
+    assert done.returncode == 0, done.stdout[-800:]
+    assert (tmp_path / "page.pdf").stat().st_size > 5000

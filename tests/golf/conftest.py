@@ -15,6 +15,7 @@ from golfbench.golf.loop import Golf, Parts
 from golfbench.golf.models import new_network
 from golfbench.golf.samples import fit_references
 from golfbench.golf.settings import GolfSettings, TrainSettings
+from golfbench.loggers import NO_LOG, Log
 from golfbench.oracles.opening import open_oracle
 from golfbench.oracles.service import OracleService
 from golfbench.potential import Potential
@@ -91,6 +92,7 @@ class Bench:
         restart: str = "initial",
         asks_oracle: bool = True,
         initial: list[LabelledMolecule] | None = None,
+        log: Log = NO_LOG,
         **golf: Any,
     ) -> Golf:
         labels = self.labels if initial is None else initial
@@ -117,6 +119,7 @@ class Bench:
             seed=0,
             combination="probe",
             directory=self.folder / "checkpoints",
+            log=log,
         )
 
     def ledger(self) -> list[dict[str, Any]]:

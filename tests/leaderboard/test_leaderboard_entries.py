@@ -273,20 +273,17 @@ def test_the_content_of_the_page_is_complete_and_plain(entries, leaderboards, tr
     assert json.loads(json.dumps(content, allow_nan=False)) == content
     (shown,) = content["tracks"]
     assert [e["entry_id"] for e in shown["entries"]] == [s.entry.entry_id for s in rank_entries(track, entries)]
-    sizes = {m["id"]: len(m["symbols"]) for m in shown["molecules"]}
+    sizes = {m["id"]: m["n_atoms"] for m in shown["molecules"]}
     assert sizes == {"methanol/0": 6, "ethanol/0": 9, "ethanol/1": 9, "methylamine/0": 7, "dimethyl-ether/0": 9}
-    for molecule in shown["molecules"]:
-        assert len(molecule["start_angstrom"]) == len(molecule["reference_angstrom"]) == 3 * sizes[molecule["id"]]
     for entry in shown["entries"]:
         assert entry["estimates"].keys() == {m["name"] for m in shown["measures"]}
+        assert [point["step"] for point in entry["pct_curve"]] == [0, 1, 3]
         for run in entry["runs"]:
-            assert run["molecules"].keys() == sizes.keys()
-            for name, result in run["molecules"].items():
-                assert len(result["end_angstrom"]) == 3 * sizes[name]
-            assert [step for step, _ in run["pct_curve"]] == [1, 3]
+            assert {len(column) for column in run["results"].values()} == {5}
     (curve,) = shown["learning_curves"]
     assert [point["budget"] for point in curve["points"]] == [0, 3]
-    assert {e["entry_id"] for e in shown["entries"] if e["pareto"]} == pareto_front(track, rank_entries(track, entries))
+    front = pareto_front(track.ranked, track.lower_is_better, rank_entries(track, entries))
+    assert set(shown["fronts"][track.ranked]) == front != set()
 
 
 # --- What is published -----------------------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ OWN = [
     ("oracle", "gfn2-xtb"),
     ("dataset", "druglike-mini"),
     ("executor", "local"),
+    ("logger", "tensorboard"),
 ]
 
 

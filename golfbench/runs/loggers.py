@@ -1,0 +1,105 @@
+"""The loggers of a run: which were asked for, where each of their logs is, and what a person is told when one fails."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from golfbench.contracts import Logger
+from golfbench.errors import ComponentMissingError
+from golfbench.loggers import Log, Opener
+from golfbench.registry import Registry, registry
+from golfbench.runs.directory import slug
+from golfbench.specs import ComponentRef, LoggerSpec
+
+log = logging.getLogger(__name__)
+
+#: Folder of the logs in a run directory.
+FOLDER = "logs"
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """A logger that was asked for."""
+
+    name: str
+    spec: LoggerSpec
+    ref: ComponentRef
+
+
+class Loggers:
+    """The loggers of a run.
+
+    Args:
+        names: As a person writes them: ``wandb:project=x``.
+        directory: The run directory.
+        run: Id of the run.
+        tell: Shows a person a sentence; once for each logger that fails, however often it does.
+        found: Where to look; the installed plugins if not given.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        directory: Path,
+        run: str,
+        tell: Callable[[str], None] = log.info,
+        found: Registry | None = None,
+    ) -> None:
+        self._directory, self._run, self._tell = directory, run, tell
+        self._told: set[str] = set()
+        self._chosen = [chosen for name in names if (chosen := self._choose(name, found or registry()))]
+
+    def _choose(self, text: str, found: Registry) -> _Chosen | None:
+        """Return a logger; one that another interpreter than this has is no reason to stop."""
+        ref = ComponentRef.parse(text)
+        try:
+            return _Chosen(text, found.find(LoggerSpec, ref.name), ref)
+        except Exception as error:  # noqa: BLE001 - names were checked where the run began
+            self._warn(text, error)
+            return None
+
+    @contextmanager
+    def log(self, combination: str) -> Iterator[Log]:
+        """Give the log of a combination, and close it."""
+        opened = Log({c.name: self._opener(c, combination) for c in self._chosen}, self._warn)
+        try:
+            yield opened
+        finally:
+            opened.close()
+
+    def _opener(self, chosen: _Chosen, combination: str) -> Opener:
+        folder = self._directory / FOLDER / chosen.spec.name / slug(combination)
+
+        def begin() -> Logger:
+            folder.mkdir(parents=True, exist_ok=True)
+            logger: Logger = chosen.spec.open(chosen.ref.parameters, folder, self._run, combination)
+            return logger
+
+        return begin
+
+    def _warn(self, name: str, error: BaseException) -> None:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        log.warning("logger %s: %s", name, reason)
+        if name not in self._told:
+            self._told.add(name)
+            self._tell(f"warning: logger '{name}' failed and the run goes on without it ({reason})")
+
+
+def check_loggers(names: Sequence[str]) -> None:
+    """Look loggers up and resolve their parameters, before anything runs.
+
+    Raises:
+        ConfigurationError: For an unknown name or parameter.
+        ComponentMissingError: If a package that one of them needs is not installed.
+    """
+    for ref in map(ComponentRef.parse, names):
+        spec = registry().get("logger", ref.name)
+        spec.resolve(ref.parameters)
+        absent = [module for module in spec.requires if importlib.util.find_spec(module.partition(".")[0]) is None]
+        if absent:
+            raise ComponentMissingError(f"logger '{spec.name}' needs {', '.join(absent)}: {spec.install_hint}")

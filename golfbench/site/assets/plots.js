@@ -1,0 +1,156 @@
+// The figures of a track, each with a table of the same numbers.
+
+// Names that a legend can hold; beyond, a point says its name when it is pointed at.
+const MOST_NAMES = 24;
+const OPTIONS = { responsive: true, displayModeBar: false, displaylogo: false, doubleClick: 'reset' };
+
+/** A frame for one figure; `draw(figure, caption)` fills it. */
+const plotFrame = (title, label, click) => {
+  const area = make('div', { class: 'plot', role: 'img', 'aria-label': label });
+  const message = make('p', { class: 'note' });
+  const caption = make('figcaption');
+  const holder = make('div');
+  const rows = make('details', { toggle: () => fillTable() }, make('summary', {}, 'The numbers as a table'), holder);
+  const save = make('button', { type: 'button', class: 'plain', click: () => saveFigure() }, 'Save the figure (SVG)');
+  const node = make(
+    'section',
+    {},
+    make('h4', {}, title),
+    make('figure', {}, area, message, caption, make('div', { class: 'tools' }, rows, save)),
+  );
+  let figure = null;
+  const saveFigure = () =>
+    Plotly.downloadImage(area, {
+      format: 'svg',
+      width: 900,
+      height: 560,
+      filename: title.toLowerCase().replace(/\W+/g, '-'),
+    });
+  const fillTable = () => {
+    if (rows.open && figure) holder.replaceChildren(plainTable(title, figure.headers, figure.rows));
+  };
+  const draw = (next, text) => {
+    figure = next;
+    caption.textContent = text;
+    message.textContent = next.empty;
+    node.classList.toggle('empty', Boolean(next.empty));
+    [area, rows, save, caption].forEach((part) => {
+      part.hidden = Boolean(next.empty);
+    });
+    fillTable();
+    if (next.empty) return;
+    const named = next.data.filter((trace) => trace.showlegend !== false).length;
+    const lines = Math.ceil(named / (area.clientWidth < 560 ? 1 : 2));
+    const height = next.layout.height || 320 + (named > MOST_NAMES ? 0 : 21 * lines);
+    area.style.height = `${height}px`;
+    Plotly.react(
+      area,
+      next.data,
+      { ...next.layout, height, showlegend: named > 1 && named <= MOST_NAMES },
+      OPTIONS,
+    ).then(() => {
+      area.removeAllListeners('plotly_click');
+      area.on('plotly_click', (event) => event.points[0].customdata && click(String(event.points[0].customdata)));
+    });
+  };
+  return { node, draw };
+};
+
+const openPoint = (track) => (name) => {
+  const molecule = /^molecule (\d+)$/.exec(name);
+  if (molecule) go({ molecule: track.molecules[Number(molecule[1])].id });
+  else go({ entry: name });
+};
+
+/** The section of figures of a track; `filtered()` are the entries that the filters leave. */
+const plotsOf = (track, filtered) => {
+  const open = openPoint(track);
+  const frames = {
+    quality: plotFrame(
+      'Quality against oracle calls',
+      'Quality of each entry against the labels that it asked for; the table below has the numbers',
+      open,
+    ),
+    learning: plotFrame('Learning curves', 'Quality by budget; the table below has the numbers', open),
+    steps: plotFrame(
+      'Minimization curves',
+      'Mean pct by step of the minimization; the table below has the numbers',
+      open,
+    ),
+    spread: plotFrame(
+      'Distribution over molecules',
+      'Distribution over molecules for each entry; the table below has the quartiles',
+      open,
+    ),
+  };
+  const measures = track.measures.map((measure) => [
+    measure.name === track.ranked ? '' : measure.name,
+    titled(measure),
+  ]);
+  const node = make(
+    'section',
+    { 'aria-label': 'Figures' },
+    heading(3, 'Quality and cost'),
+    make('p', {}, 'The filters above apply to the figures, too. A click on a point opens its entry.'),
+    make(
+      'div',
+      { class: 'tools' },
+      choice('Measure', measures, state.measure, (value) => go({ measure: value })),
+    ),
+    make('div', { class: 'pair' }, frames.quality.node, frames.learning.node),
+    heading(3, 'Molecule by molecule'),
+    make(
+      'div',
+      { class: 'tools' },
+      choice(
+        'Number',
+        [
+          ['', NUMBERS.residual_kcal_mol_all.title],
+          ['pct_all', NUMBERS.pct_all.title],
+        ],
+        state.number,
+        (value) => go({ number: value }),
+      ),
+      choice(
+        'Shown as',
+        [
+          ['', 'Boxes and points'],
+          ['ecdf', 'Cumulative curves'],
+        ],
+        state.plot,
+        (value) => go({ plot: value }),
+      ),
+    ),
+    make('div', { class: 'pair' }, frames.spread.node, frames.steps.node),
+  );
+
+  const draw = () => {
+    const entries = filtered();
+    const measure = measureOf(track, state.measure || track.ranked);
+    const number = state.number === 'pct_all' ? 'pct_all' : 'residual_kcal_mol_all';
+    const many =
+      entries.length > MOST_LINES
+        ? ` The first ${MOST_LINES} of ${entries.length} entries; choose others with the filters.`
+        : '';
+    const bars =
+      entries.length > MOST_BARS
+        ? 'Intervals are in the table and at each point.'
+        : `Bars: ${content.facts.confidence_pct} % interval.`;
+    const better = measure.lower_is_better ? 'Lower is better.' : 'Higher is better.';
+    frames.quality.draw(
+      qualityFigure(track, entries, measure),
+      `${better} ${bars} Outlined: on the Pareto front (ranked entries that none beats with as few labels). Dotted: fixed models, which ask for no label.`,
+    );
+    frames.learning.draw(learningFigure(track, entries, measure), `${better} From the baseline (budget 0) on. ${bars}`);
+    // First, since without it the distribution has the whole width.
+    frames.steps.draw(
+      minimizationFigure(track, entries),
+      `Mean over the molecules that finished; bars: lowest and highest seed.${many}`,
+    );
+    frames.spread.draw(
+      (state.plot === 'ecdf' ? ecdfFigure : boxFigure)(track, entries, number),
+      `All molecules and seeds. ${state.plot === 'ecdf' ? '' : 'Box: quartiles; whiskers: extremes; crosses: '}${state.plot === 'ecdf' ? 'What ' : 'what '}diverged or failed counts with its start. A click on a point opens its molecule.${many}`,
+    );
+  };
+  return { node, draw };
+};

@@ -1,0 +1,316 @@
+"""The built site in a real browser, opened from disk: what a person does with it, with mouse, keyboard and phone."""
+
+import copy
+import json
+import time
+from importlib.resources import files
+from pathlib import Path
+from urllib.parse import unquote, urlparse
+
+import pytest
+
+from golfbench.leaderboard.build import write
+from golfbench.leaderboard.content import content_of
+from golfbench.leaderboard.entries import canonical_text
+from golfbench.leaderboard.standings import standings_of
+from golfbench.site.folder import site_files
+from golfbench.site.geometries import geometries
+from golfbench.site.page import assembled
+
+pytest.importorskip("selenium")
+
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import Select, WebDriverWait
+
+EVIL = "<img src=x onerror=\"document.body.id='evil'\"></script><script>document.body.id='evil'</script>"
+#: Pixels of the view that are not background.
+PAINTED = """
+const canvas = document.querySelector('.viewer canvas');
+const bytes = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
+let painted = 0;
+for (let n = 3; n < bytes.length; n += 4) painted += bytes[n] > 0;
+return painted;
+"""
+PICTURE = "return document.querySelector('.viewer canvas').toDataURL()"
+FIGURES = """
+return [...document.querySelectorAll('.plot')].filter((area) => !area.hidden && area.data)
+  .map((area) => JSON.stringify({ data: area.data, layout: area.layout }));
+"""
+
+
+@pytest.fixture(scope="module")
+def leaderboards(tmp_path_factory, mini, published, changed):
+    """The small track with its published entries, in which walks have energies on the way, and a track without any."""
+
+    def walk(parts):
+        for run in parts["runs"]:
+            for record in run["records"]:
+                if record["status"] == "converged":
+                    ends = record["energy_initial_hartree"], record["energy_final_hartree"]
+                    record["energies_at_step_hartree"] = {"2": sum(ends) / 2, "10": ends[1]}
+
+    folder = tmp_path_factory.mktemp("leaderboards")
+    for name, entries in ((mini.name, [changed(entry, walk) for entry in published]), ("without-entries", [])):
+        (folder / name).mkdir()
+        own = mini.model_copy(update={"name": name})
+        (folder / name / "track.yaml").write_text(json.dumps(own.model_dump(mode="json")))
+        for entry in entries:
+            (folder / name / f"{entry.entry_id}.json").write_text(canonical_text(entry))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def site(leaderboards, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("site")
+    tracks = [standings_of(path) for path in sorted(leaderboards.iterdir())]
+    write(site_files(leaderboards, folder, tracks))
+    return folder / "index.html"
+
+
+@pytest.fixture
+def view(browser, site):
+    """Show a view of the site, opening the page if it is not there or is to be opened anew.
+
+    Afterwards nothing may have been reported as an error or asked of a network.
+    """
+
+    def shown(view="#track=druglike-mini", page=site, anew=False):
+        if anew or not browser.current_url.startswith(page.as_uri()):
+            browser.get("about:blank")
+            browser.get(page.as_uri() + view)
+        else:
+            browser.execute_script("window.location.hash = arguments[0]", view)
+        return browser
+
+    browser.get_log("performance")
+    browser.get_log("browser")
+    yield shown
+    assert browser.get_log("browser") == []
+    messages = [json.loads(line["message"])["message"] for line in browser.get_log("performance")]
+    asked = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
+    assert all(url.split(":")[0] in ("data", "blob") or urlparse(url).path.endswith(".html") for url in asked)
+    assert {urlparse(url).scheme for url in asked} <= {"file", "data", "blob"}
+
+
+def entries_shown(browser):
+    return [button.get_attribute("data-entry") for button in browser.find_elements(By.CSS_SELECTOR, "[data-entry]")]
+
+
+def residuals_shown(browser):
+    column = browser.execute_script(
+        "const heads = [...document.querySelectorAll('thead')[0].querySelectorAll('th')];"
+        "const place = heads.findIndex((th) => th.dataset.key === 'residual_kcal_mol_mean_all');"
+        "return [...document.querySelectorAll('tr')].filter((tr) => tr.querySelector('[data-entry]'))"
+        ".map((tr) => tr.children[place].firstChild.textContent);"
+    )
+    return [float(text) for text in column]
+
+
+def test_a_click_sorts_and_a_choice_filters(view):
+    browser = view()
+    assert browser.title == "druglike-mini: twelve drugs at GFN2-xTB – golfbench leaderboards"
+    standing = residuals_shown(browser)
+    assert len(standing) == 4
+    head = browser.find_element(By.CSS_SELECTOR, "th[data-key=residual_kcal_mol_mean_all]")
+    seen = []
+    for _ in range(3):
+        head.find_element(By.TAG_NAME, "button").click()
+        seen.append((head.get_attribute("aria-sort"), residuals_shown(browser)))
+    expected = [("ascending", sorted(standing)), ("descending", sorted(standing, reverse=True)), ("none", standing)]
+    assert seen == expected
+    Select(labelled(browser, "Selection", "select")).select_by_visible_text("golf")
+    assert len(entries_shown(browser)) == 1
+    assert "selection=golf" in browser.current_url
+    assert browser.find_element(By.CSS_SELECTOR, "p[role=status]").text == "1 of 4 entries shown."
+    browser.find_element(By.XPATH, "//button[.='Clear']").click()
+    labelled(browser, "Search", "input").send_keys("PaiNN random")
+    assert len(entries_shown(browser)) == 1
+    assert "_random_" in entries_shown(browser)[0]
+
+
+def labelled(browser, label, tag):
+    return browser.find_element(By.XPATH, f"//label[starts-with(., '{label}')]/{tag}")
+
+
+def test_an_entry_opens_and_every_link_resolves(view, site):
+    browser = view()
+    links = set()
+    for number in range(4):
+        button = browser.find_elements(By.CSS_SELECTOR, "[data-entry]")[number]
+        name = button.get_attribute("data-entry")
+        button.click()
+        panel = browser.find_element(By.CSS_SELECTOR, ".panel").text
+        for words in ("Weights" if "painn" in name else "mmff94", "Hardware", "Command", "golfbench run"):
+            assert words in panel
+        links |= {link.get_attribute("href") for link in browser.find_elements(By.TAG_NAME, "a")}
+    local = [urlparse(link) for link in links if link.startswith("file:")]
+    names = {unquote(link.path).rpartition("/")[2] for link in local}
+    assert {"track.yaml", "leaderboard.csv", "index.html"} < names
+    assert len(names) == 3 + 4
+    assert all(Path(unquote(link.path)).is_file() for link in local)
+    away = {urlparse(link).netloc for link in links if not link.startswith("file:")}
+    assert away == {"doi.org", "arxiv.org"}
+
+
+def test_a_molecule_is_drawn_and_every_walk_on_it_is_listed(view):
+    browser = view()
+    browser.find_element(By.CSS_SELECTOR, "[data-molecule='caffeine/0']").click()
+    WebDriverWait(browser, 5).until(lambda b: b.execute_script(PAINTED) > 3000)
+    assert browser.switch_to.active_element.text == "caffeine/0"
+    walks = browser.find_elements(By.CSS_SELECTOR, "#molecule input[name=walk]")
+    assert len(walks) == 2 + 3 + 3
+    before = browser.execute_script(PICTURE)
+    label = browser.find_element(By.CSS_SELECTOR, ".viewer canvas").get_attribute("aria-label")
+    assert label.startswith("Three-dimensional view of caffeine/0, C8H10N4O2. Shown: end point, reference minimum.")
+    walks[-1].click()
+    WebDriverWait(browser, 5).until(lambda b: b.execute_script(PICTURE) != before)
+    words = browser.find_element(By.CSS_SELECTOR, "#molecule p[role=status]").text
+    assert "golf · 64, seed 2" in words
+    assert "kcal/mol above the reference minimum" in words
+    browser.find_element(By.XPATH, "//summary[.='Coordinates as a table']").click()
+    atoms = browser.find_elements(By.CSS_SELECTOR, "#molecule details[open] tbody tr")
+    assert len(atoms) == 2 * 24
+    again = view(browser.current_url.partition("index.html")[2], anew=True)
+    assert (
+        again.find_element(By.CSS_SELECTOR, "#molecule input[name=walk]:checked").get_attribute("value").endswith("/2")
+    )
+
+
+def test_keyboard_alone_is_enough(view):
+    browser = view(anew=True)
+    active = browser.switch_to.active_element
+    active.send_keys(Keys.TAB)
+    assert browser.switch_to.active_element.text == "Skip to the content"
+    browser.switch_to.active_element.send_keys(Keys.ENTER)
+    for _ in range(60):
+        browser.switch_to.active_element.send_keys(Keys.TAB)
+        if browser.switch_to.active_element.get_attribute("data-entry"):
+            break
+    first = browser.switch_to.active_element.get_attribute("data-entry")
+    outline = browser.execute_script("return getComputedStyle(document.activeElement).outlineStyle")
+    assert outline == "solid"
+    browser.switch_to.active_element.send_keys(Keys.ENTER)
+    assert browser.switch_to.active_element.get_attribute("data-entry") == first
+    assert browser.switch_to.active_element.get_attribute("aria-expanded") == "true"
+    browser.find_element(By.CSS_SELECTOR, "[data-molecule]").send_keys(Keys.ENTER)
+    canvas = browser.find_element(By.CSS_SELECTOR, ".viewer canvas")
+    WebDriverWait(browser, 5).until(lambda b: b.execute_script(PAINTED) > 3000)
+    before = browser.execute_script(PICTURE)
+    canvas.send_keys(Keys.ARROW_RIGHT)
+    WebDriverWait(browser, 5).until(lambda b: b.execute_script(PICTURE) != before)
+    browser.back()
+    assert "molecule=" not in browser.current_url
+    assert not browser.find_elements(By.CSS_SELECTOR, ".viewer")
+
+
+def test_figures_are_plotly_s_and_have_tables(view):
+    import plotly.graph_objects as go
+
+    browser = view()
+    WebDriverWait(browser, 10).until(lambda b: len(b.execute_script(FIGURES)) == 4)
+    for mode in ("", "&plot=ecdf&number=pct_all"):
+        view(f"#track=druglike-mini{mode}")
+        WebDriverWait(browser, 10).until(lambda b: len(b.execute_script(FIGURES)) == 4)
+        figures = [go.Figure(json.loads(text)) for text in browser.execute_script(FIGURES)]
+        assert all(len(figure.data) >= 2 for figure in figures)
+    assert figures[0].data[0].name == "Pareto front"
+    for summary in browser.find_elements(By.XPATH, "//summary[.='The numbers as a table']"):
+        summary.click()
+    rows = [
+        len(d.find_elements(By.CSS_SELECTOR, "tbody tr"))
+        for d in browser.find_elements(By.CSS_SELECTOR, "figure details")
+    ]
+    assert rows == [4, 4, 4, 12]
+
+
+def test_dark_mode_is_a_choice_that_stays(view):
+    browser = view()
+    background = "return getComputedStyle(document.body).backgroundColor"
+    light = browser.execute_script(background)
+    button = browser.find_element(By.ID, "theme")
+    button.click()
+    assert browser.execute_script(background) != light == "rgb(255, 255, 255)"
+    assert button.get_attribute("aria-pressed") == "true"
+    paper = browser.execute_script("return document.querySelector('.plot').layout.paper_bgcolor")
+    assert paper == "#101418"
+    assert view(anew=True).execute_script(background) != light
+    browser.execute_script("localStorage.clear()")
+    browser.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": "dark"}]}
+    )
+    try:
+        assert view(anew=True).execute_script(background) != light
+        browser.execute_script("document.documentElement.dataset.theme = 'light'")
+    finally:
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+def test_a_phone_shows_it_without_scrolling_sideways(view):
+    browser = view()
+    phone = {"width": 375, "height": 700, "deviceScaleFactor": 2, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
+    try:
+        for where in ("#track=druglike-mini&molecule=aspirin/0", "#track=without-entries"):
+            view(where)
+            widths = browser.execute_script("return [document.documentElement.scrollWidth, window.innerWidth]")
+            assert widths == [375, 375]
+        browser.find_element(By.CSS_SELECTOR, "[data-molecule]").click()
+        WebDriverWait(browser, 5).until(lambda b: b.execute_script(PAINTED) > 3000)
+        assert "There is no entry yet." in browser.find_element(By.TAG_NAME, "main").text
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_axe_finds_no_fault(view):
+    axe = files(pytest.importorskip("axe_core_python")).joinpath("axe.min.js").read_text(encoding="utf-8")
+    browser = view("#track=druglike-mini&molecule=aspirin/0&all=1")
+    browser.find_elements(By.CSS_SELECTOR, "[data-entry]")[-1].click()
+    browser.execute_script(
+        "[...document.querySelectorAll('details')].slice(0, 3).forEach((part) => { part.open = true; })"
+    )
+    browser.execute_script(axe)
+    run = (
+        "const done = arguments[1]; axe.run(arguments[0])"
+        ".then((r) => done([r.passes.length, r.violations.map((v) => [v.id, v.nodes.slice(0, 3).map((n) => n.html)])]))"
+    )
+    rules = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]}
+    passed, faults = browser.execute_async_script(run, rules)
+    assert faults == []
+    assert passed > 25
+    browser.find_element(By.ID, "theme").click()
+    assert browser.execute_async_script(run, {"runOnly": ["color-contrast"]}) == [1, []]
+    browser.find_element(By.ID, "theme").click()
+    browser.execute_script("localStorage.clear()")
+
+
+def test_nothing_from_an_entry_is_run_or_becomes_an_element(view, shown, tmp_path):
+    content = json.loads(json.dumps({"title": "x", "version": "0", **content_of([shown])}))
+    shapes = copy.deepcopy(geometries(shown))
+    (track,) = content["tracks"]
+    for entry in track["entries"]:
+        entry["model"] = entry["selection"] = EVIL
+        entry["credits"] = {
+            "licenses": {EVIL: EVIL},
+            "weights_license": EVIL,
+            "citations": {"a": "javascript:alert(1)", "b": EVIL, "c": "10.1000/x\njavascript:alert(1)"},
+            "submitter": EVIL,
+        }
+        entry["provenance"]["argv"] = [EVIL]
+        entry["settings"] = {EVIL: {EVIL: EVIL}}
+    track["molecules"][0] |= {"id": EVIL, "smiles": EVIL, "formula": EVIL}
+    page = tmp_path / "evil.html"
+    page.write_text(assembled(content, [shapes]), encoding="utf-8")
+    browser = view("#sort=javascript:alert(1)&q=&molecule=" + EVIL, page)
+    browser.find_element(By.CSS_SELECTOR, "[data-molecule]").click()
+    browser.find_elements(By.CSS_SELECTOR, "[data-entry]")[-1].click()
+    browser.execute_script("document.querySelectorAll('details').forEach((part) => { part.open = true; })")
+    time.sleep(0.2)
+    assert browser.execute_script("return document.body.id") == ""
+    assert not browser.find_elements(By.CSS_SELECTOR, "body img, body iframe")
+    schemes = {urlparse(a.get_attribute("href")).scheme for a in browser.find_elements(By.TAG_NAME, "a")}
+    assert schemes == {"file"}
+    assert EVIL in browser.find_element(By.CSS_SELECTOR, ".panel").text
+    assert EVIL in browser.find_element(By.ID, "molecule-heading").text
+    legend = browser.find_element(By.CSS_SELECTOR, ".plot .legend").get_attribute("textContent")
+    assert "<img src=x" in legend
