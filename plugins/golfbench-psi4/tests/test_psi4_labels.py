@@ -128,6 +128,22 @@ def test_forces_are_the_derivative_of_the_energy(open_psi4: Open, water: Molecul
         assert forces[atom, axis] == pytest.approx((down - up) / (2 * step), abs=2e-6)
 
 
+def test_symmetry_that_rounding_breaks_is_no_obstacle(open_psi4: Open) -> None:
+    """Psi4 1.3.2 refuses these positions of allene: "Unrecognized point group bits"."""
+    half, height, away = 1.2700407255263853, 1.8387746044117852, 0.9216397784769579
+    ends = [(away, -height, 0), (-away, -height, 0), (0, height, away), (0, height, -away)]
+    exact = np.array([(0, 0, 0), (0, half, 0), (0, -half, 0), *ends])
+    noise = np.zeros((7, 3))
+    noise[4, 2] = 3e-9
+    numbers = np.array([6, 6, 6, 1, 1, 1, 1])
+    oracle = open_psi4()
+    (energy, forces), (broken_energy, broken_forces) = (
+        oracle.label(Molecule(id="allene", numbers=numbers, positions=x)) for x in (exact, exact + noise)
+    )
+    assert broken_energy == pytest.approx(energy, abs=1e-8)
+    assert broken_forces == pytest.approx(forces, abs=1e-6)
+
+
 def test_a_label_does_not_depend_on_earlier_calls(open_psi4: Open, water: Molecule) -> None:
     oracle = open_psi4()
     first = oracle.label(water)

@@ -28,6 +28,9 @@ _ERROR_TYPES = (
     ("input_error", {"NotAnElementError", "MoleculeFormatError"}),
     ("resource_error", {"MemoryError"}),
 )
+#: Rotations, times 15: none, and one that leaves no axis of the frame where it was.
+_AS_IT_IS = ((15, 0, 0), (0, 15, 0), (0, 0, 15))
+_TURN = ((-10, 2, 11), (10, -5, 10), (5, 14, 2))
 #: What Psi4's C++ code says, in an exception without a class of its own, when it has too little memory.
 _MEMORY_WORDS = ("memory", "bad_alloc")
 
@@ -94,9 +97,24 @@ def _answer(psi4: Any, request: dict[str, Any]) -> dict[str, Any]:
 
 def _gradient(psi4: Any, request: dict[str, Any]) -> dict[str, Any]:
     """Return energy (Hartree) and gradient (3 n_atoms,) (Hartree/Bohr), flat and in the order of the symbols."""
-    given, model = request["molecule"], request["model"]
+    try:
+        return _turned_gradient(psi4, request, _AS_IT_IS)
+    except Exception as error:
+        if "point group" not in str(error):
+            raise
+    # Psi4 1.3.2 looks for symmetry even where it is told to use none, and stumbles over atoms that are symmetric but
+    # for rounding. Turned away from the axes of the frame, nothing is symmetric.
+    _clean(psi4)
+    return _turned_gradient(psi4, request, _TURN)
+
+
+def _turned_gradient(psi4: Any, request: dict[str, Any], turn: tuple[tuple[int, ...], ...]) -> dict[str, Any]:
+    """Return the same from a molecule that is turned, by a rotation times 15."""
+    import numpy as np  # Psi4's
+
+    given, model, rotation = request["molecule"], request["model"], np.array(turn) / 15
     molecule = psi4.core.Molecule.from_arrays(
-        geom=given["geometry"],
+        geom=np.reshape(given["geometry"], (-1, 3)) @ rotation.T,
         elem=given["symbols"],
         units="Bohr",
         fix_com=given["fix_com"],
@@ -110,7 +128,7 @@ def _gradient(psi4: Any, request: dict[str, Any]) -> dict[str, Any]:
     gradient = psi4.gradient(model["method"], molecule=molecule)
     return {
         "success": True,
-        "return_result": gradient.np.ravel().tolist(),
+        "return_result": (gradient.np @ rotation).ravel().tolist(),
         "properties": {"return_energy": float(psi4.core.variable("CURRENT ENERGY"))},
     }
 
