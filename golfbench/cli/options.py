@@ -20,7 +20,7 @@ from golfbench.specs import ComponentRef
 DEFAULTS: Mapping[str, str] = {
     "dataset": "druglike-mini",
     "model": "painn:preset=small",
-    "optimizer": "lbfgs",
+    "optimizer": "rfo-internal",
     "selection": "golf",
     "oracle": "gfn2-xtb",
 }

@@ -89,7 +89,7 @@ class RunConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     models: tuple[str, ...] = Field(("painn:preset=small",), min_length=1)
-    optimizers: tuple[str, ...] = Field(("lbfgs",), min_length=1)
+    optimizers: tuple[str, ...] = Field(("rfo-internal",), min_length=1)
     selections: tuple[str, ...] = Field(("golf", "random"), min_length=1)
     oracles: tuple[str, ...] = Field(("gfn2-xtb",), min_length=1)
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0,), min_length=1)
