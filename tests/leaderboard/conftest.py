@@ -60,6 +60,7 @@ def finished_run(tiny_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -
         {
             "dataset": f"folder:path={tiny_dataset}",
             "models": ["painn:preset=small,features=8,interactions=1,radial=6"],
+            "optimizers": ["lbfgs"],  # its walks are cut off, and one diverges
             "selections": ["random"],
             "seeds": [0, 1, 2, 3],
             "checkpoint": "none",

@@ -56,7 +56,8 @@ def test_druglike_mini_end_to_end(golfbench, write_config, results, tmp_path, ti
     ]
     assert {r["n"] for r in rows} == {1}
     assert rows[0]["oracle_calls"] == {"initial": 0, "training": 0, "reference": 0, "evaluation": 1}
-    assert rows[3]["oracle_calls"]["training"] == 2
+    # the two selections may ask for the same state of the same walk, which is then known
+    assert [r["oracle_calls"]["training"] + r["cache_hits"]["training"] for r in rows[2:]] == [2, 2]
     for name in ("mmff94", "golf", "random"):
         assert name in done.stdout
     assert "Traceback" not in done.stderr
@@ -114,7 +115,7 @@ def test_mmff_and_the_trained_model_are_judged_by_the_oracle(uninterrupted, resu
         assert record["method"] == "GFN2-xTB"
     from ase.io import read
 
-    frames = read(run.path / "trajectories" / "mmff94_lbfgs__gfn2-xtb-reference.extxyz", index=":")
+    frames = read(run.path / "trajectories" / "mmff94_rfo-internal__gfn2-xtb-reference.extxyz", index=":")
     assert [frame.info["molecule"] for frame in frames] == [item.molecule.id for item in tiny.test]
     final = {r["molecule"]: r["energy_final_hartree"] for r in run.records if r["stage"] == "reference"}
     with open_oracle(ComponentRef("gfn2-xtb"), registry()) as oracle:
