@@ -26,7 +26,6 @@ from golfbench.golf.trainer import Trainer
 from golfbench.loggers import NO_LOG, Log
 from golfbench.minimize import StoppingRule
 from golfbench.molecules import Molecule
-from golfbench.oracles.ledger import CACHE_HIT, read_calls
 from golfbench.oracles.question import Question
 from golfbench.oracles.service import Account, OracleService
 from golfbench.potential import Potential
@@ -175,11 +174,10 @@ class Golf:
 
     def _scalars(self) -> dict[str, float]:
         """Return the loop's counts for the log: labels asked for cost a call unless they were known already."""
-        mine = [call for call in read_calls(self.parts.service.ledger.path) if call.account == self._account.key]
-        hits = sum(call.outcome == CACHE_HIT for call in mine)
+        calls, hits = self.parts.service.ledger.charged(self._account.key)
         counts = {
             "labels_learned": len(self.samples) - self.samples.initial_size,
-            "oracle_calls": len(mine) - hits,
+            "oracle_calls": calls,
             "cache_hits": hits,
             **self.progress.to_json(),
         }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from io import FileIO
@@ -119,6 +120,8 @@ class Ledger:
         self._known = bytearray()
         self._settled: set[bytes] = set()
         self._failures: dict[str, list[Failure]] = {}
+        self._calls: Counter[tuple[str, str, str]] = Counter()
+        self._hits: Counter[tuple[str, str, str]] = Counter()
         try:
             _cut_torn_line(path)
             # Unbuffered: what a full disk refuses must not stay in a buffer and come out in the middle of a later line.
@@ -156,6 +159,7 @@ class Ledger:
             self._known.extend(bytes(call.call_id + 1 - len(self._known)))
         self._known[call.call_id] = 1
         self._settled.add(_digest(call.key, call.account))
+        (self._hits if call.outcome == CACHE_HIT else self._calls)[call.account] += 1
         if call.outcome not in ("ok", CACHE_HIT):
             self._failures.setdefault(call.key, []).append(Failure(call.outcome, call.error))
 
@@ -165,6 +169,10 @@ class Ledger:
     def is_settled(self, key: str, account: tuple[str, str, str]) -> bool:
         """Return whether this account already has a line for that label (a resumed run asks again)."""
         return _digest(key, account) in self._settled
+
+    def charged(self, account: tuple[str, str, str]) -> tuple[int, int]:
+        """Return the engine calls of an account, and its labels that cost none."""
+        return self._calls[account], self._hits[account]
 
     def failures(self, key: str) -> Sequence[Failure]:
         """Return how the attempts at that label failed, in order."""

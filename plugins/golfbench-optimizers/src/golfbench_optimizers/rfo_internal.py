@@ -81,8 +81,14 @@ class Point:
 
     def project(self, rows: FloatArray) -> FloatArray:
         """Take gradients (m, n) in all coordinates to Cartesians, (m, 3·n_atoms)."""
-        internal = len(self.constants)
-        return rows[:, :internal] @ self.matrix + rows[:, internal:]
+        return to_cartesian(rows, self.matrix)
+
+
+def to_cartesian(gradients: FloatArray, matrix: FloatArray) -> FloatArray:
+    """Take gradients (..., n) in all coordinates to Cartesians, (..., 3·n_atoms), with the derivatives ``matrix``."""
+    internal = len(matrix)
+    cartesian: FloatArray = gradients[..., :internal] @ matrix + gradients[..., internal:]
+    return cartesian
 
 
 def model_hessian(matrix: FloatArray, constants: FloatArray, cartesian: FloatArray) -> FloatArray:
@@ -174,9 +180,9 @@ class Walk:
         step, change = self._pair(before, point)
         self._secants.add(step, change)
         self._adapt_radius(self._base, point)
-        lower = point if point.energy < before.energy else before
-        self._base, self._evaluated = self._between(before, point, step), lower
-        if self._base is None:
+        if between := self._between(before, point, step):
+            self._base, self._evaluated = between, min(before, point, key=lambda p: p.energy)
+        else:
             self._base = self._evaluated = point if point.energy - before.energy <= RISE else before
 
     def _adapt_radius(self, base: Point, point: Point) -> None:
@@ -207,9 +213,7 @@ class Walk:
         positions = self._reach(near, straight, target)
         _, matrix = self._coordinates(positions)
         generalized = (1 - share) * before.generalized + share * after.generalized
-        internal = len(near.constants)
-        gradient = generalized[:internal] @ matrix + generalized[internal:]
-        return self._point(positions.reshape(-1, 3), energy, gradient)
+        return self._point(positions.reshape(-1, 3), energy, to_cartesian(generalized, matrix))
 
     def _move(self, base: Point) -> FloatArray:
         hessian = base.model + self._secants.correction(base.initial, base.project)
