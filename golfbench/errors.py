@@ -60,6 +60,10 @@ class OracleError(GolfbenchError):
         self.kind = kind
 
 
+class TrainingError(GolfbenchError):
+    """A training that cannot go on: its loss is no longer finite. Other rows of the grid do not depend on it."""
+
+
 class WorkerLostError(GolfbenchError):
     """The worker of an executor died with a call; the call may be asked again elsewhere."""
 

@@ -20,7 +20,7 @@ from golfbench.benchmark.protocol import Protocol
 from golfbench.benchmark.records import ENERGY_TOLERANCE_HARTREE, Identity, Record, Status, append_records
 from golfbench.chemistry import best_rmsd, bond_graph_changed, to_ase
 from golfbench.contracts import FloatArray, Label, Model, Optimizer, TestMolecule
-from golfbench.errors import OracleError, WriteError
+from golfbench.errors import GolfbenchError, OracleError, WriteError
 from golfbench.minimize import Outcome, Point, minimize
 from golfbench.oracles.service import Account, OracleService
 from golfbench.specs import ComponentRef
@@ -95,6 +95,34 @@ def evaluate(
         # First the end point: a crash in between repeats it when the run is resumed, and loses nothing.
         _append_endpoint(endpoints, item, outcome, record)
         append_records(judge.records, [record])
+
+
+def forgo(judge: Judge, identity: Identity, done: Iterable[str], reason: GolfbenchError) -> None:
+    """Append records that say why a row has no model to judge, where there is no record yet."""
+    log.error("%s: %s: %s", identity.combination, type(reason).__name__, reason)
+    done = set(done)
+    records = [
+        Record(
+            **identity.model_dump(),
+            molecule=item.molecule.id,
+            group=group_of(item.molecule.id),
+            n_atoms=len(item.molecule),
+            status=Status.ERROR,
+            converged=False,
+            n_steps=0,
+            model_calls=0,
+            energy_initial_hartree=item.start.energy if item.start else None,
+            energy_final_hartree=None,
+            energy_reference_hartree=item.minimum.energy if item.minimum else None,
+            wall_s=0.0,
+            error_type=type(reason).__name__,
+            error_message=str(reason).splitlines()[0],
+            log=judge.log_name,
+        )
+        for item in judge.test
+        if item.molecule.id not in done
+    ]
+    append_records(judge.records, records)
 
 
 #: Labels by environment step; the end point is under ``_END``.

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
-from golfbench.errors import GolfbenchError
+from golfbench.errors import TrainingError
 from golfbench.golf.checkpoint import prefixed, unprefixed
 from golfbench.golf.samples import TrainingSet
 from golfbench.golf.settings import TrainSettings
@@ -77,7 +77,7 @@ class Trainer:
         """Do a number of updates and return their mean loss.
 
         Raises:
-            GolfbenchError: If the loss is no longer finite.
+            TrainingError: If the loss is no longer finite.
         """
         self._restore_raw()
         self.potential.network.train()
@@ -101,7 +101,7 @@ class Trainer:
         indices = self.samples.draw(rng, self.settings.batch_size, self._initial_share)
         loss = self._loss(indices)
         if not torch.isfinite(loss):
-            raise GolfbenchError(
+            raise TrainingError(
                 f"{self._axis}: the loss of update {self.update} is {float(loss.detach())}: the training blew up; "
                 f"a learning_rate below {self.settings.learning_rate:g} may keep it together"
             )

@@ -9,13 +9,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from golfbench.benchmark.evaluate import Judge, evaluate
+from golfbench.benchmark.evaluate import Judge, evaluate, forgo
 from golfbench.benchmark.metrics import Row, Summary
 from golfbench.benchmark.prepare import limited, prepare
-from golfbench.benchmark.records import Record, Stage, latest_records, read_records
+from golfbench.benchmark.records import Stage, latest_records, read_records
 from golfbench.chemistry import check_topology
 from golfbench.contracts import Dataset, Model, Optimizer
-from golfbench.errors import ConfigurationError
+from golfbench.errors import ConfigurationError, TrainingError
 from golfbench.golf import checkpoint
 from golfbench.golf.collect import Surrogate
 from golfbench.golf.loop import Golf, Parts
@@ -258,7 +258,12 @@ class _Grid:
                 self._combination(combination)
 
     def _combination(self, combination: Combination) -> None:
-        start = self._start(combination)
+        try:
+            start = self._start(combination)
+        except TrainingError as error:  # the other rows of the grid do not depend on it
+            self._forgo(combination.before(combination.seed), "before", error)
+            self._forgo(combination, "after", error)
+            return
         path = start.path
         self.baselines[path.name if start.seed is None else path.parent.name] = _origin(path)
         before = combination.before(start.seed)
@@ -270,7 +275,13 @@ class _Grid:
         final = self.directory.checkpoints / slug(combination.id) / "final.safetensors"
         with self.loggers.log(combination.id) as log:
             if not final.exists():
-                self._learn(combination, path, final, log)
+                if self._judged(combination, "after"):  # its training failed, and would again
+                    return
+                try:
+                    self._learn(combination, path, final, log)
+                except TrainingError as error:
+                    self._forgo(combination, "after", error)
+                    return
             updates = checkpoint.load(final)[1]["golf"]["spent"] * self.config.golf.updates_per_label
             self._evaluate(combination, "after", lambda: self._load(final)[0], log, updates)
 
@@ -345,8 +356,7 @@ class _Grid:
         return optimizer
 
     def _evaluate(self, row: Combination, stage: Stage, model: Callable[[], Model], log: Log, updates: int = 0) -> None:
-        done = {record.molecule for record in self._records(row, stage)}
-        count = len(self.judge.test)
+        done, count = self._judged(row, stage), len(self.judge.test)
         if len(done) == count:
             return
         name = f"minimizing: {row.model} {row.selection or stage}" + ("" if row.seed is None else f", seed {row.seed}")
@@ -369,11 +379,19 @@ class _Grid:
             (judged,) = (r for r in rows_of(self.directory) if (r.combination, r.stage) == (row.id, stage))
             log.scalars(updates, _scalars(judged))
 
-    def _records(self, row: Combination, stage: Stage) -> list[Record]:
+    def _forgo(self, row: Combination, stage: Stage, reason: TrainingError) -> None:
+        """Note for each molecule of a row why there is no model to judge."""
+        done = self._judged(row, stage)
+        if self.share.owns(row, stage) and len(done) < len(self.judge.test):
+            self.permission.tell(f"{row.id} has no {stage} row: {reason}")
+            forgo(self.judge, row.identity(stage, self.method), done, reason)
+
+    def _judged(self, row: Combination, stage: Stage) -> set[str]:
+        """Return the ids of the molecules that have a record."""
         if not self.directory.records.exists():
-            return []
+            return set()
         records = latest_records(read_records(self.directory.records))
-        return [r for r in records if (r.combination, r.stage) == (row.id, stage)]
+        return {r.molecule for r in records if (r.combination, r.stage) == (row.id, stage)}
 
 
 def _scalars(row: Row) -> dict[str, float]:

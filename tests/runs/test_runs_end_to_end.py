@@ -212,3 +212,28 @@ def test_a_second_process_in_the_same_run_is_refused(golfbench, uninterrupted, r
     assert refused.returncode == 2
     assert refused.stderr.splitlines()[-1] == f"golfbench: error: {path} is in use by another process"
     assert golfbench("run", config, "--output", str(output)).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "lost", "kept"),
+    [
+        ("training", ["after", "after"], ["reference", "before"]),
+        ("baseline", ["before", "after", "after"], ["reference"]),
+    ],
+)
+def test_a_training_that_blows_up_costs_its_own_rows_only(
+    golfbench, write_config, results, tmp_path, settings, lost, kept
+):
+    config = write_config(**{settings: {"learning_rate": 1e30}})
+    output = tmp_path / "out"
+    done = golfbench("run", config, "--output", str(output))
+    assert done.returncode == 1
+    assert "the training blew up" in done.stderr
+    assert "Traceback" not in done.stderr
+    run = results(output)
+    assert [r["stage"] for r in run.rows if r["statuses"] == {"error": 3}] == lost
+    assert [r["stage"] for r in run.rows if "error" not in r["statuses"]] == kept
+    written = run.records
+    assert {r["error_type"] for r in written if r["status"] == "error"} == {"TrainingError"}
+    assert golfbench("run", config, "--output", str(output)).returncode == 1
+    assert results(output).records == written

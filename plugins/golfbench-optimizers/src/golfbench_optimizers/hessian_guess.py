@@ -34,6 +34,9 @@ CONTACT_BONDS = 5
 _DEFAULT_RADIUS = 1.9
 #: Å; 1.2 (ASE) is what a hydrogen looks like end on, and overrates contacts.
 _HYDROGEN_RADIUS = 1.1
+#: Van der Waals radii by atomic number, Å.
+_RADII = np.nan_to_num(vdw_radii, nan=_DEFAULT_RADIUS)
+_RADII[1] = _HYDROGEN_RADIUS
 
 
 def force_constants(topology: Coordinates, numbers: IntArray, positions: FloatArray) -> FloatArray:
@@ -88,11 +91,10 @@ def contacts(pairs: IntArray, numbers: IntArray, positions: FloatArray) -> tuple
     Returns:
         Atoms (n, 2), unit vectors (n, 3) from the second to the first, and curvatures (n,), Hartree/Å².
     """
-    radii = np.nan_to_num(vdw_radii[np.minimum(numbers, len(vdw_radii) - 1)], nan=_DEFAULT_RADIUS)
-    radii = np.where(numbers == 1, _HYDROGEN_RADIUS, radii)
+    radii = _RADII[np.minimum(numbers, len(_RADII) - 1)]
     i, j = pairs.T
     difference = positions[i] - positions[j]
-    distance = np.maximum(np.sqrt((difference * difference).sum(-1)), 1e-8)
+    distance = np.maximum(np.sqrt(np.einsum("ij,ij->i", difference, difference)), 1e-8)
     curvature = CONTACT * np.exp(-CONTACT_DECAY * (distance - radii[i] - radii[j]))
     close = curvature > CONTACT_FLOOR
     return pairs[close], difference[close] / distance[close, None], np.minimum(curvature[close], CONTACT_CEILING)

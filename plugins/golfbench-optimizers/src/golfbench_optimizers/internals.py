@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from golfbench.contracts import FloatArray
-from golfbench_optimizers.topology import Coordinates, IntArray
+from golfbench_optimizers.topology import Coordinates, IntArray, cross
 
 #: Sines and lengths are kept above this, so that a degenerate geometry gives large numbers and not infinite ones.
 _TINY = 1e-8
@@ -112,14 +112,6 @@ def linear_bend(positions: FloatArray, atoms: IntArray, axis: FloatArray) -> tup
     first = (axis - u * _dot(u, axis)) / length_u
     last = (axis - v * _dot(v, axis)) / length_v
     return _dot(u + v, axis)[:, 0], np.stack([first, -first - last, last], axis=1)
-
-
-def cross(a: FloatArray, b: FloatArray) -> FloatArray:
-    """Return vector products of (n, 3) rows; ``numpy.cross`` takes several times as long for as few rows as these."""
-    (x, y, z), (u, v, w) = a.T, b.T
-    product = np.empty(a.shape)
-    product[:, 0], product[:, 1], product[:, 2] = y * w - z * v, z * u - x * w, x * v - y * u
-    return product
 
 
 def _dot(a: FloatArray, b: FloatArray) -> FloatArray:
