@@ -154,6 +154,17 @@ def test_coordinates_are_renewed_when_a_bond_breaks_or_an_angle_straightens():
     assert outdated(find_topology(np.array([6, 8, 8]), CO2), np.array([6, 8, 8]), bent)
 
 
+def test_torsions_across_linear_atoms_are_as_stiff_as_the_ends_of_their_axis():
+    def torsions_of(smiles):
+        molecule = start(smiles)
+        topology = find_topology(molecule.numbers, molecule.positions)
+        bonds, angles, torsions, *_ = topology.counts
+        return force_constants(topology, molecule.numbers, molecule.positions)[bonds + angles :][:torsions].sum()
+
+    assert torsions_of("C=C=C") == pytest.approx(torsions_of("C=C"), rel=0.3)
+    assert torsions_of(BUTYNE) < torsions_of("C=C=C") / 3
+
+
 def test_force_constants_have_the_form_of_lindhs():
     topology = find_topology(np.array([8, 1, 1]), WATER)
     constants = force_constants(topology, np.array([8, 1, 1]), WATER)

@@ -43,7 +43,8 @@ def force_constants(topology: Coordinates, numbers: IntArray, positions: FloatAr
     """Return a force constant (n,) for each coordinate, in the order of ``values_and_derivatives``.
 
     A bond has the strength exp(α(r₀² - r²)), so that stretched or partly broken ones are soft; an angle has the product
-    of its two bonds', a torsion that of its axis.
+    of its two bonds', a torsion that of its axis, or of the weaker end of one that passes linear atoms: allene is
+    stiff, butyne is not.
 
     Returns:
         Hartree/Å² or Hartree/rad².
@@ -57,7 +58,10 @@ def force_constants(topology: Coordinates, numbers: IntArray, positions: FloatAr
         decay: FloatArray = np.exp(_EXPONENT[kinds] * (_DISTANCE[kinds] ** 2 - (x * x + y * y + z * z)))
         return decay
 
-    (a, b), (i, apex, k), torsions = topology.bonds.T, topology.angles.T, topology.torsions.T
+    (a, b), (i, apex, k), (first, last) = topology.bonds.T, topology.angles.T, topology.torsion_bonds.transpose(1, 2, 0)
+    axis = strength(*first)
+    if len(topology.linear):
+        axis = np.minimum(axis, strength(*last))
     degree = np.bincount(topology.bonds.reshape(-1), minlength=len(numbers))
     ends = (numbers[i] != 1).astype(int) + (numbers[k] != 1)
     bending = np.where(heavy[apex], HEAVY_ANGLE, ANGLE[np.minimum(degree[apex], 4) - 2, ends])
@@ -66,7 +70,7 @@ def force_constants(topology: Coordinates, numbers: IntArray, positions: FloatAr
         [
             np.where(heavy[a] | heavy[b], HEAVY_BOND, BOND) * strength(a, b),
             bending * strength(i, apex) * strength(apex, k),
-            TORSION * topology.torsion_share * strength(*torsions[1:3]) ** 3,
+            TORSION * topology.torsion_share * axis**3,
             np.full(impropers, IMPROPER),
             np.full(linear, LINEAR_BEND),
         ]

@@ -38,6 +38,7 @@ class Coordinates:
         angles: (n, 3), the middle atom is the apex.
         torsions: (n, 4), along a bond or across a chain of linear atoms.
         torsion_share: (n,) one over the number of torsions around the same axis.
+        torsion_bonds: (n, 2, 2), first and last bond of that axis: the same but for a chain of linear atoms.
         impropers: (n, 4), the first atom is the centre of the three others.
         linear: (n, 3), near-linear angles.
         axes: (n, 2, 3), two unit vectors per linear angle, normal to it and to each other.
@@ -47,6 +48,7 @@ class Coordinates:
     angles: IntArray
     torsions: IntArray
     torsion_share: FloatArray
+    torsion_bonds: IntArray
     impropers: IntArray
     linear: IntArray
     axes: FloatArray
@@ -83,6 +85,7 @@ def join(several: Sequence[Coordinates], first_atoms: Sequence[int]) -> Coordina
         angles=np.concatenate([c.angles + first for c, first in shifted]),
         torsions=np.concatenate([c.torsions + first for c, first in shifted]),
         torsion_share=np.concatenate([c.torsion_share for c in several]),
+        torsion_bonds=np.concatenate([c.torsion_bonds + first for c, first in shifted]),
         impropers=np.concatenate([c.impropers + first for c, first in shifted]),
         linear=np.concatenate([c.linear + first for c, first in shifted]),
         axes=np.concatenate([c.axes for c in several]),
@@ -106,14 +109,16 @@ def find_topology(numbers: IntArray, positions: FloatArray) -> Topology:
     angles, linear = _angles(neighbours, positions)
     passing = {(i, j): k for i, j, k in linear} | {(k, j): i for i, j, k in linear}
     groups = _torsion_groups(neighbours, passing)
+    counts = [len(torsions) for _, torsions in groups]
     impropers = _impropers(neighbours, positions, passing)
     return Topology(
         bonded=bonded,
         auxiliary=bonded & ~covalent,
         bonds=np.argwhere(np.triu(bonded)),
         angles=_indices(angles, 3),
-        torsions=_indices([torsion for group in groups for torsion in group], 4),
-        torsion_share=np.array([1.0 / len(group) for group in groups for _ in group]),
+        torsions=_indices([torsion for _, torsions in groups for torsion in torsions], 4),
+        torsion_share=np.repeat(1.0 / np.array(counts, dtype=float), counts),
+        torsion_bonds=np.repeat(_indices([ends for ends, _ in groups], 4), counts, axis=0).reshape(-1, 2, 2),
         impropers=_indices(impropers, 4),
         linear=_indices(linear, 3),
         axes=np.array([_normals(positions[k] - positions[i]) for i, _, k in linear]).reshape(-1, 2, 3),
@@ -199,8 +204,8 @@ def _angles(neighbours: list[list[int]], positions: FloatArray) -> tuple[list[tu
 
 def _torsion_groups(
     neighbours: list[list[int]], passing: dict[tuple[int, int], int]
-) -> list[list[tuple[int, int, int, int]]]:
-    """Return the torsions around each axis: a bond, or a chain that runs straight through linear atoms.
+) -> list[tuple[tuple[int, int, int, int], list[tuple[int, int, int, int]]]]:
+    """Return each axis, a bond or a chain that runs straight through linear atoms: two and two end atoms, and torsions.
 
     Args:
         neighbours: Bonded atoms of each atom.
@@ -216,8 +221,9 @@ def _torsion_groups(
                 before, end = end, passing[before, end]
             if start < end:
                 outer = product(set(around) - {second, end}, set(neighbours[end]) - {before, start})
-                groups.append([(i, start, end, k) for i, k in outer if i != k])
-    return [sorted(group) for group in groups if group]
+                torsions = sorted((i, start, end, k) for i, k in outer if i != k)
+                groups.append(((start, second, before, end), torsions))
+    return [group for group in groups if group[1]]
 
 
 def _impropers(
