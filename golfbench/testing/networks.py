@@ -143,6 +143,14 @@ def repeatable(bench: Bench) -> Finding:
     return Finding(_share(float(errors.max()), float(np.abs(first).max())), REPEAT_TOLERANCE, _SHARE)
 
 
+@check(CHECKS, "repeatable")
+def first_call(bench: Bench) -> Finding:
+    """A fresh network gives the same bits from the first call on: a run that is resumed is the uninterrupted one."""
+    potential, batch = Potential(bench.build(), {}), bench.batch(bench.molecules)
+    first, *later = (potential.energy_forces(batch).forces for _ in range(3))
+    return Finding(max(float((forces - first).abs().max()) for forces in later), 0.0, "no unit")
+
+
 @check(CHECKS, "shapes")
 def seeds(bench: Bench) -> Finding:
     """The same seed gives the same weights, another seed others."""
