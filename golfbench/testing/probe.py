@@ -24,10 +24,12 @@ from pathlib import Path
 from typing import Any
 
 from golfbench.registry import KINDS, plural
-from golfbench.specs import LoggerSpec, Spec, load_factory
+from golfbench.specs import LoggerSpec, ModelSpec, Spec, load_factory
 
 #: Modules that cost more than a listing may.
 HEAVY = frozenset({"ase", "jax", "lightning", "matplotlib", "numpy", "pandas", "rdkit", "scipy", "tensorflow", "torch"})
+#: Calls of a network that are compared with each other.
+CALLS = 3
 #: Environment variables that torch's own compiler sets when something imports it.
 _TORCH_VARIABLES = frozenset({"TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"})
 
@@ -73,13 +75,30 @@ def _build(spec: Spec, question: Mapping[str, Any]) -> dict[str, Any]:
         factory = load_factory(spec.factory, spec.name, spec.install_hint)
         states.append(global_state())
         with tempfile.TemporaryDirectory() as scratch, _seeded(question["with_torch"]):
-            factory(**question["parameters"], **_surroundings(spec, scratch))
+            component = factory(**question["parameters"], **_surroundings(spec, scratch))
         states.append(global_state())
+        calls = _first_calls(component, spec) if question["with_torch"] and isinstance(spec, ModelSpec) else []
     except Exception as error:  # noqa: BLE001 - a stranger's factory may raise anything
         return {"error": " ".join(str(error).split()), "error_type": type(error).__name__}
     loaded_torch = "torch" in sys.modules and not (question["with_torch"] or question["isolated"])
     found = {"import_changed": changed(*states[:2]), "build_changed": changed(*states[1:])}
-    return {"loaded_torch": loaded_torch, **found}
+    return {"loaded_torch": loaded_torch, "calls": calls, **found}
+
+
+def _first_calls(component: Any, spec: ModelSpec) -> list[str]:
+    """Return digests of the forces that the first calls of a network give in this process, all for the same batch."""
+    import torch
+
+    if not isinstance(component, torch.nn.Module):
+        return []
+    from golfbench.batches import make_batch
+    from golfbench.potential import Potential
+    from golfbench.testing.samples import STANDARD, samples
+
+    potential = Potential(component.eval(), {})
+    cutoff: Any = component.cutoff
+    batch = make_batch(samples(STANDARD, spec.elements), cutoff)
+    return [_digest(potential.energy_forces(batch).forces.tolist()) for _ in range(CALLS)]
 
 
 def _surroundings(spec: Spec, scratch: str) -> dict[str, Any]:
