@@ -26,10 +26,10 @@ def titles(pairing):
 def test_the_same_combinations_are_paired_for_the_seeds_that_both_have(seeds, altered):
     lacking = altered(seeds, lambda line: None if (line["selection"], line["seed"]) == ("golf", 2) else line)
     pairing = pair_up(read_side(seeds), read_side(lacking))
-    golf = "after · painn:preset=small · lbfgs · golf · gfn2-xtb"
+    golf = "after · painn:preset=small · rfo-internal · golf · gfn2-xtb"
     assert titles(pairing) == [
-        "reference · mmff94 · lbfgs · gfn2-xtb",
-        "before · painn:preset=small · lbfgs · gfn2-xtb",
+        "reference · mmff94 · rfo-internal · gfn2-xtb",
+        "before · painn:preset=small · rfo-internal · gfn2-xtb",
         golf,
         golf.replace("golf", "random"),
     ]
@@ -41,7 +41,7 @@ def test_what_is_left_is_paired_where_it_differs_in_one_thing(seeds, altered):
     other = altered(seeds, lambda line: renamed(line, optimizer="fire"))
     pairing = pair_up(read_side(seeds), read_side(other))
     assert [pair.differs for pair in pairing.pairs] == [("optimizer",)] * 4
-    assert titles(pairing)[2] == "after · painn:preset=small · golf · gfn2-xtb · optimizer lbfgs → fire"
+    assert titles(pairing)[2] == "after · painn:preset=small · golf · gfn2-xtb · optimizer rfo-internal → fire"
     assert pairing.alone == []
 
 
