@@ -169,8 +169,8 @@ def test_a_molecule_is_drawn_and_every_walk_on_it_is_listed(view):
     assert "golf · 64, seed 2" in words
     assert "kcal/mol above the reference minimum" in words
     browser.find_element(By.XPATH, "//summary[.='Coordinates as a table']").click()
-    atoms = browser.find_elements(By.CSS_SELECTOR, "#molecule details[open] tbody tr")
-    assert len(atoms) == 2 * 24
+    rows = "#molecule details[open] tbody tr"
+    WebDriverWait(browser, 5).until(lambda b: len(b.find_elements(By.CSS_SELECTOR, rows)) == 2 * 24)
     again = view(browser.current_url.partition("index.html")[2], anew=True)
     assert (
         again.find_element(By.CSS_SELECTOR, "#molecule input[name=walk]:checked").get_attribute("value").endswith("/2")

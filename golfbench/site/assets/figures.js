@@ -10,6 +10,8 @@ const MOST_LINES = 12;
 const MOST_BARS = 40;
 // Budgets farther apart than this factor are shown on a logarithmic axis.
 const WIDE = 10;
+// Points with the same number of labels stand side by side: share of the axis between two, and for all of them.
+const [BESIDE, ALL_BESIDE] = [0.02, 0.16];
 
 /** A text for Plotly, which would take some tags for markup. */
 const plain = (text) => String(text).replace(/&/g, '&amp;').replace(/</g, '&lt;').replace(/>/g, '&gt;');
@@ -43,7 +45,7 @@ const layout = (x, y, extra = {}) => {
     },
     xaxis: { ...axis, ...x },
     yaxis: { ...axis, ...y },
-    legend: { orientation: 'h', yref: 'container', y: 0, yanchor: 'bottom', x: 0, font: { size: 11.5 } },
+    legend: { orientation: 'h', yref: 'container', y: 0, yanchor: 'bottom', x: 0, maxheight: 0.8, font: { size: 11.5 } },
     hovermode: 'closest',
     dragmode: window.matchMedia('(pointer: coarse)').matches ? false : 'zoom',
     ...extra,
@@ -78,9 +80,18 @@ const labelAxis = (entries, value, title) => {
     end: at(most) * 1.04,
     axis: {
       title: { text: far ? `${title} (logarithmic)` : title },
-      range: [-0.04 * at(most), 1.07 * at(most)],
+      range: [-0.1 * at(most), 1.1 * at(most)],
       ...ticks,
     },
+  };
+};
+
+/** Where each entry is drawn, so that none hides another at the same place. */
+const sideBySide = (entries, where, length) => {
+  return (entry) => {
+    const company = entries.filter((other) => where(other) === where(entry));
+    const gap = length * Math.min(BESIDE, ALL_BESIDE / company.length);
+    return where(entry) + gap * (company.indexOf(entry) - (company.length - 1) / 2);
   };
 };
 
@@ -111,6 +122,7 @@ const qualityFigure = (track, entries, measure) => {
     .sort((a, b) => a.training_labels - b.training_labels);
   const { at, end, axis } = labelAxis(priced, (entry) => entry.training_labels, 'Oracle labels asked for in training');
   const onFront = new Set(track.fronts[measure.name]);
+  const place = sideBySide(priced, (entry) => at(entry.training_labels), axis.range[1]);
   const groups = distinct(priced.map(pairOf));
   const data = groups.map((group) => {
     const members = priced.filter((entry) => pairOf(entry) === group);
@@ -118,7 +130,7 @@ const qualityFigure = (track, entries, measure) => {
       type: 'scatter',
       mode: 'markers',
       name: plain(group),
-      x: members.map((entry) => at(entry.training_labels)),
+      x: members.map(place),
       y: members.map((entry) => number(entry).value),
       error_y: errorBars(members.map(number), known.length <= MOST_BARS),
       customdata: members.map((entry) => entry.entry_id),

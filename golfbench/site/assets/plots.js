@@ -2,6 +2,9 @@
 
 // Names that a legend can hold; beyond, a point says its name when it is pointed at.
 const MOST_NAMES = 24;
+// Pixels of a letter, and of the line and the gaps beside a name, in a legend.
+const LETTER = 6.6;
+const BESIDE_NAME = 60;
 const OPTIONS = { responsive: true, displayModeBar: false, displaylogo: false, doubleClick: 'reset' };
 
 /** A frame for one figure; `draw(figure, caption)` fills it. */
@@ -40,7 +43,9 @@ const plotFrame = (title, label, click) => {
     fillTable();
     if (next.empty) return;
     const named = next.data.filter((trace) => trace.showlegend !== false).length;
-    const lines = Math.ceil(named / (area.clientWidth < 560 ? 1 : 2));
+    const longest = Math.max(0, ...next.data.map((trace) => (trace.name || '').length));
+    const columns = Math.max(1, Math.floor((area.clientWidth - 60) / (LETTER * longest + BESIDE_NAME)));
+    const lines = Math.ceil(named / columns);
     const height = next.layout.height || 320 + (named > MOST_NAMES ? 0 : 21 * lines);
     area.style.height = `${height}px`;
     Plotly.react(
@@ -139,7 +144,7 @@ const plotsOf = (track, filtered) => {
     const better = measure.lower_is_better ? 'Lower is better.' : 'Higher is better.';
     frames.quality.draw(
       qualityFigure(track, entries, measure),
-      `${better} ${bars} Outlined: on the Pareto front (ranked entries that none beats with as few labels). Dotted: fixed models, which ask for no label.`,
+      `${better} ${bars} Outlined: on the Pareto front (ranked entries that none beats with as few labels). Dotted: fixed models, which ask for no label. Entries with the same number of labels stand side by side.`,
     );
     frames.learning.draw(learningFigure(track, entries, measure), `${better} From the baseline (budget 0) on. ${bars}`);
     // First, since without it the distribution has the whole width.
