@@ -323,7 +323,7 @@ def test_odd_molecules_end_with_a_status_beside_good_ones(gfn2):
         start("CCO"),
     ]
     outcomes = walked(gfn2, molecules, fmax=0.02)
-    assert [o.status for o in outcomes] == ["converged"] * len(molecules)
+    assert [(o.status, o.error) for o in outcomes] == [("converged", None)] * len(molecules)
     assert outcomes[2].model_calls == 1
     assert max(o.model_calls for o in outcomes) < 60
     again = [molecule.at(o.point.positions) for molecule, o in zip(molecules, outcomes, strict=True)]
