@@ -352,7 +352,8 @@ def _advance(
     """Move the molecules of some rows; where that raises, one by one. Return those that could not be moved."""
     moving = torch.tensor([slots[row] for row in rows])
     try:
-        step = optimizer.step(moving, flight.positions[moving], measured.energies[rows], measured.forces[rows])
+        with np.errstate(all="ignore"):  # whatever numpy was told in this process: steps are judged by what comes out
+            step = optimizer.step(moving, flight.positions[moving], measured.energies[rows], measured.forces[rows])
     except Exception as error:  # noqa: BLE001 - the others go on
         _raise_if_nobodys(error)
         if len(rows) > 1:

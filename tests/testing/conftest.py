@@ -4,6 +4,7 @@ from collections.abc import Callable
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from golfbench.registry import ENTRY_POINT_GROUP, Registry
@@ -20,7 +21,8 @@ def wrong(monkeypatch: pytest.MonkeyPatch) -> Registry:
     """The deliberately wrong components beside this file; worker processes find them too."""
     monkeypatch.syspath_prepend(HERE)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")])))
-    yield Registry([EntryPoint("wrong", "wrong_plugin", ENTRY_POINT_GROUP)], strict=True)
+    with np.errstate():  # one of them changes it
+        yield Registry([EntryPoint("wrong", "wrong_plugin", ENTRY_POINT_GROUP)], strict=True)
     for name in ("wrong_plugin", "wrong_components", "wrong_networks"):
         sys.modules.pop(name, None)
 

@@ -330,6 +330,11 @@ def test_odd_molecules_end_with_a_status_beside_good_ones(gfn2):
     assert [o.model_calls for o in walked(gfn2, again, fmax=0.02)] == [1] * len(molecules)
 
 
+def test_a_process_in_which_numpy_raises_walks_all_the_same(gfn2):
+    with np.errstate(all="raise"):
+        assert [o.status for o in walked(gfn2, [start("O.O")], fmax=0.02)] == ["converged"]
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_a_force_that_is_not_finite_moves_nothing(value):
     moving = RFOInternal()
