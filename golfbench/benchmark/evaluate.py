@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ase import Atoms
 from ase.io import write as write_atoms
@@ -103,17 +104,12 @@ def forgo(judge: Judge, identity: Identity, done: Iterable[str], reason: Golfben
     done = set(done)
     records = [
         Record(
-            **identity.model_dump(),
-            molecule=item.molecule.id,
-            group=group_of(item.molecule.id),
-            n_atoms=len(item.molecule),
+            **_subject(identity, item),
             status=Status.ERROR,
             converged=False,
             n_steps=0,
             model_calls=0,
-            energy_initial_hartree=item.start.energy if item.start else None,
             energy_final_hartree=None,
-            energy_reference_hartree=item.minimum.energy if item.minimum else None,
             wall_s=0.0,
             error_type=type(reason).__name__,
             error_message=str(reason).splitlines()[0],
@@ -123,6 +119,18 @@ def forgo(judge: Judge, identity: Identity, done: Iterable[str], reason: Golfben
         if item.molecule.id not in done
     ]
     append_records(judge.records, records)
+
+
+def _subject(identity: Identity, item: TestMolecule) -> dict[str, Any]:
+    """Return what a record says of its molecule, whatever became of it."""
+    return {
+        **identity.model_dump(),
+        "molecule": item.molecule.id,
+        "group": group_of(item.molecule.id),
+        "n_atoms": len(item.molecule),
+        "energy_initial_hartree": item.start.energy if item.start else None,
+        "energy_reference_hartree": item.minimum.energy if item.minimum else None,
+    }
 
 
 #: Labels by environment step; the end point is under ``_END``.
@@ -155,17 +163,12 @@ def _record(judge: Judge, identity: Identity, item: TestMolecule, outcome: Outco
     if failure is not None:
         log.error("%s, %s: %s: %s", identity.combination, item.molecule.id, type(failure).__name__, failure)
     return Record(
-        **identity.model_dump(),
-        molecule=item.molecule.id,
-        group=group_of(item.molecule.id),
-        n_atoms=len(item.molecule),
+        **_subject(identity, item),
         status=status,
         converged=outcome.status == "converged",
         n_steps=outcome.point.step,
         model_calls=outcome.model_calls,
-        energy_initial_hartree=item.start.energy if item.start else None,
         energy_final_hartree=final,
-        energy_reference_hartree=item.minimum.energy if item.minimum else None,
         energies_at_step_hartree=_curve(judge.protocol, labels, final),
         force_max_final_hartree_per_angstrom=outcome.point.force_max if finite else None,
         bond_graph_changed=changed,
