@@ -13,8 +13,9 @@ from golfbench.cli.options import DEFAULTS, DeviceOption, FormatOption, JsonOpti
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from golfbench.files import Entry, Unusable
-    from golfbench.runs.own import Driver, OwnRow
+    from golfbench.molecule_files.driver import Driver
+    from golfbench.molecule_files.entries import Entry, Unusable
+    from golfbench.molecule_files.minimizing import OwnRow
 
 SCHEMA_VERSION = 1
 #: What walks when nothing is given: the oracle of a laptop.
@@ -97,10 +98,13 @@ def minimize(
     A molecule that cannot be read, that the model does not take or that fails stops no other. Exit codes: 0 all
     converged, 1 some did not, 2 none was usable, 3 a component is missing.
     """
-    from golfbench.files import Reading, check_bonds, check_output, read_molecules, write_molecules
+    from golfbench.molecule_files.driver import open_driver
+    from golfbench.molecule_files.entries import Reading
+    from golfbench.molecule_files.minimizing import exit_code, minimize_own, open_optimizer, stopping_rule
+    from golfbench.molecule_files.reading import read_molecules
+    from golfbench.molecule_files.writing import check_bonds, check_output, write_molecules
     from golfbench.runs.baseline import Permission
     from golfbench.runs.grid import check_device
-    from golfbench.runs.own import exit_code, minimize_own, open_driver, open_optimizer, stopping_rule
 
     if output is not None:
         check_output(output, overwrite)

@@ -7,16 +7,10 @@ from rdkit import Chem
 
 from golfbench.chemistry import bond_graph_changed, embed, mol_from_smiles, rdkit_mol
 from golfbench.errors import ConfigurationError
-from golfbench.files import (
-    EndPoint,
-    Entry,
-    Reading,
-    Unusable,
-    check_output,
-    read_molecules,
-    smiles_order,
-    write_molecules,
-)
+from golfbench.molecule_files.entries import EndPoint, Entry, Reading, Unusable
+from golfbench.molecule_files.reading import read_molecules
+from golfbench.molecule_files.sdf import smiles_order
+from golfbench.molecule_files.writing import check_output, write_molecules
 
 ACETAMINOPHEN = "CC(=O)Nc1ccc(O)cc1"
 SHUFFLED = [

@@ -1,0 +1,120 @@
+"""The model that walks a user's molecules: an oracle, a fixed model, a checkpoint, or a file made elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from golfbench.contracts import Model
+from golfbench.errors import CheckpointError, ConfigurationError, unknown_name
+from golfbench.golf import checkpoint
+from golfbench.golf.foreign import ForeignFile, open_foreign
+from golfbench.golf.models import is_oracle, load_potential, open_fixed_model
+from golfbench.molecules import Molecule, check_molecule
+from golfbench.oracles.as_model import OracleModel
+from golfbench.oracles.opening import open_oracle, precheck
+from golfbench.registry import registry
+from golfbench.runs.baseline import Permission
+from golfbench.specs import ComponentRef, ModelSpec, OracleSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Driver:
+    """A model that is ready to walk on.
+
+    Attributes:
+        name: The model as a person writes it.
+        method: Level of theory of its energies.
+        model: Gives energies and forces.
+        check: Raises ``MoleculeError`` for a molecule that the model does not take.
+        sees_charge: Whether its energy depends on charge and multiplicity.
+    """
+
+    name: str
+    method: str
+    model: Model
+    check: Callable[[Molecule], None]
+    sees_charge: bool
+
+
+@contextmanager
+def open_driver(
+    model: str | None,
+    path: Path | None,
+    default: str,
+    form: str | None = None,
+    permission: Permission | None = None,
+    device: str = "cpu",
+) -> Iterator[Driver]:
+    """Open an oracle, a fixed model or a checkpoint, and close it at the end.
+
+    Args:
+        model: Its name with parameters; with a checkpoint, what the checkpoint must be of.
+        path: A checkpoint, or ``None``.
+        default: The model when neither is given.
+        form: Format of a checkpoint made elsewhere.
+        permission: What the person allows, and how licences are shown.
+        device: Where the network of a checkpoint lives.
+
+    Raises:
+        ConfigurationError: If the name is not known, or is a trainable model's and there is no checkpoint.
+        CheckpointError: If the checkpoint is damaged or of another model.
+    """
+    if form is not None:
+        yield _from_elsewhere(path, model, form, permission or Permission(), device)
+        return
+    if path is not None:
+        yield _from_checkpoint(path, model, device)
+        return
+    ref = ComponentRef.parse(model or default)
+    if not is_oracle(ref.name):
+        yield _fixed(ref)
+        return
+    spec = registry().find(OracleSpec, ref.name)
+    method = spec.level_of_theory(ref.parameters)
+    with open_oracle(ref, registry()) as oracle:
+        yield Driver(str(ref), method, OracleModel.of(oracle, method), partial(precheck, spec), sees_charge=True)
+
+
+def _from_elsewhere(path: Path | None, model: str | None, form: str, permission: Permission, device: str) -> Driver:
+    if path is None or model is None:
+        raise ConfigurationError(f"checkpoint format '{form}': give --model NAME and --checkpoint FILE, too")
+    potential, header = open_foreign(ForeignFile(path, form, permission.unsafe), ComponentRef.parse(model))
+    permission.tell(header["imported"]["notice"])
+    potential.network.to(device)
+    spec = registry().find(ModelSpec, header["model"])
+    elements = potential.elements & (spec.supported_elements(header["parameters"]) or potential.elements)
+    check = partial(check_molecule, elements=elements, owner=path.name)
+    return Driver(spec.name, header["method"] or f"as {path.name}", potential, check, spec.charged)
+
+
+def _from_checkpoint(path: Path, model: str | None, device: str) -> Driver:
+    header = checkpoint.load(path)[1]
+    if "model" not in header:
+        raise CheckpointError(f"checkpoint {path} holds no model: it is the state of an unfinished training")
+    spec = registry().find(ModelSpec, header["model"])
+    if model is not None:
+        wanted = ComponentRef.parse(model)
+        same = registry().find(ModelSpec, wanted.name) == spec
+        given = {key: value for key, value in spec.resolve(wanted.parameters).items() if key in wanted.parameters}
+        if not same or any(header["parameters"][key] != value for key, value in given.items()):
+            set_ = {key: value for key, value in header["parameters"].items() if value is not None}
+            raise CheckpointError(f"checkpoint {path} is of {ComponentRef(spec.name, set_)}, not of {wanted}")
+    potential, _ = load_potential(path, device)
+    check = partial(check_molecule, elements=potential.elements, owner=f"what {path.name} has learned")
+    return Driver(spec.name, header["method"], potential, check, spec.charged)
+
+
+def _fixed(ref: ComponentRef) -> Driver:
+    found = registry()
+    if not found.has("model", ref.name):
+        known = [spec.name for kind in ("model", "oracle") for spec in found.specs(kind)]
+        raise ConfigurationError(unknown_name("model", ref.name, known))
+    spec = found.find(ModelSpec, ref.name)
+    if spec.trainable:
+        raise ConfigurationError(f"model '{ref.name}' is trainable: give its weights with --checkpoint FILE")
+    check = partial(check_molecule, elements=spec.elements, owner=spec.name)
+    return Driver(str(ref), spec.name, open_fixed_model(ref), check, spec.charged)
