@@ -47,8 +47,8 @@ from rdkit import Chem
 from golfbench.chemistry import embed, mol_from_smiles
 from golfbench.contracts import FloatArray, Model
 from golfbench.errors import MoleculeError
-from golfbench.golf.foreign import ForeignFile, open_foreign
-from golfbench.golf.models import open_fixed_model
+from golfbench.learning.foreign import ForeignFile, open_foreign
+from golfbench.learning.opening import open_fixed_model
 from golfbench.molecules import Molecule
 from golfbench.specs import ComponentRef
 from golfbench.units import HARTREE_TO_EV, HARTREE_TO_KCAL_MOL

@@ -33,7 +33,7 @@ from ase.io import read, write
 from golfbench.batches import make_batch
 from golfbench.chemistry import to_ase
 from golfbench.contracts import Model
-from golfbench.golf.models import open_fixed_model
+from golfbench.learning.opening import open_fixed_model
 from golfbench.minimize import Point, StoppingRule, minimize
 from golfbench.molecules import Molecule
 from golfbench.registry import registry

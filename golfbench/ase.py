@@ -19,8 +19,8 @@ from golfbench.batches import make_batch
 from golfbench.chemistry import charge_and_multiplicity, from_ase
 from golfbench.contracts import Evaluation, Model
 from golfbench.errors import CheckpointError, ConfigurationError, GolfbenchError
-from golfbench.golf import checkpoint as checkpoints
-from golfbench.golf.models import load_potential, open_fixed_model
+from golfbench.learning import checkpoint as checkpoints
+from golfbench.learning.opening import load_potential, open_fixed_model
 from golfbench.molecules import Molecule, check_molecule
 from golfbench.registry import registry
 from golfbench.specs import ComponentRef, ModelSpec

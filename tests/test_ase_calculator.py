@@ -16,8 +16,8 @@ from golfbench.batches import Batch, make_batch
 from golfbench.chemistry import embed, from_ase, to_ase
 from golfbench.contracts import Evaluation
 from golfbench.errors import CheckpointError, ConfigurationError, GolfbenchError, MoleculeError, OracleError
-from golfbench.golf import checkpoint as checkpoints
-from golfbench.golf.models import load_potential, open_fixed_model
+from golfbench.learning import checkpoint as checkpoints
+from golfbench.learning.opening import load_potential, open_fixed_model
 from golfbench.registry import registry
 from golfbench.specs import ComponentRef, DatasetSpec
 from golfbench.units import HARTREE_TO_EV

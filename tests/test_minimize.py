@@ -12,7 +12,7 @@ from golfbench.batches import Batch, make_batch
 from golfbench.chemistry import embed
 from golfbench.contracts import Evaluation, Model, Optimizer
 from golfbench.errors import ComponentMissingError, OracleError
-from golfbench.golf.models import open_fixed_model
+from golfbench.learning.opening import open_fixed_model
 from golfbench.minimize import Outcome, Point, StoppingRule, minimize
 from golfbench.molecules import Molecule
 from golfbench.registry import registry

@@ -17,10 +17,10 @@ from golfbench.benchmark.records import ENERGY_TOLERANCE_HARTREE, Record, Status
 from golfbench.chemistry import best_rmsd, bond_graph_changed
 from golfbench.contracts import Dataset, FloatArray, TestMolecule
 from golfbench.errors import ConfigurationError
-from golfbench.golf.loop import FRUITLESS_ROUNDS
 from golfbench.leaderboard.entries import Entry, SeedRun, entry_id_of, part_hashes
 from golfbench.leaderboard.geometries import unpack
 from golfbench.leaderboard.tracks import Track
+from golfbench.learning.loop import FRUITLESS_ROUNDS
 
 #: Coordinates have eight decimals, and RDKit's alignment has its own rounding.
 RMSD_TOLERANCE_ANGSTROM = 1e-4

@@ -14,7 +14,6 @@ from golfbench.benchmark.metrics import summary
 from golfbench.benchmark.records import Identity, Record, latest_records, read_records
 from golfbench.contracts import Dataset, FloatArray
 from golfbench.errors import ConfigurationError, GolfbenchError, NothingToDoError
-from golfbench.golf import checkpoint
 from golfbench.leaderboard.checks import problems
 from golfbench.leaderboard.entries import (
     Cost,
@@ -28,6 +27,7 @@ from golfbench.leaderboard.entries import (
 )
 from golfbench.leaderboard.geometries import pack, read_trajectory
 from golfbench.leaderboard.tracks import Track, read_track, track_folders
+from golfbench.learning import checkpoint
 from golfbench.oracles.ledger import CACHE_HIT, OracleCall, read_calls
 from golfbench.registry import registry
 from golfbench.runs.config import RunConfig

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from golfbench.contracts import Model
 from golfbench.errors import CheckpointError, ConfigurationError, unknown_name
-from golfbench.golf import checkpoint
-from golfbench.golf.foreign import ForeignFile, open_foreign
-from golfbench.golf.models import is_oracle, load_potential, open_fixed_model
+from golfbench.learning import checkpoint
+from golfbench.learning.foreign import ForeignFile, open_foreign
+from golfbench.learning.opening import is_oracle, load_potential, open_fixed_model
 from golfbench.molecules import Molecule, check_molecule
 from golfbench.oracles.as_model import OracleModel
 from golfbench.oracles.opening import open_oracle, precheck

@@ -12,10 +12,11 @@ import torch
 
 from golfbench.contracts import Dataset
 from golfbench.errors import CheckpointError, ConfigurationError
-from golfbench.golf import checkpoint
-from golfbench.golf.checkpoint import prefixed, unprefixed
-from golfbench.golf.foreign import ForeignFile, import_foreign, open_foreign
-from golfbench.golf.models import (
+from golfbench.learning import checkpoint
+from golfbench.learning.checkpoint import prefixed, unprefixed
+from golfbench.learning.foreign import ForeignFile, import_foreign, open_foreign
+from golfbench.learning.learner import Trainer
+from golfbench.learning.opening import (
     check_matches,
     load_potential,
     load_weights,
@@ -25,11 +26,10 @@ from golfbench.golf.models import (
     potential_header,
     save_potential,
 )
-from golfbench.golf.samples import TrainingSet, fit_references
-from golfbench.golf.trainer import Trainer
+from golfbench.learning.pool import TrainingSet, fit_references
+from golfbench.learning.potential import Potential
 from golfbench.loggers import NO_LOG, Log
 from golfbench.molecules import check_elements
-from golfbench.potential import Potential
 from golfbench.registry import registry
 from golfbench.runs.config import Baseline, RunConfig
 from golfbench.runs.directory import held, slug

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from golfbench.benchmark.protocol import Protocol
 from golfbench.errors import ConfigurationError
-from golfbench.golf.settings import GolfSettings, TrainSettings
+from golfbench.learning.settings import GolfSettings, TrainSettings
 from golfbench.specs import ComponentRef
 
 #: Length of a baseline training that nobody chose: a small set is learned by heart long before the limit.

@@ -11,7 +11,7 @@ from golfbench.benchmark.prepare import expected_calls, limited
 from golfbench.benchmark.records import Identity, Stage, combination_id
 from golfbench.contracts import Dataset
 from golfbench.errors import ConfigurationError
-from golfbench.golf.models import is_oracle
+from golfbench.learning.opening import is_oracle
 from golfbench.registry import registry
 from golfbench.runs.config import RunConfig
 from golfbench.runs.loggers import check_loggers

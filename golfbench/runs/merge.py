@@ -30,7 +30,7 @@ from golfbench.benchmark.records import (
 )
 from golfbench.contracts import Label
 from golfbench.errors import CheckpointError, ConfigurationError, GolfbenchError, NothingToDoError
-from golfbench.golf import checkpoint
+from golfbench.learning import checkpoint
 from golfbench.molecules import Molecule
 from golfbench.oracles.calls import utc_now
 from golfbench.oracles.labels import LabelStore

@@ -16,17 +16,17 @@ from golfbench.benchmark.records import Stage, latest_records, read_records
 from golfbench.chemistry import check_topology
 from golfbench.contracts import Dataset, Model, Optimizer
 from golfbench.errors import ConfigurationError, TrainingError
-from golfbench.golf import checkpoint
-from golfbench.golf.collect import Surrogate
-from golfbench.golf.loop import Golf, Parts
-from golfbench.golf.models import load_potential, open_fixed_model, potential_header, save_potential
-from golfbench.golf.samples import fit_references
+from golfbench.learning import checkpoint
+from golfbench.learning.explorer import Surrogate
+from golfbench.learning.loop import Golf, Parts
+from golfbench.learning.opening import load_potential, open_fixed_model, potential_header, save_potential
+from golfbench.learning.pool import fit_references
+from golfbench.learning.potential import Potential
 from golfbench.loggers import Log
 from golfbench.molecules import check_elements, check_molecule
 from golfbench.oracles.calls import utc_now
 from golfbench.oracles.opening import open_oracle
 from golfbench.oracles.service import OracleService
-from golfbench.potential import Potential
 from golfbench.registry import registry
 from golfbench.runs.baseline import TORCH_TYPES, Permission, Report, Start, baseline_path, check_checkpoint
 from golfbench.runs.config import RunConfig

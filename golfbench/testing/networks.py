@@ -17,10 +17,10 @@ import torch
 
 from golfbench.batches import Batch, make_batch
 from golfbench.contracts import FloatArray
-from golfbench.golf import checkpoint
-from golfbench.golf.models import load_weights
+from golfbench.learning import checkpoint
+from golfbench.learning.opening import load_weights
+from golfbench.learning.potential import Potential
 from golfbench.molecules import Molecule
-from golfbench.potential import Potential
 from golfbench.seeds import torch_seed
 from golfbench.specs import ModelSpec, Spec
 from golfbench.testing import physics

@@ -92,7 +92,7 @@ def _first_calls(component: Any, spec: ModelSpec) -> list[str]:
     if not isinstance(component, torch.nn.Module):
         return []
     from golfbench.batches import make_batch
-    from golfbench.potential import Potential
+    from golfbench.learning.potential import Potential
     from golfbench.testing.samples import STANDARD, samples
 
     potential = Potential(component.eval(), {})
@@ -120,7 +120,7 @@ def _load_the_suite(with_torch: bool) -> None:
     for module in ("golfbench.chemistry", "ase.db", "rich.style"):
         importlib.import_module(module)
     if with_torch:
-        importlib.import_module("golfbench.golf.models")
+        importlib.import_module("golfbench.learning.opening")
 
 
 def global_state() -> dict[str, str]:

@@ -284,8 +284,8 @@ def unclocked(records):
 
 @pytest.fixture(scope="module")
 def network():
-    from golfbench.golf.models import new_network
-    from golfbench.potential import Potential
+    from golfbench.learning.opening import new_network
+    from golfbench.learning.potential import Potential
 
     ref = ComponentRef("painn", {"preset": "small", "features": 16, "interactions": 1, "radial": 8})
     return Potential(new_network(ref, 1), {1: 0.0, 6: 0.0, 7: 0.0, 8: 0.0}, 0.01)

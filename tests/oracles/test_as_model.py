@@ -11,7 +11,7 @@ from golfbench.batches import make_batch
 from golfbench.chemistry import embed
 from golfbench.contracts import Label, Model
 from golfbench.errors import ComponentMissingError, ConfigurationError, OracleError
-from golfbench.golf.models import open_fixed_model
+from golfbench.learning.opening import open_fixed_model
 from golfbench.minimize import StoppingRule, minimize
 from golfbench.molecules import Molecule
 from golfbench.oracles.as_model import OracleModel

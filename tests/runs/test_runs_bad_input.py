@@ -10,7 +10,7 @@ import pytest
 import torch
 from ase.db import connect
 
-from golfbench.golf import checkpoint
+from golfbench.learning import checkpoint
 from golfbench.specs import ComponentRef
 
 
@@ -130,7 +130,7 @@ def test_a_checkpoint_that_cannot_be_used(refused, write_config, tmp_path, tiny_
     assert message.startswith("empty.safetensors: weights do not fit the model: ")
     checkpoint.save(tmp_path / "method.safetensors", {"network.x": torch.zeros(1)}, facts | {"method": "GFN1-xTB"})
     assert "at GFN1-xTB, not of" in refused("run", config, "--checkpoint", "method.safetensors")
-    from golfbench.golf.models import new_network
+    from golfbench.learning.opening import new_network
 
     whole = checkpoint.prefixed("network", new_network(ComponentRef.parse(tiny_model), 0).state_dict())
     checkpoint.save(tmp_path / "elements.safetensors", whole, facts)

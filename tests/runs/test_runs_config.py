@@ -2,7 +2,7 @@ import pytest
 from filelock import FileLock
 
 from golfbench.errors import ConfigurationError
-from golfbench.golf import checkpoint
+from golfbench.learning import checkpoint
 from golfbench.runs.baseline import train_baseline
 from golfbench.runs.config import Baseline, RunConfig, load_config
 from golfbench.runs.directory import RunDirectory, slug, write_json

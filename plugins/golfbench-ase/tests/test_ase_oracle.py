@@ -15,7 +15,7 @@ from ase.calculators.emt import EMT
 from golfbench.batches import make_batch
 from golfbench.chemistry import embed, to_ase
 from golfbench.errors import ComponentMissingError, ConfigurationError, OracleError
-from golfbench.golf.models import open_fixed_model
+from golfbench.learning.opening import open_fixed_model
 from golfbench.molecules import Molecule
 from golfbench.oracles.opening import CheckedOracle, open_oracle
 from golfbench.registry import registry

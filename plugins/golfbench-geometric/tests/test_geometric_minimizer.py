@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from golfbench.chemistry import embed
-from golfbench.golf.models import open_fixed_model
 from golfbench.imports import contained
+from golfbench.learning.opening import open_fixed_model
 from golfbench.minimize import StoppingRule, minimize
 from golfbench.registry import registry
 from golfbench.specs import ComponentRef, OptimizerSpec

@@ -9,8 +9,8 @@ import torch
 
 from golfbench.batches import make_batch
 from golfbench.errors import ConfigurationError, MoleculeError
+from golfbench.learning.potential import Potential
 from golfbench.molecules import Molecule
-from golfbench.potential import Potential
 from golfbench.registry import registry
 from golfbench.specs import ModelSpec
 from golfbench.testing.samples import samples
@@ -105,7 +105,7 @@ def test_what_cannot_be_built_is_refused(wrong, reason):
 QUIET = """
 import os, pickle, tempfile, torch
 from golfbench.batches import make_batch
-from golfbench.potential import Potential
+from golfbench.learning.potential import Potential
 from golfbench.registry import registry
 from golfbench.specs import ModelSpec
 from golfbench.testing.samples import sample

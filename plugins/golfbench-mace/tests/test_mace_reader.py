@@ -7,9 +7,9 @@ from ase import Atoms
 
 from golfbench.batches import make_batch
 from golfbench.errors import CheckpointError
-from golfbench.golf.models import load_weights
 from golfbench.imports import contained, importable
-from golfbench.potential import Potential
+from golfbench.learning.opening import load_weights
+from golfbench.learning.potential import Potential
 from golfbench.registry import registry
 from golfbench.specs import ModelSpec
 from golfbench.testing.samples import sample

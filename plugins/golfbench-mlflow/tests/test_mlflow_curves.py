@@ -38,4 +38,4 @@ def test_the_database_has_a_run_for_each_combination_and_no_step_twice(tmp_path)
 def test_the_loggers_of_the_suite_stay_on(tmp_path):
     log_steps(tmp_path / "one", "net", (1,))
     assert not logging.getLogger("golfbench").disabled
-    assert not logging.getLogger("golfbench.golf.loop").disabled
+    assert not logging.getLogger("golfbench.learning.loop").disabled

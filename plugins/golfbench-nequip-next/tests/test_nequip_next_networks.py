@@ -9,8 +9,8 @@ import torch
 
 from golfbench.batches import make_batch
 from golfbench.errors import ConfigurationError, MoleculeError
+from golfbench.learning.potential import Potential
 from golfbench.molecules import Molecule
-from golfbench.potential import Potential
 from golfbench.registry import registry
 from golfbench.specs import ModelSpec
 

@@ -11,8 +11,8 @@ import yaml
 from golfbench.batches import make_batch
 from golfbench.errors import CheckpointError
 from golfbench.imports import contained, importable
+from golfbench.learning.potential import Potential
 from golfbench.molecules import Molecule
-from golfbench.potential import Potential
 from golfbench.registry import registry
 from golfbench.specs import ModelSpec
 from golfbench.units import HARTREE_TO_EV

@@ -10,7 +10,7 @@ from ase.optimize.fire2 import FIRE2
 from golfbench.batches import make_batch
 from golfbench.chemistry import embed
 from golfbench.errors import ConfigurationError
-from golfbench.golf.models import open_fixed_model
+from golfbench.learning.opening import open_fixed_model
 from golfbench.minimize import StoppingRule, minimize
 from golfbench.molecules import Molecule
 from golfbench.specs import ComponentRef

@@ -7,7 +7,7 @@ from ase.units import Bohr
 
 from golfbench.chemistry import embed
 from golfbench.errors import ConfigurationError
-from golfbench.golf.models import open_fixed_model
+from golfbench.learning.opening import open_fixed_model
 from golfbench.minimize import StoppingRule, minimize
 from golfbench.molecules import Molecule
 from golfbench.specs import ComponentRef

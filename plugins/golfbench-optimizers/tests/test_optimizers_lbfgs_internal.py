@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from golfbench.chemistry import embed
-from golfbench.golf.models import open_fixed_model
+from golfbench.learning.opening import open_fixed_model
 from golfbench.minimize import StoppingRule, minimize
 from golfbench.molecules import Molecule
 from golfbench.specs import ComponentRef

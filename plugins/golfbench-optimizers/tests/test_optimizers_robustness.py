@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from golfbench.chemistry import embed
-from golfbench.golf.models import open_fixed_model
+from golfbench.learning.opening import open_fixed_model
 from golfbench.minimize import StoppingRule, minimize
 from golfbench.molecules import Molecule
 from golfbench.registry import registry

@@ -11,7 +11,7 @@ from ase.db import connect
 
 from golfbench.batches import make_batch
 from golfbench.errors import ConfigurationError
-from golfbench.golf.foreign import ForeignFile, open_foreign
+from golfbench.learning.foreign import ForeignFile, open_foreign
 from golfbench.molecules import Molecule
 from golfbench.registry import registry
 from golfbench.specs import ComponentRef, ModelSpec

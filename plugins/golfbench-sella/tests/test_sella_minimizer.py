@@ -8,7 +8,7 @@ from ase import Atoms
 from golfbench.ase import GolfbenchCalculator
 from golfbench.chemistry import embed
 from golfbench.contracts import Evaluation
-from golfbench.golf.models import open_fixed_model
+from golfbench.learning.opening import open_fixed_model
 from golfbench.minimize import StoppingRule, minimize
 from golfbench.molecules import Molecule
 from golfbench.registry import registry

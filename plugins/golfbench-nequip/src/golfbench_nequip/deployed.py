@@ -18,8 +18,8 @@ from golfbench.batches import make_batch
 from golfbench.contracts import ImportedWeights
 from golfbench.errors import CheckpointError, ConfigurationError
 from golfbench.imports import contained
+from golfbench.learning.potential import Potential
 from golfbench.molecules import Molecule, parse_elements
-from golfbench.potential import Potential
 from golfbench.units import HARTREE_TO_EV
 from golfbench_nequip.networks import NequIPNetwork, nequip
 

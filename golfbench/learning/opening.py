@@ -11,11 +11,11 @@ import torch
 from golfbench.contracts import Model
 from golfbench.environments import check_here
 from golfbench.errors import CheckpointError, ConfigurationError
-from golfbench.golf import checkpoint
 from golfbench.imports import contained
+from golfbench.learning import checkpoint
+from golfbench.learning.potential import Potential
 from golfbench.oracles.as_model import OracleModel
 from golfbench.oracles.opening import open_oracle
-from golfbench.potential import Potential
 from golfbench.registry import registry
 from golfbench.seeds import torch_seed
 from golfbench.specs import ComponentRef, ModelSpec, OracleSpec

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from golfbench.golf.samples import TrainingSet
-from golfbench.golf.settings import TrainSettings
-from golfbench.golf.trainer import LOG_EVERY, Trainer
+from golfbench.learning.learner import LOG_EVERY, Trainer
+from golfbench.learning.pool import TrainingSet
+from golfbench.learning.settings import TrainSettings
 from golfbench.loggers import NO_LOG, Log
 from golfbench.units import HARTREE_TO_KCAL_MOL
 

@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import save_file
 
 from golfbench.errors import CheckpointError, WriteError
-from golfbench.golf import checkpoint
-from golfbench.golf.models import (
+from golfbench.learning import checkpoint
+from golfbench.learning.opening import (
     check_matches,
     load_potential,
     load_weights,
@@ -170,7 +170,7 @@ import resource, sys
 from pathlib import Path
 import torch
 from golfbench.errors import WriteError
-from golfbench.golf import checkpoint
+from golfbench.learning import checkpoint
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 try:
     checkpoint.save(Path(sys.argv[1]), {"x": torch.ones(10_000)}, {"new": True})

@@ -11,11 +11,11 @@ from golfbench.batches import make_batch
 from golfbench.chemistry import embed
 from golfbench.contracts import Label, Model
 from golfbench.errors import MoleculeError, OracleError
-from golfbench.golf.models import new_network, open_fixed_model
+from golfbench.learning.opening import new_network, open_fixed_model
+from golfbench.learning.potential import Potential
 from golfbench.minimize import StoppingRule, minimize
 from golfbench.molecules import Molecule
 from golfbench.oracles.as_model import OracleModel
-from golfbench.potential import Potential
 from golfbench.registry import registry
 from golfbench.specs import DRUGLIKE_ELEMENTS, ComponentRef, OptimizerSpec
 

@@ -4,11 +4,11 @@ import torch
 
 from golfbench.contracts import Label, LabelledMolecule
 from golfbench.errors import ConfigurationError, NothingToDoError
-from golfbench.golf.models import new_network, open_delta
-from golfbench.golf.samples import TrainingSet, fit_references
+from golfbench.learning.opening import new_network, open_delta
+from golfbench.learning.pool import TrainingSet, fit_references
+from golfbench.learning.potential import Potential
 from golfbench.molecules import Molecule
 from golfbench.oracles.opening import open_oracle
-from golfbench.potential import Potential
 from golfbench.registry import registry
 from golfbench.specs import ComponentRef
 

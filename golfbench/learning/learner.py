@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 
 from golfbench.errors import TrainingError
-from golfbench.golf.checkpoint import prefixed, unprefixed
-from golfbench.golf.samples import TrainingSet
-from golfbench.golf.settings import TrainSettings
+from golfbench.learning.checkpoint import prefixed, unprefixed
+from golfbench.learning.pool import TrainingSet
+from golfbench.learning.potential import Potential
+from golfbench.learning.settings import TrainSettings
 from golfbench.loggers import NO_LOG, Log
-from golfbench.potential import Potential
 from golfbench.seeds import derived, repeatable
 from golfbench.units import HARTREE_TO_KCAL_MOL
 

@@ -21,10 +21,10 @@ import numpy as np
 from golfbench.batches import make_batch
 from golfbench.contracts import ImportedWeights, LabelledMolecule
 from golfbench.errors import CheckpointError, ConfigurationError, GolfbenchError, unknown_name
-from golfbench.golf import checkpoint
-from golfbench.golf.models import dtype_of, load_weights, new_network, open_delta, potential_header, save_potential
+from golfbench.learning import checkpoint
+from golfbench.learning.opening import dtype_of, load_weights, new_network, open_delta, potential_header, save_potential
+from golfbench.learning.potential import Potential
 from golfbench.molecules import Molecule
-from golfbench.potential import Potential
 from golfbench.registry import registry
 from golfbench.specs import CheckpointFormat, ComponentRef, ModelSpec, load_factory
 
@@ -164,7 +164,7 @@ def _read_apart(reader: str, path: Path, folder: Path) -> ImportedWeights:
     """Read a file in a process of its own; what comes back is data only."""
     target = folder / "weights.safetensors"
     child = subprocess.run(
-        [sys.executable, "-m", "golfbench.golf.foreign", reader, str(path), str(target)],
+        [sys.executable, "-m", "golfbench.learning.foreign", reader, str(path), str(target)],
         capture_output=True,
         text=True,
         cwd=folder,

@@ -6,7 +6,7 @@ import torch
 
 from golfbench.contracts import Decision, Evaluation
 from golfbench.errors import ConfigurationError, OracleError
-from golfbench.golf.collect import collect
+from golfbench.learning.explorer import collect
 from golfbench.minimize import StoppingRule
 from golfbench.registry import registry
 from golfbench.seeds import derived

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from golfbench.contracts import Decision
-from golfbench.golf import checkpoint
-from golfbench.golf.loop import FRUITLESS_ROUNDS
+from golfbench.learning import checkpoint
+from golfbench.learning.loop import FRUITLESS_ROUNDS
 
 
 def state(golf) -> dict[str, torch.Tensor]:

@@ -11,14 +11,14 @@ import pytest
 import torch
 
 from golfbench.contracts import Label, LabelledMolecule
-from golfbench.golf.loop import Golf, Parts
-from golfbench.golf.models import new_network
-from golfbench.golf.samples import fit_references
-from golfbench.golf.settings import GolfSettings, TrainSettings
+from golfbench.learning.loop import Golf, Parts
+from golfbench.learning.opening import new_network
+from golfbench.learning.pool import fit_references
+from golfbench.learning.potential import Potential
+from golfbench.learning.settings import GolfSettings, TrainSettings
 from golfbench.loggers import NO_LOG, Log
 from golfbench.oracles.opening import open_oracle
 from golfbench.oracles.service import OracleService
-from golfbench.potential import Potential
 from golfbench.registry import registry
 from golfbench.runs.runner import open_dataset
 from golfbench.specs import ComponentRef, OptimizerSpec, SelectionSpec

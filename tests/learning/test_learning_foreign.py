@@ -10,8 +10,8 @@ import torch
 
 from golfbench.batches import make_batch
 from golfbench.errors import CheckpointError, ConfigurationError
-from golfbench.golf.foreign import ForeignFile, import_foreign, open_foreign
-from golfbench.golf.models import load_potential, new_network
+from golfbench.learning.foreign import ForeignFile, import_foreign, open_foreign
+from golfbench.learning.opening import load_potential, new_network
 from golfbench.specs import ComponentRef
 
 PUBLISHED = ComponentRef("painn", {"preset": "published"})

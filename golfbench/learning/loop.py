@@ -17,18 +17,18 @@ from typing import Any
 
 from golfbench.contracts import LabelledMolecule, Optimizer, Selection
 from golfbench.errors import CheckpointError, OracleError
-from golfbench.golf import checkpoint
-from golfbench.golf.collect import Surrogate, collect
-from golfbench.golf.samples import TrainingSet
-from golfbench.golf.settings import GolfSettings, TrainSettings
-from golfbench.golf.stream import Stream
-from golfbench.golf.trainer import Trainer
+from golfbench.learning import checkpoint
+from golfbench.learning.explorer import Surrogate, collect
+from golfbench.learning.learner import Trainer
+from golfbench.learning.pool import TrainingSet
+from golfbench.learning.potential import Potential
+from golfbench.learning.settings import GolfSettings, TrainSettings
+from golfbench.learning.stream import Stream
 from golfbench.loggers import NO_LOG, Log
 from golfbench.minimize import StoppingRule
 from golfbench.molecules import Molecule
 from golfbench.oracles.question import Question
 from golfbench.oracles.service import Account, OracleService
-from golfbench.potential import Potential
 from golfbench.seeds import derived
 from golfbench.specs import ComponentRef
 

@@ -17,8 +17,8 @@ MODELS = (
 CODE = """
 import hashlib, json, logging, os, random, sys, warnings
 import numpy, torch
-from golfbench.golf.checkpoint import content_hash
-from golfbench.golf.models import new_network
+from golfbench.learning.checkpoint import content_hash
+from golfbench.learning.opening import new_network
 from golfbench.specs import ComponentRef
 def state():
     return [sorted(os.environ.items()), str(torch.get_default_dtype()), hashlib.sha256(

@@ -9,7 +9,7 @@ import pytest
 
 from golfbench.contracts import Label
 from golfbench.errors import OracleError
-from golfbench.golf.stream import Stream
+from golfbench.learning.stream import Stream
 from golfbench.molecules import Molecule
 
 

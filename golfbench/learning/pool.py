@@ -13,9 +13,9 @@ from ase.data import chemical_symbols
 from golfbench.batches import Batch, make_batch
 from golfbench.contracts import Evaluation, LabelledMolecule, Model
 from golfbench.errors import ConfigurationError, NothingToDoError
-from golfbench.golf.settings import FORCE_NORM_GUARD
+from golfbench.learning.potential import Potential
+from golfbench.learning.settings import FORCE_NORM_GUARD
 from golfbench.molecules import Molecule
-from golfbench.potential import Potential
 
 log = logging.getLogger(__name__)
 

@@ -6,9 +6,9 @@ import torch
 
 from golfbench.batches import make_batch
 from golfbench.errors import GolfbenchError
-from golfbench.golf.samples import TrainingSet
-from golfbench.golf.settings import TrainSettings
-from golfbench.golf.trainer import Trainer
+from golfbench.learning.learner import Trainer
+from golfbench.learning.pool import TrainingSet
+from golfbench.learning.settings import TrainSettings
 
 
 def make_trainer(labelled, make_potential, total: int = 20, axis: str = "test", **settings) -> Trainer:
