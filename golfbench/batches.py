@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -50,18 +50,17 @@ class Batch:
         edges = np.cumsum([0, *self.sizes])
         return [m.at(blocks[a:b]) for m, a, b in zip(self.molecules, edges[:-1], edges[1:], strict=True)]
 
+    def within(self, cutoff: float | None) -> Batch:
+        """Return the same batch with those of its pairs that are closer than ``cutoff`` (Å; ``None``: all of them)."""
+        if cutoff is None:
+            return self
+        i, j = self.pairs
+        near = (self.positions[i] - self.positions[j]).square().sum(dim=-1) < cutoff**2
+        return replace(self, pairs=self.pairs[:, near])
+
     def replace_positions(self, positions: torch.Tensor) -> Batch:
         """Return the same batch with another positions tensor and the same pairs (for differentiation)."""
-        return Batch(
-            self.numbers,
-            positions,
-            self.molecule,
-            self.offsets,
-            self.charges,
-            self.multiplicities,
-            self.pairs,
-            self.molecules,
-        )
+        return replace(self, positions=positions)
 
 
 def make_batch(

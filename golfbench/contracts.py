@@ -57,6 +57,19 @@ class Oracle(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Spread:
+    """How far the members of a committee disagree; also the uncertainty that a network states of itself.
+
+    Attributes:
+        energies: (n_molecules,) float64, Hartree: standard deviation over the members.
+        forces: (n_atoms,) float64, Hartree/Å: root mean square distance of the members' force vectors from their mean.
+    """
+
+    energies: torch.Tensor
+    forces: torch.Tensor
+
+
+@dataclass(frozen=True, slots=True)
 class Evaluation:
     """Energies and forces of a batch.
 
@@ -64,11 +77,15 @@ class Evaluation:
         energies: (n_molecules,) float64, Hartree, detached; NaN for a molecule that could not be evaluated.
         forces: (n_atoms, 3) float64, Hartree/Å, detached, packed like the batch.
         errors: Why a molecule could not be evaluated, by its index in the batch.
+        spread: Of a committee, otherwise ``None``.
+        features: (n_molecules, n_features) float64, mean over the atoms; ``None`` where nobody asked for them.
     """
 
     energies: torch.Tensor
     forces: torch.Tensor
     errors: Mapping[int, Exception] = field(default_factory=dict)
+    spread: Spread | None = None
+    features: torch.Tensor | None = None
 
 
 @runtime_checkable
@@ -86,6 +103,56 @@ class Network(Protocol):
 
     def __call__(self, batch: Batch) -> torch.Tensor:
         """Return energies of shape (n_molecules,) in the dtype of the parameters."""
+        ...
+
+
+@runtime_checkable
+class HasFeatures(Protocol):
+    """A network that shows what it has learned of each atom."""
+
+    def features(self, batch: Batch) -> torch.Tensor:
+        """Return (n_atoms, n_features), invariant under rotation; no gradient is needed."""
+        ...
+
+
+@runtime_checkable
+class HasUncertainty(Protocol):
+    """A network that states an uncertainty of its own, which stands in for the spread of a committee."""
+
+    def uncertainty(self, batch: Batch) -> torch.Tensor:
+        """Return the expected error of the force on each atom, (n_atoms,), in the network's units."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """What a network should return for a batch, or what it does return, in its own units.
+
+    Attributes:
+        energies: (n_molecules,) float64.
+        forces: (n_atoms, 3) float64.
+    """
+
+    energies: torch.Tensor
+    forces: torch.Tensor
+
+
+@runtime_checkable
+class HasLoss(Protocol):
+    """A network with a loss of its own, instead of the suite's (see ``learning.settings.TrainSettings``)."""
+
+    def loss(self, batch: Batch, predicted: Targets, wanted: Targets) -> torch.Tensor:
+        """Return the loss of each molecule, (n_molecules,), differentiable; the suite takes the mean."""
+        ...
+
+
+@runtime_checkable
+class HasDevice(Protocol):
+    """A model that does not live on the CPU: batches are made where it lives."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where it lives."""
         ...
 
 
@@ -177,17 +244,29 @@ class State:
         step: 0 for the start.
         positions: (n_atoms, 3), Å.
         energy: The model's energy, Hartree.
-        force_max: Largest force norm of an atom under the model, Hartree/Å.
+        forces: (n_atoms, 3), the model's forces, Hartree/Å.
         surrogate_energy: The surrogate's energy, Hartree; ``None`` when the selection did not ask for it.
         last: True when the runner ends the trajectory here (step limit, convergence, divergence).
+        energy_spread: Standard deviation of the committee's energies, Hartree; ``None`` without a committee, or when
+            the selection did not ask for it. So are the others below.
+        force_spread: (n_atoms,), spread of the committee's force on each atom, Hartree/Å (see ``Spread``).
+        features: (n_features,), the network's features, mean over the atoms.
     """
 
     step: int
     positions: FloatArray
     energy: float
-    force_max: float
+    forces: FloatArray
     surrogate_energy: float | None = None
     last: bool = False
+    energy_spread: float | None = None
+    force_spread: FloatArray | None = None
+    features: FloatArray | None = None
+
+    @property
+    def force_max(self) -> float:
+        """Largest force norm of an atom under the model, Hartree/Å."""
+        return float(np.linalg.norm(self.forces, axis=-1).max())
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,11 +289,58 @@ class TrajectorySelection(Protocol):
         ...
 
 
+@runtime_checkable
 class Selection(Protocol):
     """Decides which states of each trajectory the oracle labels and when the trajectory ends."""
 
     def begin(self, molecule: Molecule, rng: np.random.Generator) -> TrajectorySelection:
         """Start a trajectory; ``rng`` is its own stream of random numbers."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A state that may be labelled.
+
+    Attributes:
+        molecule: The geometry; its id is that of the start and the step, ``aspirin/3@12``.
+        state: What the trajectory looked like there.
+    """
+
+    molecule: Molecule
+    state: State
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What a rule that looks at a whole round sees.
+
+    Attributes:
+        number: From 0.
+        candidates: In the order of the starts and of the steps; all of them finite, none of them labelled already.
+        budget: Labels that it may ask for.
+        rng: The round's own stream of random numbers.
+        training_features: (n_samples, n_features) of what the network was trained on, by the network as it is now;
+            ``None`` unless the spec names both ``features`` and ``training_set``.
+    """
+
+    number: int
+    candidates: Sequence[Candidate]
+    budget: int
+    rng: np.random.Generator
+    training_features: FloatArray | None = None
+
+
+@runtime_checkable
+class RoundSelection(Protocol):
+    """Chooses among all candidates of a round.
+
+    One that also has ``Selection.begin`` decides by it which states become candidates and when a trajectory ends;
+    otherwise every state after the start is one, and trajectories run to their end.
+    """
+
+    def choose(self, round: Round) -> Sequence[int]:
+        """Return indices of ``round.candidates``, the most wanted first; what is beyond the budget is dropped."""
         ...
 
 

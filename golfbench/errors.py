@@ -64,6 +64,10 @@ class TrainingError(GolfbenchError):
     """A training that cannot go on: its loss is no longer finite. Other rows of the grid do not depend on it."""
 
 
+class PluginError(GolfbenchError):
+    """A plugin raised what it should not; the text names it."""
+
+
 class WorkerLostError(GolfbenchError):
     """The worker of an executor died with a call; the call may be asked again elsewhere."""
 

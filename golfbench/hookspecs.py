@@ -19,6 +19,7 @@ import pluggy
 from golfbench.specs import (
     DatasetSpec,
     ExecutorSpec,
+    LearnerSpec,
     LoggerSpec,
     ModelSpec,
     OptimizerSpec,
@@ -100,6 +101,17 @@ def golfbench_executors() -> Iterable[ExecutorSpec]:  # type: ignore[empty-body]
         ... def golfbench_executors():
         ...     return [ExecutorSpec(name="threads", factory="concurrent.futures:ThreadPoolExecutor",
         ...                          parameters=(Parameter("max_workers", 2, "Calls at a time."),), summary="Here.")]
+    """
+
+
+@hookspec
+def golfbench_learners() -> Iterable[LearnerSpec]:  # type: ignore[empty-body]
+    """Offer ways to fit networks to labels.
+
+    Example:
+        >>> @hookimpl
+        ... def golfbench_learners():
+        ...     return [LearnerSpec(name="my-fit", factory="my_plugin.fit:Fit", summary="Freezes all but the head.")]
     """
 
 

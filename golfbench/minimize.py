@@ -12,14 +12,15 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
 
 from golfbench.batches import make_batch
-from golfbench.contracts import FloatArray, Model, Optimizer
+from golfbench.contracts import Evaluation, FloatArray, Model, Optimizer
 from golfbench.errors import GolfbenchError, MoleculeError, OracleError
 from golfbench.molecules import Molecule
 from golfbench.units import HARTREE_TO_EV
@@ -62,6 +63,10 @@ class Point:
         energy: Hartree, under the model.
         force_max: Largest force norm of an atom, Hartree/Å.
         last: The driver ends this molecule here.
+        forces: (n_atoms, 3), Hartree/Å.
+        energy_spread: Standard deviation of a committee's energies, Hartree; ``None`` where the model has none.
+        force_spread: (n_atoms,), see ``contracts.Spread``; ``None`` where the model has none.
+        features: (n_features,), mean over the atoms; ``None`` where the model does not show them.
     """
 
     index: int
@@ -70,6 +75,10 @@ class Point:
     energy: float
     force_max: float
     last: bool
+    forces: FloatArray = field(default_factory=lambda: np.zeros((0, 3)))
+    energy_spread: float | None = None
+    force_spread: FloatArray | None = None
+    features: FloatArray | None = None
 
 
 #: Looks at each evaluated state and returns True to end that molecule's walk.
@@ -104,11 +113,13 @@ class _Measured:
         energies: (m,), Hartree; NaN where there is an error.
         forces: (m, atoms, 3), Hartree/Å, zero for padding.
         errors: What was raised, by row.
+        shown: Spreads and features, a row each: fields of ``Point`` by name; empty where the model shows none.
     """
 
     energies: torch.Tensor
     forces: torch.Tensor
     errors: dict[int, Exception]
+    shown: Sequence[Mapping[str, Any]] = ()
 
     def at(self, rows: list[int]) -> _Measured:
         """Return the energies and forces of some rows."""
@@ -295,7 +306,9 @@ def _evaluate(model: Model, flight: _Flight, slots: list[int]) -> _Measured:
     half = len(slots) // 2
     first, second = _evaluate(model, flight, slots[:half]), _evaluate(model, flight, slots[half:])
     errors = first.errors | {half + row: error for row, error in second.errors.items()}
-    return _Measured(torch.cat([first.energies, second.energies]), torch.cat([first.forces, second.forces]), errors)
+    shown = [row for part, size in ((first, half), (second, len(slots) - half)) for row in part.shown or [{}] * size]
+    energies, forces = torch.cat([first.energies, second.energies]), torch.cat([first.forces, second.forces])
+    return _Measured(energies, forces, errors, shown)
 
 
 def _evaluate_together(model: Model, flight: _Flight, slots: list[int]) -> _Measured:
@@ -307,7 +320,21 @@ def _evaluate_together(model: Model, flight: _Flight, slots: list[int]) -> _Meas
     forces = torch.zeros_like(positions)
     mask = torch.arange(positions.shape[1]) < flight.sizes[slots, None]
     forces[mask] = evaluation.forces.cpu()
-    return _Measured(evaluation.energies.cpu(), forces, dict(evaluation.errors))
+    shown = _shown(evaluation, batch.offsets.tolist())
+    return _Measured(evaluation.energies.cpu(), forces, dict(evaluation.errors), shown)
+
+
+def _shown(evaluation: Evaluation, offsets: Sequence[int]) -> list[dict[str, Any]]:
+    """Return what a model shows besides energies and forces, by field of ``Point``, for each molecule."""
+    rows: list[dict[str, Any]] = [{} for _ in offsets[1:]]
+    if evaluation.spread is not None:
+        energies, forces = evaluation.spread.energies.tolist(), evaluation.spread.forces.cpu().numpy()
+        for row, energy, begin, end in zip(rows, energies, offsets, offsets[1:], strict=False):
+            row |= {"energy_spread": energy, "force_spread": forces[begin:end]}
+    if evaluation.features is not None:
+        for row, features in zip(rows, evaluation.features.cpu().numpy(), strict=True):
+            row["features"] = features
+    return rows
 
 
 def _judge(
@@ -329,13 +356,16 @@ def _judge(
 
 def _points(flight: _Flight, slots: list[int], measured: _Measured) -> Iterator[Point]:
     norms = measured.forces.norm(dim=-1).amax(dim=-1).tolist()
-    for slot, energy, norm in zip(slots, measured.energies.tolist(), norms, strict=True):
+    shown = measured.shown or [{}] * len(slots)
+    for row, (slot, energy, norm) in enumerate(zip(slots, measured.energies.tolist(), norms, strict=True)):
         index = flight.index[slot]
         assert index is not None
-        positions = flight.positions[slot, : len(flight.molecules[index])].numpy().copy()
+        size = len(flight.molecules[index])
+        positions = flight.positions[slot, :size].numpy().copy()
         # Atoms without a place have no pairs: a network would call them isolated, and free of force.
         found = energy if np.isfinite(positions).all() else math.nan
-        yield Point(index, flight.steps[slot], positions, found, norm, last=False)
+        forces = measured.forces[row, :size].numpy()
+        yield Point(index, flight.steps[slot], positions, found, norm, last=False, forces=forces, **shown[row])
 
 
 def _status(point: Point, rule: StoppingRule) -> str:

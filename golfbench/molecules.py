@@ -78,6 +78,11 @@ class Molecule:
         return digest.hexdigest()
 
 
+def group_of(molecule_id: str) -> str:
+    """Return the molecule whatever its conformation: ``ibuprofen`` of ``ibuprofen/0``."""
+    return molecule_id.rsplit("/", 1)[0]
+
+
 def check_molecule(molecule: Molecule, elements: frozenset[int] | None = None, owner: str = "the engine") -> None:
     """Refuse what engines answer with nonsense or a crash.
 

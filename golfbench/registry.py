@@ -20,6 +20,7 @@ from golfbench.errors import ConfigurationError, unknown_name
 from golfbench.specs import (
     DatasetSpec,
     ExecutorSpec,
+    LearnerSpec,
     LoggerSpec,
     ModelSpec,
     OptimizerSpec,
@@ -42,6 +43,7 @@ KINDS: Mapping[str, type[Spec]] = {
     "oracle": OracleSpec,
     "dataset": DatasetSpec,
     "executor": ExecutorSpec,
+    "learner": LearnerSpec,
     "logger": LoggerSpec,
 }
 S = TypeVar("S", bound=Spec)

@@ -153,6 +153,39 @@ class CheckpointFormat:
     unsafe: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class NamedWeights:
+    """Weights that a model's plugin knows by name: ``--model aimnet2:weights=aimnet2``.
+
+    Attributes:
+        name: What a person types.
+        locate: ``"module:function"``, called without arguments; returns the path of the file.
+        sha256: Of the file: another one is refused.
+        format: One of the model's checkpoint formats.
+        method: Level of theory that they were trained at.
+        license: SPDX identifier.
+        citation: Whom to cite, as a DOI or arXiv number.
+        summary: One sentence for lists: what they were trained on.
+        elements: Atomic numbers that they know.
+        charged: Whether they tell charge states apart.
+        install_hint: The command that brings the file.
+        trusted: Whether the file, whose hash is known, may be read although its format can run code.
+    """
+
+    name: str
+    locate: str
+    sha256: str
+    format: str
+    method: str
+    license: str
+    citation: str = ""
+    summary: str = ""
+    elements: frozenset[int] = frozenset()
+    charged: bool = False
+    install_hint: str = ""
+    trusted: bool = False
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec(Spec):
     """A trainable network (see ``contracts.Network``) or a fixed potential (``contracts.Model``).
@@ -162,6 +195,7 @@ class ModelSpec(Spec):
         trainable: Whether the factory returns a ``Network`` that GOLF can train.
         charged: Whether it tells charge states apart.
         checkpoint_formats: Foreign files that it can start from.
+        weights: Weights that it can start from by name.
         environment: Requirements (PEP 508) that conflict with those of other models: ``plugins install`` puts them
             into an environment of their own, whose interpreter runs the combinations of this model. Empty: none.
     """
@@ -170,6 +204,7 @@ class ModelSpec(Spec):
     trainable: bool = True
     charged: bool = False
     checkpoint_formats: tuple[CheckpointFormat, ...] = ()
+    weights: tuple[NamedWeights, ...] = ()
     environment: tuple[str, ...] = ()
 
     def supported_elements(self, parameters: Mapping[str, Any]) -> frozenset[int] | None:
@@ -185,17 +220,36 @@ class OptimizerSpec(Spec):
     """A batched geometry optimizer (see ``contracts.Optimizer``)."""
 
 
+#: What a selection may look at besides positions, energy and forces of a state. It pays for nothing else.
+SIGHTS = ("surrogate", "committee", "features", "training_set")
+
+
 @dataclass(frozen=True, kw_only=True)
 class SelectionSpec(Spec):
-    """A rule that picks the states to label (see ``contracts.Selection``).
+    """A rule that picks the states to label (see ``contracts.Selection`` and ``contracts.RoundSelection``).
 
     Attributes:
-        needs_surrogate: Whether it looks at the surrogate's energy of each state.
+        sees: What it looks at, of ``SIGHTS``: the energy of the surrogate at each state, the spread of a committee,
+            the network's features of a state, those of the training set.
         asks_oracle: Whether it labels anything at all (``none`` does not).
     """
 
-    needs_surrogate: bool = False
+    sees: frozenset[str] = frozenset()
     asks_oracle: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse what no selection can see.
+
+        Raises:
+            ValueError: If a word of ``sees`` is not one of ``SIGHTS``.
+        """
+        if unknown := sorted(set(self.sees) - set(SIGHTS)):
+            raise ValueError(f"selection '{self.name}' cannot see {', '.join(unknown)}; known: {', '.join(SIGHTS)}")
+
+    @property
+    def needs_surrogate(self) -> bool:
+        """Whether it looks at the surrogate's energy of each state."""
+        return "surrogate" in self.sees
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,7 +262,9 @@ class OracleSpec(Spec):
         charged: Whether it takes charges other than zero.
         open_shell: Whether it takes multiplicities other than one.
         isolated: Whether the engine must run in a process of its own (it may crash or leak).
-        cheap: Whether a call costs microseconds to milliseconds, so that it may serve as surrogate.
+        cheap: Whether a call costs so little that it is asked in this process, uncounted: as surrogate, or as base.
+        safe_in_headers: Whether a checkpoint's header, a stranger's text, may name it as base: no parameter of it
+            names a program or a function to run.
         time_limit_s: Wall-clock limit of one call of an isolated engine, after which it is ended.
         fallbacks: For a geometry whose calculation does not converge: parameters to change for the second attempt,
             for the third, and so on. They must change how the answer is found, never what it is.
@@ -221,6 +277,7 @@ class OracleSpec(Spec):
     open_shell: bool = True
     isolated: bool = True
     cheap: bool = False
+    safe_in_headers: bool = False
     time_limit_s: float = 600.0
     fallbacks: tuple[Mapping[str, Scalar], ...] = ()
     refused_engines: str = ""
@@ -269,6 +326,32 @@ class LoggerSpec(Spec):
         """
         begin = load_factory(self.factory, self.name, self.install_hint)
         return begin(**self.resolve(parameters), folder=folder, run=run, combination=combination)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearnerSpec(Spec):
+    """What fits networks to labels (see ``learning.learner.Learner``).
+
+    One with a parameter ``members`` gets a potential of so many networks: a committee.
+    """
+
+    def members(self, parameters: Mapping[str, Any]) -> int:
+        """Return how many networks it trains."""
+        return int(self.resolve(parameters).get("members") or 1)
+
+    def open(self, parameters: Mapping[str, Any], task: Any) -> Any:
+        """Import the factory and begin to learn.
+
+        Args:
+            parameters: What was given; a learner cannot have a parameter called ``task``.
+            task: See ``learning.learner.Task``.
+
+        Raises:
+            ComponentMissingError: If a package it needs is not installed.
+        """
+        begin = load_factory(self.factory, self.name, self.install_hint)
+        given = {name: value for name, value in self.resolve(parameters).items() if name != "members"}
+        return begin(task, **given)
 
 
 @dataclass(frozen=True, slots=True)

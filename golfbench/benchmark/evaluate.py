@@ -16,13 +16,13 @@ from typing import Any
 from ase import Atoms
 from ase.io import write as write_atoms
 
-from golfbench.benchmark.prepare import group_of
 from golfbench.benchmark.protocol import Protocol
-from golfbench.benchmark.records import ENERGY_TOLERANCE_HARTREE, Identity, Record, Status, append_records
+from golfbench.benchmark.records import ENERGY_TOLERANCE_HARTREE, Identity, Record, RecordFile, Status
 from golfbench.chemistry import best_rmsd, bond_graph_changed, to_ase
 from golfbench.contracts import FloatArray, Label, Model, Optimizer, TestMolecule
 from golfbench.errors import GolfbenchError, OracleError, WriteError
 from golfbench.minimize import Outcome, Point, minimize
+from golfbench.molecules import group_of
 from golfbench.oracles.service import Account, OracleService
 from golfbench.specs import ComponentRef
 
@@ -46,7 +46,7 @@ class Judge:
     service: OracleService
     protocol: Protocol
     test: Sequence[TestMolecule]
-    records: Path
+    records: RecordFile
     log_name: str
 
 
@@ -95,10 +95,10 @@ def evaluate(
         record = _record(judge, identity, item, outcome, labels)
         # First the end point: a crash in between repeats it when the run is resumed, and loses nothing.
         _append_endpoint(endpoints, item, outcome, record)
-        append_records(judge.records, [record])
+        judge.records.append([record])
 
 
-def forgo(judge: Judge, identity: Identity, done: Iterable[str], reason: GolfbenchError) -> None:
+def record_failure(judge: Judge, identity: Identity, done: Iterable[str], reason: GolfbenchError) -> None:
     """Append records that say why a row has no model to judge, where there is no record yet."""
     log.error("%s: %s: %s", identity.combination, type(reason).__name__, reason)
     done = set(done)
@@ -118,7 +118,7 @@ def forgo(judge: Judge, identity: Identity, done: Iterable[str], reason: Golfben
         for item in judge.test
         if item.molecule.id not in done
     ]
-    append_records(judge.records, records)
+    judge.records.append(records)
 
 
 def _subject(identity: Identity, item: TestMolecule) -> dict[str, Any]:

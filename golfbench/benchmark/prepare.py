@@ -12,7 +12,7 @@ from golfbench.benchmark.protocol import Protocol
 from golfbench.contracts import Dataset, Label, LabelledMolecule, Optimizer, TestMolecule
 from golfbench.errors import NothingToDoError, OracleError
 from golfbench.minimize import Outcome, minimize
-from golfbench.molecules import Molecule
+from golfbench.molecules import Molecule, group_of
 from golfbench.oracles.as_model import LabelAll, OracleModel
 from golfbench.oracles.service import Account, OracleService
 from golfbench.specs import ComponentRef
@@ -56,11 +56,6 @@ def _spread(initial: Sequence[LabelledMolecule], limit: int) -> list[LabelledMol
         ranks.append((seen[group], index))
         seen[group] += 1
     return [initial[index] for index in sorted(index for _, index in sorted(ranks)[:limit])]
-
-
-def group_of(molecule_id: str) -> str:
-    """Return the molecule whatever its conformation: ``ibuprofen`` of ``ibuprofen/0``."""
-    return molecule_id.rsplit("/", 1)[0]
 
 
 def expected_calls(dataset: Dataset, method: str, protocol: Protocol) -> Expected:

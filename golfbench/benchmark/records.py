@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from io import FileIO
 from pathlib import Path
@@ -195,6 +195,35 @@ def latest_records(records: Iterable[Record]) -> list[Record]:
     Files of records only grow: a molecule that was interrupted has another line after the run was resumed.
     """
     return list({(r.combination, r.stage, r.molecule): r for r in records}.values())
+
+
+class RecordFile:
+    """The records of a run, and which molecules have one: read once, kept up with what is appended.
+
+    Args:
+        path: ``records.jsonl``; it may be missing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._judged: dict[tuple[str, str], set[str]] | None = None
+
+    def judged(self, combination: str, stage: str) -> set[str]:
+        """Return the ids of the molecules that have a record in a stage of a combination."""
+        if self._judged is None:
+            self._judged = {}
+            self._index(read_records(self.path) if self.path.exists() else [])
+        return set(self._judged.get((combination, stage), ()))
+
+    def append(self, records: Sequence[Record]) -> None:
+        """Append records; see ``append_records``."""
+        append_records(self.path, records)
+        self._index(records)
+
+    def _index(self, records: Iterable[Record]) -> None:
+        if self._judged is not None:
+            for record in records:
+                self._judged.setdefault((record.combination, record.stage), set()).add(record.molecule)
 
 
 def append_records(path: str | os.PathLike[str], records: Iterable[Record]) -> None:

@@ -41,10 +41,29 @@ LimitOption = Annotated[
 ]
 DeltaOption = Annotated[
     str | None,
-    typer.Option("--delta", metavar="NAME", autocompletion=complete("oracle"), help="Learn the difference to it."),
+    typer.Option(
+        "--delta",
+        metavar="NAME",
+        autocompletion=complete("oracle"),
+        help="Base: learn the difference to it. An oracle or a checkpoint.",
+    ),
+]
+LearnerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--learner",
+        metavar="NAME",
+        autocompletion=complete("learner"),
+        help="What fits the networks: single, committee:members=3.",
+    ),
 ]
 CheckpointOption = Annotated[
-    str | None, typer.Option("--checkpoint", help="Baseline: 'auto' (shipped, or trained), 'none' (trained) or a file.")
+    str | None,
+    typer.Option(
+        "--checkpoint",
+        help="What models start from: 'auto' (shipped, or trained), 'fresh' (trained), a file, or weights that the "
+        "model knows by name. For one model of several: NAME:weights=...",
+    ),
 ]
 OracleArgumentOption = Annotated[
     list[str] | None,
@@ -118,6 +137,7 @@ def run(
     budget: BudgetOption = None,
     limit: LimitOption = None,
     delta: DeltaOption = None,
+    learner: LearnerOption = None,
     checkpoint: CheckpointOption = None,
     checkpoint_format: FormatOption = None,
     unsafe: UnsafeOption = False,
@@ -155,6 +175,7 @@ def run(
             "budget": budget,
             "limit": limit,
             "delta": delta,
+            "learner": learner,
             "checkpoint": checkpoint,
             "checkpoint_format": checkpoint_format,
             "executor": _executor(executor, executor_arg),

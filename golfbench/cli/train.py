@@ -9,7 +9,7 @@ import typer
 
 from golfbench.cli import console
 from golfbench.cli.options import DatasetOption, DeviceOption, LoggerOption, TypeOption, complete
-from golfbench.cli.run import DeltaOption
+from golfbench.cli.run import DeltaOption, LearnerOption
 
 TrainModelOption = Annotated[
     str | None,
@@ -35,6 +35,7 @@ def train(
     batch_size: BatchOption = None,
     learning_rate: RateOption = None,
     delta: DeltaOption = None,
+    learner: LearnerOption = None,
     seed: TrainSeedOption = 0,
     logger: LoggerOption = None,
     device: DeviceOption = None,
@@ -44,7 +45,9 @@ def train(
 
     Interrupted anywhere, the same command resumes.
     """
-    from golfbench.runs.baseline import train_baseline
+    from golfbench.learning.opening import open_base
+    from golfbench.learning.targets import InitialSet
+    from golfbench.runs.baseline import Recipe, train_baseline
     from golfbench.runs.config import load_config
     from golfbench.runs.grid import check_names
     from golfbench.runs.loggers import Loggers
@@ -59,6 +62,7 @@ def train(
             "models": [model] if model else None,
             "dataset": dataset,
             "delta": delta,
+            "learner": learner,
             "loggers": logger,
             "baseline": given or None,
             "device": device,
@@ -69,16 +73,8 @@ def train(
     data = open_dataset(config.dataset)
     loggers = Loggers(config.loggers, output.parent, output.stem, console.note)
     with console.Progress() as progress, loggers.log(output.stem) as log:
-        train_baseline(
-            data,
-            ComponentRef.parse(config.models[0]),
-            delta,
-            config.baseline,
-            seed,
-            output,
-            progress,
-            config.device,
-            config.dtype,
-            log,
-        )
+        initial = InitialSet.of(data.initial, [open_base(delta)] if delta else [], data.atom_energies)
+        parts = ComponentRef.parse(config.models[0]), delta, config.baseline, ComponentRef.parse(config.learner)
+        recipe = Recipe(*parts, seed, config.device, config.dtype)
+        train_baseline(data, initial, recipe, output, progress, log)
     console.note(f"checkpoint written to {output}")

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping
 from math import isclose
 
 from golfbench.benchmark.metrics import summary
-from golfbench.benchmark.prepare import group_of
 from golfbench.benchmark.records import ENERGY_TOLERANCE_HARTREE, Record, Status
 from golfbench.chemistry import best_rmsd, bond_graph_changed
 from golfbench.contracts import Dataset, FloatArray, TestMolecule
@@ -21,6 +20,7 @@ from golfbench.leaderboard.entries import Entry, SeedRun, entry_id_of, part_hash
 from golfbench.leaderboard.geometries import unpack
 from golfbench.leaderboard.tracks import Track
 from golfbench.learning.loop import FRUITLESS_ROUNDS
+from golfbench.molecules import group_of
 
 #: Coordinates have eight decimals, and RDKit's alignment has its own rounding.
 RMSD_TOLERANCE_ANGSTROM = 1e-4

@@ -21,6 +21,8 @@ from safetensors.torch import save as serialize
 from golfbench.errors import CheckpointError, WriteError
 
 SCHEMA_VERSION = 1
+#: Ending of the files.
+SUFFIX = ".safetensors"
 _HEADER = "golfbench"
 
 

@@ -1,72 +1,96 @@
-"""Collecting: trajectories on the model's forces, watched by a selection that may ask the surrogate."""
+"""Explorers: where the candidates of a round come from.
+
+``Walks`` walks batches of trajectories on the model's forces (Algorithm 1 of Tsypin et al., ICLR 2024), ``Given``
+offers the states of trajectories that a dataset has, ``Relaxed`` the minima of the surrogate.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import numpy as np
 
-from golfbench.contracts import Model, Optimizer, Selection, State, TrajectorySelection
+from golfbench.batches import make_batch
+from golfbench.contracts import Candidate, Evaluation, FloatArray, Model, Optimizer, State, TrajectorySelection
 from golfbench.errors import OracleError
+from golfbench.learning.acquisition import Acquisition
+from golfbench.learning.potential import Potential
 from golfbench.minimize import Outcome, Point, StoppingRule, minimize
-from golfbench.molecules import Molecule
+from golfbench.molecules import Molecule, group_of
 
 #: Energy (Hartree) of one geometry under the surrogate; raises ``OracleError`` when it cannot say.
 Surrogate = Callable[[Molecule], float]
+#: Molecules whose features are computed together.
+_TOGETHER = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Harvest:
-    """What a set of trajectories brought.
+class Offer:
+    """What a round of exploring brought.
 
     Attributes:
-        requests: Geometries that the selection wants labelled, in the order of the starts.
+        candidates: States that may be labelled, in the order of the starts.
         environment_steps: Environment steps of each trajectory.
         model_calls: Force evaluations in all.
-        diverged: Trajectories that ended with a non-finite energy or force.
+        diverged: Trajectories that ended with an energy or force that is not finite.
     """
 
-    requests: list[Molecule]
-    environment_steps: list[int]
-    model_calls: int
-    diverged: int
+    candidates: list[Candidate]
+    environment_steps: list[int] = field(default_factory=list)
+    model_calls: int = 0
+    diverged: int = 0
 
 
-def collect(
-    model: Model,
-    starts: Sequence[Molecule],
-    selection: Selection,
-    optimizer: Optimizer,
-    streams: Sequence[np.random.Generator],
-    rule: StoppingRule,
-    inner_steps: int,
-    surrogate: Surrogate | None,
-) -> Harvest:
-    """Walk from each start until its selection, the stopping rule or the model ends the trajectory.
+class Explorer(Protocol):
+    """Offers candidates."""
 
-    Args:
-        model: Gives the forces; its weights stay as they are meanwhile.
-        starts: Where trajectories begin; their ids name the trajectories.
-        selection: Decides what is labelled.
-        optimizer: A fresh one.
-        streams: One stream of random numbers per trajectory.
+    def offer(self, potential: Potential, starts: Sequence[Molecule], streams: Sequence[np.random.Generator]) -> Offer:
+        """Return the candidates of one round.
+
+        Args:
+            potential: As it is now; its weights stay so meanwhile.
+            starts: Labelled molecules, drawn for this round.
+            streams: One stream of random numbers for each.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Walks:
+    """Walks from each start until the selection, the stopping rule or the model ends the trajectory.
+
+    Attributes:
+        acquisition: Says which states become candidates, and when a trajectory ends.
+        optimizer: Makes a fresh optimizer.
         rule: Step limit in optimizer updates, and the force threshold.
         inner_steps: Optimizer updates per environment step: the selection sees every ``inner_steps``-th state.
         surrogate: Energy of a geometry, or ``None`` when the selection does not look at it.
     """
-    watchers = [
-        _Watcher(start, selection.begin(start, rng), inner_steps, surrogate)
-        for start, rng in zip(starts, streams, strict=True)
-    ]
-    outcomes = list(minimize(model, starts, optimizer, rule, lambda point: watchers[point.index].look(point)))
-    return Harvest(
-        requests=[request for watcher in watchers for request in watcher.requests],
-        environment_steps=_environment_steps(outcomes, len(starts), inner_steps),
-        model_calls=sum(o.model_calls for o in outcomes),
-        diverged=sum(o.status in ("diverged", "error") for o in outcomes),
-    )
+
+    acquisition: Acquisition
+    optimizer: Callable[[], Optimizer]
+    rule: StoppingRule
+    inner_steps: int
+    surrogate: Surrogate | None = None
+
+    def offer(self, potential: Model, starts: Sequence[Molecule], streams: Sequence[np.random.Generator]) -> Offer:
+        """Return the candidates of one round; see ``Explorer``."""
+        model = potential.showing(self.acquisition.sees) if isinstance(potential, Potential) else potential
+        watchers = [
+            _Watcher(start, self.acquisition.begin(start, rng), self.inner_steps, self.surrogate, self.acquisition.sees)
+            for start, rng in zip(starts, streams, strict=True)
+        ]
+        walk = minimize(model, starts, self.optimizer(), self.rule, lambda point: watchers[point.index].look(point))
+        outcomes = list(walk)
+        return Offer(
+            candidates=[candidate for watcher in watchers for candidate in watcher.candidates],
+            environment_steps=_environment_steps(outcomes, len(starts), self.inner_steps),
+            model_calls=sum(o.model_calls for o in outcomes),
+            diverged=sum(o.status in ("diverged", "error") for o in outcomes),
+        )
 
 
 def _environment_steps(outcomes: Sequence[Outcome], count: int, inner_steps: int) -> list[int]:
@@ -80,33 +104,146 @@ class _Watcher:
     """Shows one trajectory's environment states to its selection."""
 
     def __init__(
-        self, start: Molecule, selection: TrajectorySelection, inner_steps: int, surrogate: Surrogate | None
+        self,
+        start: Molecule,
+        selection: TrajectorySelection,
+        inner_steps: int,
+        surrogate: Surrogate | None,
+        sees: frozenset[str],
     ) -> None:
         self._start, self._selection, self._inner_steps, self._surrogate = start, selection, inner_steps, surrogate
-        self.requests: list[Molecule] = []
+        self._sees = sees
+        self.candidates: list[Candidate] = []
 
     def look(self, point: Point) -> bool:
         if point.step % self._inner_steps and not point.last:
             return False
         decision = self._selection.observe(self._state(point))
-        self.requests += [self._request(state) for state in decision.label]
+        self.candidates += [candidate_of(self._start, state) for state in decision.label]
         return decision.end
 
     def _state(self, point: Point) -> State:
-        step = math.ceil(point.step / self._inner_steps)
-        energy = None if self._surrogate is None else self._ask_surrogate(point)
-        return State(step, point.positions, point.energy, point.force_max, energy, point.last)
+        committee = "committee" in self._sees
+        return State(
+            step=math.ceil(point.step / self._inner_steps),
+            positions=point.positions,
+            energy=point.energy,
+            forces=point.forces,
+            surrogate_energy=None if self._surrogate is None else self._ask_surrogate(self._surrogate, point),
+            last=point.last,
+            energy_spread=point.energy_spread if committee else None,
+            force_spread=point.force_spread if committee else None,
+            features=point.features,
+        )
 
-    def _ask_surrogate(self, point: Point) -> float:
+    def _ask_surrogate(self, surrogate: Surrogate, point: Point) -> float:
         """Ask the surrogate; where it has no answer the walk went wrong, which counts as a rise."""
-        assert self._surrogate is not None
         if not np.isfinite(point.positions).all():
             return math.inf
         try:
-            energy = self._surrogate(self._start.at(point.positions))
+            energy = surrogate(self._start.at(point.positions))
         except OracleError:
             return math.inf
         return energy if math.isfinite(energy) else math.inf
 
-    def _request(self, state: State) -> Molecule:
-        return replace(self._start, id=f"{self._start.id}@{state.step}", positions=state.positions)
+
+def candidate_of(start: Molecule, state: State) -> Candidate:
+    """Return a state as a candidate, with an id that says where it is from."""
+    return Candidate(replace(start, id=f"{start.id}@{state.step}", positions=state.positions), state)
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """Offers states of given trajectories, those of the molecules that the round starts from.
+
+    What the paper trains its ``traj-k`` models on: minimizations under the oracle itself.
+
+    Attributes:
+        trajectories: Geometries by the molecule whatever its conformation (see ``group_of``), in their order.
+        acquisition: Says which states become candidates.
+    """
+
+    trajectories: dict[str, Sequence[Molecule]]
+    acquisition: Acquisition
+
+    def offer(self, potential: Potential, starts: Sequence[Molecule], streams: Sequence[np.random.Generator]) -> Offer:
+        """Return the candidates of one round; see ``Explorer``."""
+        model, offered, calls = potential.showing(self.acquisition.sees), [], 0
+        for start, rng in zip(starts, streams, strict=True):
+            states = self.trajectories.get(group_of(start.id), ())
+            memory = self.acquisition.begin(start, rng)
+            calls += len(states)
+            for candidate in evaluated(model, states):
+                decision = memory.observe(candidate.state)
+                offered += [candidate_of(start, state) for state in decision.label]
+                if decision.end:
+                    break
+        return Offer(offered, model_calls=calls)
+
+
+@dataclass(frozen=True, slots=True)
+class Relaxed:
+    """Offers the minimum that the surrogate reaches from each start: what the paper trains ``f_rdkit`` on.
+
+    Attributes:
+        surrogate: A fixed model.
+        optimizer: Makes a fresh optimizer.
+        rule: When a minimization ends.
+    """
+
+    surrogate: Model
+    optimizer: Callable[[], Optimizer]
+    rule: StoppingRule
+
+    def offer(self, potential: Potential, starts: Sequence[Molecule], streams: Sequence[np.random.Generator]) -> Offer:
+        """Return the candidates of one round; see ``Explorer``. What does not converge is none."""
+        ends = {o.point.index: o for o in minimize(self.surrogate, starts, self.optimizer(), self.rule)}
+        converged = [replace(s, id=f"{s.id}@{ends[k].point.step}", positions=ends[k].point.positions)
+                     for k, s in enumerate(starts) if ends[k].status == "converged"]  # fmt: skip
+        return Offer(
+            evaluated(potential, converged),
+            environment_steps=[ends[k].point.step for k in range(len(starts))],
+            model_calls=sum(o.model_calls for o in ends.values()),
+            diverged=sum(o.status in ("diverged", "error") for o in ends.values()),
+        )
+
+
+def evaluated(potential: Potential, molecules: Sequence[Molecule]) -> list[Candidate]:
+    """Return molecules as candidates, with what the potential says of them."""
+    made: list[Candidate] = []
+    for first in range(0, len(molecules), _TOGETHER):
+        group = molecules[first : first + _TOGETHER]
+        batch = make_batch(group, potential.cutoff, potential.device)
+        answer = potential.energy_forces(batch)
+        made += _candidates(group, answer, batch.offsets.tolist(), first, len(molecules))
+    return made
+
+
+def _candidates(
+    molecules: Sequence[Molecule], answer: Evaluation, offsets: Sequence[int], first: int, count: int
+) -> list[Candidate]:
+    forces: FloatArray = answer.forces.cpu().numpy()
+    made = []
+    for k, molecule in enumerate(molecules):
+        part = slice(offsets[k], offsets[k + 1])
+        spread = answer.spread
+        state = State(
+            step=first + k,
+            positions=molecule.positions,
+            energy=float(answer.energies[k]),
+            forces=forces[part],
+            last=first + k == count - 1,
+            energy_spread=None if spread is None else float(spread.energies[k]),
+            force_spread=None if spread is None else spread.forces[part].cpu().numpy(),
+            features=None if answer.features is None else answer.features[k].cpu().numpy(),
+        )
+        made.append(Candidate(molecule, state))
+    return made
+
+
+def features_of(potential: Potential, molecules: Sequence[Molecule]) -> FloatArray:
+    """Return the network's features of molecules, mean over the atoms: (n_molecules, n_features)."""
+    groups = [molecules[k : k + _TOGETHER] for k in range(0, len(molecules), _TOGETHER)]
+    batches = (make_batch(group, potential.cutoff, potential.device) for group in groups)
+    found: FloatArray = np.concatenate([potential.features(batch).cpu().numpy() for batch in batches])
+    return found

@@ -19,11 +19,13 @@ from typing import Any
 import numpy as np
 
 from golfbench.batches import make_batch
-from golfbench.contracts import ImportedWeights, LabelledMolecule
+from golfbench.contracts import ImportedWeights, LabelledMolecule, Model
 from golfbench.errors import CheckpointError, ConfigurationError, GolfbenchError, unknown_name
 from golfbench.learning import checkpoint
-from golfbench.learning.opening import dtype_of, load_weights, new_network, open_delta, potential_header, save_potential
+from golfbench.learning.learner import load_weights
+from golfbench.learning.opening import dtype_of, new_network, potential_header, save_potential
 from golfbench.learning.potential import Potential
+from golfbench.learning.targets import composition, least_squares
 from golfbench.molecules import Molecule
 from golfbench.registry import registry
 from golfbench.specs import CheckpointFormat, ComponentRef, ModelSpec, load_factory
@@ -84,6 +86,7 @@ def import_foreign(
     initial: Sequence[LabelledMolecule],
     method: str,
     delta: str | None,
+    bases: Sequence[Model],
     target: Path,
 ) -> str:
     """Write a checkpoint of our own from a file made elsewhere.
@@ -98,6 +101,7 @@ def import_foreign(
         initial: The initial set, at the run's level of theory.
         method: The run's level of theory.
         delta: A fixed model to add, or ``None``.
+        bases: The same, opened.
         target: The checkpoint to write.
 
     Returns:
@@ -109,7 +113,7 @@ def import_foreign(
     """
     potential, header = open_foreign(file, model)
     imported = header["imported"]
-    potential.delta = open_delta(delta)
+    potential.bases = tuple(bases)
     if imported["method"] != method or delta:
         potential = _refitted(potential, initial)
         log.info("%s: reference energies fitted to the initial set (%s)", file.path.name, method)
@@ -194,12 +198,12 @@ def _refitted(potential: Potential, initial: Sequence[LabelledMolecule]) -> Pote
     """Return the potential with reference energies corrected on labels of another level of theory."""
     elements = sorted({int(z) for item in initial for z in item.molecule.numbers})
     known = dict.fromkeys(elements, 0.0) | potential.atom_energies
-    started = Potential(potential.network, known, potential.scale, potential.delta)
-    residuals = np.array([item.label.energy - _energy(started, item.molecule) for item in initial])
-    counts = np.array([[np.count_nonzero(item.molecule.numbers == z) for z in elements] for item in initial])
-    correction = np.linalg.lstsq(counts.astype(np.float64), residuals, rcond=None)[0]
-    fitted = known | {z: known[z] + float(c) for z, c in zip(elements, correction, strict=True)}
-    return Potential(potential.network, fitted, potential.scale, potential.delta)
+    started = Potential(potential.network, known, potential.scale, potential.bases)
+    residuals = [item.label.energy - _energy(started, item.molecule) for item in initial]
+    compositions = [composition(item.molecule) for item in initial]
+    correction = least_squares(compositions, residuals, elements)
+    fitted = known | {z: known[z] + c for z, c in zip(elements, correction, strict=True)}
+    return Potential(potential.network, fitted, potential.scale, potential.bases)
 
 
 def _energy(potential: Potential, molecule: Molecule) -> float:

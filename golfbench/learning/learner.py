@@ -1,150 +1,275 @@
-"""The trainer: Adam with a cosine schedule, gradient clipping and an optional average of the weights."""
+"""Learners: what fits networks to a pool of samples.
+
+A learner has no hidden state: the batch of an update is drawn from the seed and the number of the update, the rate is a
+function of that number, so that ``state`` is all that a snapshot needs. A learner is a plugin (``LearnerSpec``); its
+factory gets ``Task``, what is to be learned and how.
+"""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import torch
 
-from golfbench.errors import TrainingError
+from golfbench.batches import Batch
+from golfbench.contracts import HasLoss, Targets
+from golfbench.errors import CheckpointError, ConfigurationError, TrainingError
 from golfbench.learning.checkpoint import prefixed, unprefixed
-from golfbench.learning.pool import TrainingSet
-from golfbench.learning.potential import Potential
+from golfbench.learning.loader import Chunk, Loader, chunks
+from golfbench.learning.pool import Pool
+from golfbench.learning.potential import Potential, energies_and_forces
 from golfbench.learning.settings import TrainSettings
 from golfbench.loggers import NO_LOG, Log
+from golfbench.molecules import group_of
 from golfbench.seeds import derived, repeatable
 from golfbench.units import HARTREE_TO_KCAL_MOL
 
-#: Called after each update with its number and its loss.
-OnUpdate = Callable[[int, float], None]
-#: Updates between two points of a log.
+#: Called after each update with its number.
+OnUpdate = Callable[[int], None]
+#: Updates between two points of a log, and between two looks at whether the loss is still finite.
 LOG_EVERY = 20
 
 
-class Trainer:
-    """Fits a potential's network to a growing training set.
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a learner is made for.
 
-    The trainer has no hidden state: the batch of an update is drawn from the seed and the update's number, and the
-    learning rate is a function of that number, so that ``tensors`` and ``update`` are all a checkpoint needs.
-
-    Args:
-        potential: Its network is trained in place.
-        samples: May grow between calls of ``run``.
+    Attributes:
+        potential: Its networks are trained in place.
         settings: Hyper-parameters.
-        total_updates: Length of the cosine schedule.
+        total_updates: Length of the schedule.
         seed: Root seed.
-        axis: Name of the stream that batches are drawn from.
-        initial_share: Share of each batch from the initial set.
+        axis: Name of the streams that batches are drawn from.
         log: Told of every ``LOG_EVERY`` updates.
     """
 
-    def __init__(
-        self,
-        potential: Potential,
-        samples: TrainingSet,
-        settings: TrainSettings,
-        total_updates: int,
-        seed: int,
-        axis: str,
-        initial_share: float = 1.0,
-        log: Log = NO_LOG,
-    ) -> None:
-        self.potential = potential
-        self.samples = samples
-        self.settings = settings
-        self.total_updates = total_updates
-        self.update = 0
-        #: Updates done by this object, and the wall time that they took, s.
-        self.timed_updates, self.timed_s = 0, 0.0
-        self._seed, self._axis, self._initial_share = seed, axis, initial_share
-        self._log = log
-        #: Loss, mean squared errors of energies and of force components since the last point of the log.
-        self._errors: list[tuple[torch.Tensor, ...]] = []
-        self._parameters = [p for p in potential.network.parameters() if p.requires_grad]
-        self._adam = torch.optim.Adam(self._parameters, lr=settings.learning_rate)
-        self._average = [p.detach().clone() for p in self._parameters] if settings.ema_decay else []
-        self._raw: list[torch.Tensor] = []
+    potential: Potential
+    settings: TrainSettings
+    total_updates: int
+    seed: int
+    axis: str
+    log: Log = NO_LOG
 
-    def learning_rate(self) -> float:
-        """Return Adam's rate for the next update: a cosine from the initial rate to a thousandth of it."""
-        progress = min(self.update / max(self.total_updates, 1), 1.0)
-        floor = self.settings.learning_rate / 1000
-        return floor + (self.settings.learning_rate - floor) * (1 + math.cos(math.pi * progress)) / 2
 
-    def run(self, updates: int, on_update: OnUpdate | None = None) -> float:
+class Learner(Protocol):
+    """What the stages and the loop ask of a learner.
+
+    Attributes:
+        update: Updates done.
+        timed_updates: Those done by this object, and in ``timed_s`` the wall time that they took, s.
+        timed_s: See there.
+    """
+
+    update: int
+    timed_updates: int
+    timed_s: float
+
+    def fit(self, pool: Pool, updates: int, on_update: OnUpdate | None = None) -> float:
         """Do a number of updates and return their mean loss.
 
         Raises:
             TrainingError: If the loss is no longer finite.
         """
+        ...
+
+    def potential(self) -> Potential:
+        """Return what acts and is judged."""
+        ...
+
+    def finish(self, pool: Pool) -> None:
+        """Leave the best weights in the potential, after the last update."""
+        ...
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """Return everything that training resumes from."""
+        ...
+
+    def restore(self, tensors: Mapping[str, torch.Tensor], update: int) -> None:
+        """Continue from what ``state`` returned after ``update`` updates."""
+        ...
+
+
+class Single:
+    """One network, fitted by Adam; see ``TrainSettings`` for loss, schedule, rates of layers, average and validation.
+
+    Args:
+        task: What is to be learned.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self._potential, self.settings = task.potential, task.settings
+        self._network = task.potential.network
+        self._total, self._seed, self._axis, self._log = task.total_updates, task.seed, task.axis, task.log
+        self.update = 0
+        self.timed_updates, self.timed_s = 0, 0.0
+        groups = rate_groups(self._network, self.settings.rates)
+        self._factors = list(groups)
+        self._parameters = [p for members in groups.values() for p in members]
+        if not self._parameters:
+            raise ConfigurationError(f"{self._axis}: every layer is frozen, nothing is left to train")
+        self._adam = _optimizer(list(groups.values()), self.settings)
+        self._average = [p.detach().clone() for p in self._parameters] if self.settings.ema_decay else []
+        self._raw: list[torch.Tensor] = []
+        #: Loss, mean squared errors of energies and forces of each update since the last look.
+        self._recent: list[torch.Tensor] = []
+        #: Loss on held-out molecules of the best weights so far, and these.
+        self._best_loss = torch.tensor(math.inf, dtype=torch.float64)
+        self._best: list[torch.Tensor] = []
+
+    def potential(self) -> Potential:
+        """Return what acts and is judged; its weights are the average, where there is one."""
+        return self._potential
+
+    def rate(self) -> float:
+        """Return Adam's rate for the next update, without the factors of layers.
+
+        After a linear warm-up: a cosine from the initial rate to a thousandth of it, or constant.
+        """
+        peak, warmup = self.settings.learning_rate, self.settings.warmup_updates
+        if self.update < warmup:
+            return peak * (self.update + 1) / warmup
+        if self.settings.schedule == "constant":
+            return peak
+        progress = min((self.update - warmup) / max(self._total - warmup, 1), 1.0)
+        floor = peak / 1000
+        return floor + (peak - floor) * (1 + math.cos(math.pi * progress)) / 2
+
+    def fit(self, pool: Pool, updates: int, on_update: OnUpdate | None = None) -> float:
+        """Do a number of updates; see ``Learner``."""
         self._restore_raw()
-        self.potential.network.train()
-        total, started = 0.0, time.perf_counter()
-        with repeatable(self.potential.device):
-            for _ in range(updates):
-                loss = self._step()
-                total += loss
-                if self._log and self.update % LOG_EVERY == 0:
-                    self._log_errors(time.perf_counter() - started)
+        held_out = self._held_out(pool)
+        if self.update == 0 and updates:
+            self._validate(pool, held_out)
+        self._network.train()
+        started = time.perf_counter()
+        loader = Loader(pool, lambda update: self._draw(pool, update, held_out), self._cutoff, self._potential.device)
+        total = torch.zeros((), dtype=torch.float64, device=self._potential.device)
+        with repeatable(self._potential.device):
+            for batch in loader.batches(self.update, updates):
+                total += self._step(batch)
+                if self.update % LOG_EVERY == 0:
+                    self._look(len(pool), time.perf_counter() - started)
                 if on_update is not None:
-                    on_update(self.update, loss)
+                    on_update(self.update)
+        self._check_finite()
         self.timed_updates += updates
         self.timed_s += time.perf_counter() - started
         self._show_average()
-        self.potential.network.eval()
-        return total / updates if updates else 0.0
+        self._network.eval()
+        if updates:
+            self._validate(pool, held_out)
+        return float(total) / updates if updates else 0.0
 
-    def _step(self) -> float:
-        rng = derived(self._seed, self._axis, self.update)
-        indices = self.samples.draw(rng, self.settings.batch_size, self._initial_share)
-        loss = self._loss(indices)
-        if not torch.isfinite(loss):
-            raise TrainingError(
-                f"{self._axis}: the loss of update {self.update} is {float(loss.detach())}: the training blew up; "
-                f"a learning_rate below {self.settings.learning_rate:g} may keep it together"
-            )
+    @property
+    def _cutoff(self) -> float | None:
+        cutoff: Any = self._network.cutoff
+        return None if cutoff is None else float(cutoff)
+
+    def _step(self, batch: Sequence[Chunk]) -> torch.Tensor:
+        """Do one update, and return its loss; nothing here waits for the device."""
         self._adam.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        sums = torch.zeros(3, dtype=torch.float64, device=self._potential.device)
+        for chunk in batch:
+            parts = self._loss(chunk)
+            (parts[0] * chunk.share).backward()  # type: ignore[no-untyped-call]
+            sums = sums + torch.stack([p.detach().double() for p in parts]) * chunk.share
         torch.nn.utils.clip_grad_norm_(self._parameters, self.settings.gradient_clip)
-        for group in self._adam.param_groups:
-            group["lr"] = self.learning_rate()
+        rate = self.rate()
+        for factor, group in zip(self._factors, self._adam.param_groups, strict=True):
+            group["lr"] = rate * factor
         self._adam.step()
         self.update += 1
         self._update_average()
-        return float(loss.detach())
+        self._recent.append(sums)
+        return sums[0]
 
-    def _loss(self, indices: list[int]) -> torch.Tensor:
-        """Return the loss of the published code (see ``TrainSettings``), in the network's units."""
-        batch, energies, forces = self.samples.batch(indices)
-        predicted, predicted_forces = self.potential.network_energy_forces(batch, create_graph=True)
-        energy_loss = (predicted.double() - energies).square().mean()
-        per_atom = (predicted_forces.double() - forces).square().mean(dim=-1)
-        sizes = (batch.offsets[1:] - batch.offsets[:-1]).double()
-        per_molecule = torch.zeros_like(sizes).index_add(0, batch.molecule, per_atom) / sizes
-        force_loss = per_molecule.mean()
-        loss = self.settings.energy_weight * energy_loss + self.settings.force_weight * force_loss
+    def _loss(self, chunk: Chunk) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return the loss of a chunk, and its mean squared errors of energies and forces, in the network's units."""
+        energies, forces = energies_and_forces(self._network, chunk.batch, create_graph=True)
+        predicted = Targets(energies.double(), forces.double())
+        energy, force = mean_squared_errors(chunk.batch, predicted, chunk.wanted)
+        if isinstance(self._network, HasLoss):
+            return self._network.loss(chunk.batch, predicted, chunk.wanted).double().mean(), energy, force
+        loss = self.settings.energy_weight * energy + self.settings.force_weight * force
+        if self.settings.difference_weight:
+            errors = predicted.energies - chunk.wanted.energies
+            loss = loss + self.settings.difference_weight * differences_within(chunk.batch, errors)
+        return loss, energy, force
+
+    # --- What is looked at now and then --------------------------------------------------------------------------
+
+    def _look(self, labels: int, running_s: float) -> None:
+        """Log means over the batches since the last time, in units of people, and end what has blown up."""
+        loss, energy, force = torch.stack(self._recent).mean(dim=0).tolist()
+        self._check_finite()
+        unit = self._potential.scale * HARTREE_TO_KCAL_MOL
         if self._log:
-            self._errors.append((loss.detach(), energy_loss.detach(), force_loss.detach()))
-        return loss
+            self._log.scalars(
+                self.update,
+                {
+                    "train/loss_of_scaled_targets": loss,
+                    "train/energy_rmse_kcal_mol": math.sqrt(energy) * unit,
+                    "train/force_rmse_kcal_mol_per_angstrom": math.sqrt(force) * unit,
+                    "train/learning_rate": self._adam.param_groups[0]["lr"],
+                    "train/labels": labels,
+                    "train/wall_s": self.timed_s + running_s,
+                },
+            )
 
-    def _log_errors(self, running_s: float) -> None:
-        """Log means over the batches since the last point, in units of people."""
-        loss, energy, force = torch.tensor(self._errors, dtype=torch.float64).mean(dim=0).tolist()
-        unit = self.potential.scale * HARTREE_TO_KCAL_MOL
-        self._errors.clear()
-        self._log.scalars(
-            self.update,
-            {
-                "train/loss_of_scaled_targets": loss,
-                "train/energy_rmse_kcal_mol": math.sqrt(energy) * unit,
-                "train/force_rmse_kcal_mol_per_angstrom": math.sqrt(force) * unit,
-                "train/learning_rate": self._adam.param_groups[0]["lr"],
-                "train/labels": len(self.samples),
-                "train/wall_s": self.timed_s + running_s,
-            },
-        )
+    def _check_finite(self) -> None:
+        """Raise at the first update whose loss is no longer finite; the device is asked here, and not at each step."""
+        losses = [float(sums[0]) for sums in self._recent]
+        first = self.update - len(losses)
+        self._recent.clear()
+        for k, loss in enumerate(losses):
+            if not math.isfinite(loss):
+                raise TrainingError(
+                    f"{self._axis}: the loss of update {first + k} is {loss}: the training blew up; "
+                    f"a learning_rate below {self.settings.learning_rate:g} may keep it together"
+                )
+
+    # --- Which samples -------------------------------------------------------------------------------------------
+
+    def _draw(self, pool: Pool, update: int, held_out: Collection[int]) -> list[int]:
+        rng = derived(self._seed, self._axis, update)
+        size = self.settings.batch_size
+        if not self.settings.difference_weight:
+            return pool.draw(rng, size, held_out)
+        drawn = pool.draw(rng, max(size // 2, 1), held_out)
+        return [index for first in drawn for index in pool.with_conformer(first, rng)]
+
+    def _held_out(self, pool: Pool) -> list[int]:
+        return pool.held_out(self.settings.validation_share, self._seed) if self.settings.validation_share else []
+
+    # --- The best weights ----------------------------------------------------------------------------------------
+
+    def _validate(self, pool: Pool, held_out: Sequence[int]) -> None:
+        """Keep the weights that act if they are the best so far on the molecules that are held out."""
+        if not held_out:
+            return
+        loss = self._validation_loss(pool, held_out)
+        if self._log:
+            self._log.scalars(self.update, {"train/validation_loss_of_scaled_targets": float(loss)})
+        if not self._best or loss < self._best_loss:
+            self._best_loss, self._best = loss, [p.detach().clone() for p in self._parameters]
+
+    def _validation_loss(self, pool: Pool, held_out: Sequence[int]) -> torch.Tensor:
+        self._network.eval()
+        parts = chunks([pool[index] for index in held_out], self._cutoff, self._potential.device)
+        with repeatable(self._potential.device):
+            losses = [self._loss(chunk)[0].detach().double().cpu() * chunk.share for chunk in parts]
+        return torch.stack(losses).sum()
+
+    def finish(self, pool: Pool) -> None:
+        """Leave the weights that were best on held-out molecules, the start among them; the last ones without any."""
+        if self._best:
+            _assign(self._parameters, self._best)
+
+    # --- The average of the weights ------------------------------------------------------------------------------
 
     def _update_average(self) -> None:
         # A young average would remember the start: its decay grows with the number of updates.
@@ -153,8 +278,8 @@ class Trainer:
             average.lerp_(parameter.detach(), 1 - decay)
 
     def _show_average(self) -> None:
-        """Put the averaged weights into the network: they act and are evaluated between calls of ``run``."""
-        if self._average:
+        """Put the averaged weights into the network: they act and are judged between calls of ``fit``."""
+        if self._average and self.update:
             self._raw = [p.detach().clone() for p in self._parameters]
             _assign(self._parameters, self._average)
 
@@ -163,31 +288,174 @@ class Trainer:
             _assign(self._parameters, self._raw)
             self._raw = []
 
-    def tensors(self) -> dict[str, torch.Tensor]:
-        """Return everything that training resumes from: raw and averaged weights, Adam's moments and step count."""
-        raw = self._raw or self._parameters
-        state = prefixed("raw", {str(i): p for i, p in enumerate(raw)})
-        state |= prefixed("average", {str(i): p for i, p in enumerate(self._average)})
+    # --- Snapshots -----------------------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """Return everything that training resumes from: weights, their average, the best, Adam's moments and counts."""
+        tensors = prefixed("network", self._network.state_dict())
+        tensors |= prefixed("raw", _numbered(self._raw or self._parameters))
+        tensors |= prefixed("average", _numbered(self._average)) | prefixed("best", _numbered(self._best))
+        tensors["best_loss"] = self._best_loss
         for i, parameter in enumerate(self._parameters):
-            state |= prefixed(f"adam.{i}", self._adam.state.get(parameter, {}))
-        return state
+            tensors |= prefixed(f"adam.{i}", self._adam.state.get(parameter, {}))
+        return tensors
 
     def restore(self, tensors: Mapping[str, torch.Tensor], update: int) -> None:
-        """Continue from what ``tensors`` returned after ``update`` updates."""
+        """Continue from what ``state`` returned after ``update`` updates."""
         self.update = update
+        load_weights(self._network, unprefixed("network", tensors), self._axis)
+        device = self._potential.device
         _assign(self._parameters, [tensors[f"raw.{i}"] for i in range(len(self._parameters))])
         _assign(self._average, [tensors[f"average.{i}"] for i in range(len(self._average))])
+        best = unprefixed("best", tensors)
+        self._best = [best[str(i)].to(device) for i in range(len(best))]
+        self._best_loss = tensors["best_loss"]
         for i, parameter in enumerate(self._parameters):
             if moments := unprefixed(f"adam.{i}", tensors):  # Adam's count of steps is a scalar on the CPU
                 self._adam.state[parameter] = {
-                    name: t.to(parameter.device, copy=True) if t.dim() else t.clone() for name, t in moments.items()
+                    name: t.to(device, copy=True) if t.dim() else t.clone() for name, t in moments.items()
                 }
-        if update:
-            self._show_average()
-        self.potential.network.eval()
+        self._show_average()
+        self._network.eval()
 
 
-def _assign(parameters: Sequence[torch.Tensor], values: list[torch.Tensor]) -> None:
+class Committee:
+    """Several networks of one architecture that differ by their seeds; their disagreement is an uncertainty.
+
+    Query by committee: Seung, Opper and Sompolinsky 1992 (doi 10.1145/130385.130417); for potentials Smith et al. 2018
+    (ANI-1x, arXiv 1801.09319).
+
+    Args:
+        task: What is to be learned; its potential has as many networks as there are members.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self._potential = task.potential
+        self._members = [
+            Single(replace(task, potential=task.potential.member(k), axis=f"{task.axis}/member {k}", log=NO_LOG))
+            for k in range(1, len(task.potential.networks))
+        ]
+        # The first one is the single learner: with one member, a committee is that.
+        self._members.insert(0, Single(replace(task, potential=task.potential.member(0))))
+
+    @property
+    def update(self) -> int:
+        """Updates that each member has done."""
+        return self._members[0].update
+
+    @property
+    def timed_updates(self) -> int:
+        """Updates of all members that were done here."""
+        return sum(member.timed_updates for member in self._members)
+
+    @property
+    def timed_s(self) -> float:
+        """Wall time that they took, s."""
+        return sum(member.timed_s for member in self._members)
+
+    def fit(self, pool: Pool, updates: int, on_update: OnUpdate | None = None) -> float:
+        """Fit the members one after the other; see ``Learner``."""
+        losses = [member.fit(pool, updates, on_update if k == 0 else None) for k, member in enumerate(self._members)]
+        return sum(losses) / len(losses)
+
+    def potential(self) -> Potential:
+        """Return the mean of the members."""
+        return self._potential
+
+    def finish(self, pool: Pool) -> None:
+        """Leave the best weights of each member."""
+        for member in self._members:
+            member.finish(pool)
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """Return the states of all members."""
+        states = {f"member.{k}": member.state() for k, member in enumerate(self._members)}
+        return {name: tensor for whose, state in states.items() for name, tensor in prefixed(whose, state).items()}
+
+    def restore(self, tensors: Mapping[str, torch.Tensor], update: int) -> None:
+        """Continue from what ``state`` returned."""
+        for k, member in enumerate(self._members):
+            member.restore(unprefixed(f"member.{k}", tensors), update)
+
+
+def rate_groups(network: torch.nn.Module, rates: Mapping[str, float]) -> dict[float, list[torch.nn.Parameter]]:
+    """Return the trainable parameters by the factor of their rate; those with the factor 0 are frozen.
+
+    Args:
+        network: Its parameters have names, ``representation.embedding.weight`` for example.
+        rates: Factor by the beginning of a name; the longest beginning that fits counts, 1 where none does.
+
+    Raises:
+        ConfigurationError: If a beginning fits no parameter.
+    """
+    names = [name for name, _ in network.named_parameters()]
+    for beginning in rates:
+        if not any(name.startswith(beginning) for name in names):
+            raise ConfigurationError(f"rates: no layer begins with '{beginning}'; the first ones are {names[:3]}")
+    groups: dict[float, list[torch.nn.Parameter]] = {}
+    for name, parameter in network.named_parameters():
+        fitting = max((b for b in rates if name.startswith(b)), key=len, default=None)
+        factor = 1.0 if fitting is None else rates[fitting]
+        if factor == 0.0:
+            parameter.requires_grad_(False)
+        elif parameter.requires_grad:
+            groups.setdefault(factor, []).append(parameter)
+    return groups
+
+
+def _optimizer(groups: Sequence[Sequence[torch.nn.Parameter]], settings: TrainSettings) -> torch.optim.Optimizer:
+    """Return Adam, with decoupled weight decay (Loshchilov and Hutter 2019, arXiv 1711.05101) where there is any."""
+    listed = [{"params": list(group)} for group in groups]
+    if settings.weight_decay:
+        return torch.optim.AdamW(listed, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    return torch.optim.Adam(listed, lr=settings.learning_rate)
+
+
+def mean_squared_errors(batch: Batch, predicted: Targets, wanted: Targets) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the mean squared error of energies, and that of force components: over the atoms, then the molecules."""
+    energy = (predicted.energies - wanted.energies).square().mean()
+    per_atom = (predicted.forces - wanted.forces).square().mean(dim=-1)
+    sizes = (batch.offsets[1:] - batch.offsets[:-1]).double()
+    per_molecule = torch.zeros_like(sizes).index_add(0, batch.molecule, per_atom) / sizes
+    return energy, per_molecule.mean()
+
+
+def differences_within(batch: Batch, errors: torch.Tensor) -> torch.Tensor:
+    """Return the mean squared error of the energies' differences between conformers of one molecule.
+
+    Each error is taken from the mean error of the conformers in the batch: reference energies do not matter (ConfRank,
+    ChemRxiv 683d7c33). A molecule with one conformer adds nothing.
+
+    Args:
+        batch: Conformers are told by their ids (see ``molecules.group_of``).
+        errors: (n_molecules,).
+    """
+    groups = [group_of(molecule.id) for molecule in batch.molecules]
+    number = {group: k for k, group in enumerate(dict.fromkeys(groups))}
+    which = torch.tensor([number[group] for group in groups], device=errors.device)
+    zeros = errors.new_zeros(len(number))
+    means = zeros.index_add(0, which, errors) / zeros.index_add(0, which, torch.ones_like(errors))
+    return (errors - means[which]).square().mean()
+
+
+def load_weights(network: torch.nn.Module, weights: Mapping[str, torch.Tensor], owner: str) -> None:
+    """Load weights strictly: nothing missing, nothing left over, no shape bent.
+
+    Raises:
+        CheckpointError: If they do not fit.
+    """
+    try:
+        network.load_state_dict(dict(weights), strict=True)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise CheckpointError(f"{owner}: weights do not fit the model: {reason[:300]}") from error
+
+
+def _numbered(tensors: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {str(i): tensor for i, tensor in enumerate(tensors)}
+
+
+def _assign(parameters: Sequence[torch.Tensor], values: Sequence[torch.Tensor]) -> None:
     with torch.no_grad():
         for parameter, value in zip(parameters, values, strict=True):
             parameter.copy_(value)

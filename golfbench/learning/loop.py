@@ -1,31 +1,31 @@
 """The learning loop: Algorithm 1 of Tsypin et al. (ICLR 2024), in rounds.
 
-A round starts ``parallel`` trajectories from labelled conformations, walks each until its selection ends it, asks the
-oracle for the states that were picked, adds the labels that were asked for ``lag`` rounds before, and trains
-``updates_per_label`` updates for each. The loop ends when the budget of training calls is spent and the last label is
-learned from. A checkpoint after each round, with what is on its way, and random streams that depend on the round's
-number only make a resumed loop the same loop.
+A round explores from labelled conformations, lets the selection choose among the candidates, asks the oracle for what
+was chosen, adds the labels that were asked for ``lag`` rounds before, and does ``updates_per_label`` updates for each.
+The loop ends when the budget of training calls is spent and the last label is learned from. A snapshot after each
+round, with what is on its way, and random streams that depend on the round's number only make a resumed loop the same
+loop.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from golfbench.contracts import LabelledMolecule, Optimizer, Selection
-from golfbench.errors import CheckpointError, OracleError
-from golfbench.learning import checkpoint
-from golfbench.learning.explorer import Surrogate, collect
-from golfbench.learning.learner import Trainer
-from golfbench.learning.pool import TrainingSet
-from golfbench.learning.potential import Potential
-from golfbench.learning.settings import GolfSettings, TrainSettings
+from golfbench.contracts import LabelledMolecule, Round
+from golfbench.errors import ConfigurationError, OracleError
+from golfbench.learning.acquisition import Acquisition, picks
+from golfbench.learning.explorer import Explorer, features_of
+from golfbench.learning.learner import Learner
+from golfbench.learning.pool import Pool
+from golfbench.learning.settings import GolfSettings
+from golfbench.learning.snapshots import Snapshots
 from golfbench.learning.stream import Stream
+from golfbench.learning.targets import remainders
 from golfbench.loggers import NO_LOG, Log
-from golfbench.minimize import StoppingRule
 from golfbench.molecules import Molecule
 from golfbench.oracles.question import Question
 from golfbench.oracles.service import Account, OracleService
@@ -43,19 +43,19 @@ class Parts:
     """What a loop is made of.
 
     Attributes:
-        potential: The baseline; trained in place.
-        optimizer: Makes a fresh optimizer for each round.
-        selection: Decides what is labelled.
-        surrogate: Its energy, or ``None`` when the selection does not look at it.
+        learner: Trains the potential.
+        pool: D_0, and what is acquired.
+        explorer: Offers candidates.
+        acquisition: Chooses among them.
         oracle: The genuine oracle, as a person writes it.
         service: Where labels come from.
         asks_oracle: Whether the selection labels anything at all.
     """
 
-    potential: Potential
-    optimizer: Callable[[], Optimizer]
-    selection: Selection
-    surrogate: Surrogate | None
+    learner: Learner
+    pool: Pool
+    explorer: Explorer
+    acquisition: Acquisition
     oracle: ComponentRef
     service: OracleService
     asks_oracle: bool
@@ -94,30 +94,24 @@ class Progress:
         return {name: getattr(self, name) for name in self.__slots__}
 
 
-class Golf:
+class LearningLoop:
     """One combination's learning loop.
 
     Args:
         parts: What it is made of.
-        initial: D_0.
         settings: The loop's hyper-parameters.
-        training: The trainer's.
         budget: K, labels to ask for.
-        force_max: Threshold (eV/Å) that ends a training trajectory.
         seed: Root seed.
         combination: Its id, for the ledger and the random streams.
-        directory: Where its checkpoints go.
-        log: Told of every round, and of its training.
+        directory: Where its snapshots go.
+        log: Told of every round.
     """
 
     def __init__(
         self,
         parts: Parts,
-        initial: list[LabelledMolecule],
         settings: GolfSettings,
-        training: TrainSettings,
         budget: int,
-        force_max: float,
         seed: int,
         combination: str,
         directory: Path,
@@ -125,11 +119,10 @@ class Golf:
     ) -> None:
         self.parts, self.settings, self.budget = parts, settings, budget
         self.progress = Progress()
-        self.samples = TrainingSet(parts.potential, initial, settings.force_norm_guard_hartree_per_angstrom)
-        self._rule = StoppingRule(force_max, settings.steps * settings.inner_steps)
         self._seed, self._account = seed, Account(combination, "after", "training")
-        self._directory, self._log = directory, log
-        self._known = {item.molecule.geometry_hash() for item in initial}
+        self._snapshots, self._log = Snapshots(directory, "round"), log
+        pool = parts.pool
+        self._known = {pool.molecule(k).geometry_hash() for k in range(len(pool))} if pool.in_memory else set()
         self._added: list[str] = []
         self._refused: list[str] = []
         service, oracle = parts.service, parts.oracle
@@ -139,13 +132,9 @@ class Golf:
             settings.lag,
             settings.deterministic,
         )
-        updates = budget * settings.updates_per_label
-        self.trainer = Trainer(
-            parts.potential, self.samples, training, updates, seed, f"golf/{combination}", settings.initial_share, log
-        )
 
     def run(self, on_round: Callable[[Progress], None] | None = None) -> Progress:
-        """Continue from the newest sound checkpoint and go on until the budget is spent."""
+        """Continue from the newest sound snapshot and go on until the budget is spent."""
         self._resume()
         while self._is_asking() or len(self._stream):
             self._round()
@@ -153,30 +142,32 @@ class Golf:
                 on_round(self.progress)
         if self.progress.fruitless >= FRUITLESS_ROUNDS:
             log.warning("%s: no new geometry in %d rounds, the loop ends", self._account.combination, FRUITLESS_ROUNDS)
+        self.parts.learner.finish(self.parts.pool)
         return self.progress
 
     def _is_asking(self) -> bool:
         return self.progress.spent < self.budget and self.progress.fruitless < FRUITLESS_ROUNDS
 
     def _round(self) -> None:
+        learner = self.parts.learner
         if not self.parts.asks_oracle:
             learned = self._without_labels()
         else:
             if self._is_asking():
                 self._ask(self._pick())
             learned = self._learn()
-        loss = self.trainer.run(learned * self.settings.updates_per_label)
+        loss = learner.fit(self.parts.pool, learned * self.settings.updates_per_label)
         self.progress.round += 1
         log.info("%s: loss %.4g, %s", self._account.combination, loss, self.progress.to_json())
-        if self._log:  # before the checkpoint: after a crash in between, the round is walked and logged again
-            self._log.scalars(self.trainer.update, self._scalars())
+        if self._log:  # before the snapshot: after a crash in between, the round is walked and logged again
+            self._log.scalars(learner.update, self._scalars())
         self._save()
 
     def _scalars(self) -> dict[str, float]:
         """Return the loop's counts for the log: labels asked for cost a call unless they were known already."""
         calls, hits = self.parts.service.ledger.charged(self._account.key)
         counts = {
-            "labels_learned": len(self.samples) - self.samples.initial_size,
+            "labels_learned": len(self.parts.pool) - self.parts.pool.initial_size,
             "oracle_calls": calls,
             "cache_hits": hits,
             **self.progress.to_json(),
@@ -190,33 +181,43 @@ class Golf:
         return count
 
     def _pick(self) -> list[Molecule]:
-        """Walk one round's trajectories and return the new geometries that were picked, within the budget."""
-        wanted = min(self.settings.parallel, self.budget - self.progress.spent)
-        starts = self._starts(wanted)
-        first, combination = self.progress.trajectories, self._account.combination
-        streams = [derived(self._seed, "trajectory", combination, first + k) for k in range(len(starts))]
-        harvest = collect(
-            self.parts.potential,
-            starts,
-            self.parts.selection,
-            self.parts.optimizer(),
-            streams,
-            self._rule,
-            self.settings.inner_steps,
-            self.parts.surrogate,
+        """Explore for one round and return the new geometries that were chosen, within the budget."""
+        progress, combination = self.progress, self._account.combination
+        starts = self._starts(min(self.settings.parallel, self.budget - progress.spent))
+        streams = [
+            derived(self._seed, "trajectory", combination, progress.trajectories + k) for k in range(len(starts))
+        ]
+        offer = self.parts.explorer.offer(self.parts.learner.potential(), starts, streams)
+        progress.trajectories += len(starts)
+        progress.model_calls += offer.model_calls
+        progress.environment_steps += sum(offer.environment_steps)
+        new = {hash: c for c in offer.candidates if (hash := c.molecule.geometry_hash()) not in self._known}
+        progress.known += len(offer.candidates) - len(new)
+        left = self.budget - progress.spent
+        round = Round(
+            progress.round,
+            list(new.values()),
+            min(self.settings.parallel, left) if self.parts.acquisition.by_round else left,
+            derived(self._seed, "choice", combination, progress.round),
+            self._training_features(),
         )
-        self.progress.trajectories += len(starts)
-        self.progress.model_calls += harvest.model_calls
-        self.progress.environment_steps += sum(harvest.environment_steps)
-        new = {m.geometry_hash(): m for m in harvest.requests if m.geometry_hash() not in self._known}
-        self.progress.known += len(harvest.requests) - len(new)
-        return list(new.values())[: self.budget - self.progress.spent]
+        return picks(self.parts.acquisition, round)
 
-    def _starts(self, count: int) -> list[Molecule]:
-        available = len(self.samples) if self.settings.restart == "all" else self.samples.initial_size
+    def _training_features(self) -> Any:
+        """Return the features of what was learned from, where the selection looks at them."""
+        pool = self.parts.pool
+        if not {"features", "training_set"} <= self.parts.acquisition.sees:
+            return None
+        if not pool.in_memory:
+            raise ConfigurationError(f"selection '{self.parts.acquisition.name}' cannot see so large a training set")
+        return features_of(self.parts.learner.potential(), [pool.molecule(k) for k in range(len(pool))])
+
+    def _starts(self, count: int) -> Sequence[Molecule]:
+        pool = self.parts.pool
+        available = len(pool) if self.settings.restart == "all" else pool.initial_size
         rng = derived(self._seed, "starts", self._account.combination, self.progress.round)
         chosen = rng.choice(available, min(count, available), replace=False)
-        return [self.samples.molecule(int(index)) for index in chosen]
+        return [pool.molecule(int(index)) for index in chosen]
 
     def _ask(self, picked: list[Molecule]) -> None:
         """Ask for labels; they are paid for and known from here on."""
@@ -234,44 +235,44 @@ class Golf:
                 self.progress.failed += 1
                 self._refused.append(asked.molecule.geometry_hash())
                 log.warning("%s: no label (%s): %s", asked.molecule.id, label.kind, label)
-            elif self.samples.add(LabelledMolecule(asked.molecule, label)):
+            elif self._add(LabelledMolecule(asked.molecule, label)):
                 self._added.append(Question.of(self.parts.oracle, asked.molecule).key)
             else:
                 self.progress.guarded += 1
                 self._refused.append(asked.molecule.geometry_hash())
         return len(answers)
 
+    def _add(self, item: LabelledMolecule) -> bool:
+        """Add a label to the pool, unless the guard or a base refuses its geometry."""
+        pool = self.parts.pool
+        try:
+            return all(pool.add(row) for row in remainders([item], self.parts.learner.potential().bases))
+        except ConfigurationError as error:
+            log.warning("%s: not learned from: %s", item.molecule.id, error)
+            return False
+
     def _save(self) -> None:
         header = {
             "combination": self._account.combination,
             "progress": self.progress.to_json(),
-            "update": self.trainer.update,
+            "update": self.parts.learner.update,
             "added": self._added,
             "refused": self._refused,
             "asked": self._stream.to_json(),
         }
-        checkpoint.save(self._path(self.progress.round), self.trainer.tensors(), header)
-        self._path(self.progress.round - 2).unlink(missing_ok=True)
-
-    def _path(self, number: int) -> Path:
-        return self._directory / f"round-{number:05d}.safetensors"
+        self._snapshots.save(self.progress.round, self.parts.learner.state(), header)
 
     def _resume(self) -> None:
-        for path in sorted(self._directory.glob("round-*.safetensors"), reverse=True):
-            try:
-                tensors, header = checkpoint.load(path)
-            except CheckpointError as error:
-                log.warning("%s; trying the one before", error)
-                continue
+        if found := self._snapshots.newest():
+            tensors, header = found
             self._restore(header)
-            self.trainer.restore(tensors, header["update"])
-            return
+            self.parts.learner.restore(tensors, header["update"])
 
     def _restore(self, header: dict[str, Any]) -> None:
         self.progress = Progress(**header["progress"])
         self._added, self._refused = list(header["added"]), list(header["refused"])
         labelled = [self.parts.service.labels.labelled(key) for key in self._added]
         for item in labelled:
-            self.samples.add(item)
+            self._add(item)
         self._known |= {item.molecule.geometry_hash() for item in labelled} | set(self._refused)
         self._known |= {molecule.geometry_hash() for molecule in self._stream.restore(header["asked"])}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,14 @@ from golfbench.environments import check_here
 from golfbench.errors import CheckpointError, ConfigurationError
 from golfbench.imports import contained
 from golfbench.learning import checkpoint
+from golfbench.learning.learner import load_weights
 from golfbench.learning.potential import Potential
 from golfbench.oracles.as_model import OracleModel
 from golfbench.oracles.opening import open_oracle
 from golfbench.registry import registry
 from golfbench.seeds import torch_seed
 from golfbench.specs import ComponentRef, ModelSpec, OracleSpec
+from golfbench.threads import usable_cpus
 
 
 def open_fixed_model(ref: ComponentRef) -> Model:
@@ -29,7 +31,10 @@ def open_fixed_model(ref: ComponentRef) -> Model:
     """
     if is_oracle(ref.name):
         spec = registry().find(OracleSpec, ref.name)
-        return OracleModel.of(open_oracle(ref, registry()), spec.level_of_theory(ref.parameters))
+        method = spec.level_of_theory(ref.parameters)
+        if spec.isolated:
+            return OracleModel.of_workers(ref, method, usable_cpus())
+        return OracleModel.of(open_oracle(ref, registry()), method)
     model_spec = registry().find(ModelSpec, ref.name)
     if model_spec.trainable:
         raise ConfigurationError(f"model '{ref.name}' is trainable: it is no fixed reference")
@@ -42,7 +47,7 @@ def is_oracle(name: str) -> bool:
     return not registry().has("model", name) and registry().has("oracle", name)
 
 
-def new_network(ref: ComponentRef, seed: int) -> torch.nn.Module:
+def new_network(ref: ComponentRef, seed: int, member: int = 0) -> torch.nn.Module:
     """Build a network with weights drawn from the run's seed, in float32.
 
     Whatever its package does to the process when it is imported and built, is undone (see ``imports.contained``).
@@ -55,9 +60,26 @@ def new_network(ref: ComponentRef, seed: int) -> torch.nn.Module:
     if not spec.trainable:
         raise ConfigurationError(f"model '{ref.name}' is fixed: it cannot be trained")
     check_here(spec)
-    with contained(), torch_seed(seed, "weights"):
+    with contained(), torch_seed(seed, "weights", *([member] if member else [])):
         network: torch.nn.Module = spec.create(ref.parameters)
     return network
+
+
+def new_potential(
+    ref: ComponentRef, seed: int, members: int, references: Mapping[int, float], scale: float, bases: Sequence[Model]
+) -> Potential:
+    """Build a potential of one network, or of a committee, with fresh weights.
+
+    Args:
+        ref: The model.
+        seed: Root seed; the first member of a committee has the weights that a single network has.
+        members: Networks.
+        references: See ``Potential``; so are the others.
+        scale: Hartree.
+        bases: Fixed models.
+    """
+    networks = [new_network(ref, seed, member) for member in range(members)]
+    return Potential(networks, references, scale, bases)
 
 
 def potential_header(ref: ComponentRef, potential: Potential, delta: str | None, method: str) -> dict[str, Any]:
@@ -70,16 +92,27 @@ def potential_header(ref: ComponentRef, potential: Potential, delta: str | None,
         "scale_hartree": potential.scale,
         "delta": delta,
         "method": method,
+        **({"members": len(potential.networks)} if len(potential.networks) > 1 else {}),
     }
 
 
 def save_potential(path: Path, potential: Potential, header: Mapping[str, Any]) -> None:
     """Write the weights of a potential with its header (see ``potential_header``)."""
-    checkpoint.save(path, checkpoint.prefixed("network", potential.network.state_dict()), header)
+    tensors: dict[str, torch.Tensor] = {}
+    for prefix, network in zip(_prefixes(len(potential.networks)), potential.networks, strict=True):
+        tensors |= checkpoint.prefixed(prefix, network.state_dict())
+    checkpoint.save(path, tensors, header)
+
+
+def _prefixes(members: int) -> list[str]:
+    return ["network"] if members == 1 else [f"member-{k}" for k in range(members)]
 
 
 def load_potential(
-    path: Path, device: str = "cpu", dtype: torch.dtype | None = None
+    path: Path,
+    device: str = "cpu",
+    dtype: torch.dtype | None = None,
+    open_named: Callable[[str], Model] | None = None,
 ) -> tuple[Potential, dict[str, Any]]:
     """Rebuild a potential from a checkpoint.
 
@@ -87,22 +120,21 @@ def load_potential(
         path: The checkpoint.
         device: Where the network lives.
         dtype: Type of its parameters; that of the file by default.
+        open_named: Opens the base that the header names; ``named_base`` by default.
 
     Raises:
         CheckpointError: If the file is damaged, or the weights do not fit the model it names.
     """
     tensors, header = checkpoint.load(path)
-    ref = ComponentRef(header["model"], header["parameters"])
-    potential = Potential(
-        new_network(ref, seed=0),
-        {int(z): e for z, e in header["atom_energies_hartree"].items()},
-        header["scale_hartree"],
-        open_delta(header["delta"]),
-    )
-    weights = checkpoint.unprefixed("network", tensors)
-    potential.network.to(dtype_of(weights))  # before the loading, which would round to the type that is there
-    load_weights(potential.network, weights, str(path))
-    potential.network.to(device, dtype).eval()
+    ref, members = ComponentRef(header["model"], header["parameters"]), header.get("members", 1)
+    references = {int(z): e for z, e in header["atom_energies_hartree"].items()}
+    bases = [(open_named or named_base)(header["delta"])] if header["delta"] else []
+    potential = new_potential(ref, 0, members, references, header["scale_hartree"], bases)
+    for prefix, network in zip(_prefixes(members), potential.networks, strict=True):
+        weights = checkpoint.unprefixed(prefix, tensors)
+        network.to(dtype_of(weights))  # before the loading, which would round to the type that is there
+        load_weights(network, weights, str(path))
+        network.to(device, dtype).eval()
     return potential, header
 
 
@@ -111,34 +143,29 @@ def dtype_of(weights: Mapping[str, torch.Tensor]) -> torch.dtype:
     return next((t.dtype for t in weights.values() if t.is_floating_point()), torch.float32)
 
 
-def open_delta(name: str | None) -> Model | None:
-    """Open the fixed model of delta learning, if there is one.
-
-    Its name may come from a checkpoint's header, a stranger's text: what is not declared cheap is refused, hence every
-    oracle that runs a program or a function of the name's choice.
+def named_base(name: str) -> Model:
+    """Open the base that a checkpoint's header names: a stranger's text.
 
     Raises:
-        ConfigurationError: If it is not a cheap oracle.
+        ConfigurationError: If it is no oracle, or one that could run a program or a function of the name's choice.
     """
-    if not name:
-        return None
-    ref = ComponentRef.parse(name)
-    if not registry().find(OracleSpec, ref.name).cheap:
-        raise ConfigurationError(f"oracle '{name}' is not cheap: it cannot be the delta model")
-    return open_fixed_model(ref)
+    spec = registry().find(OracleSpec, ComponentRef.parse(name).name)
+    if not (spec.cheap or spec.safe_in_headers):
+        raise ConfigurationError(
+            f"oracle '{name}', which the file names as its base, can run other programs: give --delta {name} if you "
+            "trust it"
+        )
+    return open_base(name)
 
 
-def load_weights(network: torch.nn.Module, weights: Mapping[str, torch.Tensor], owner: str) -> None:
-    """Load weights strictly: nothing missing, nothing left over, no shape bent.
+def open_base(name: str) -> Model:
+    """Open a base that a person names: an oracle, or a checkpoint of a potential, which may have a base in its turn.
 
-    Raises:
-        CheckpointError: If they do not fit.
+    Engines run here and are counted by nobody; in a run, see ``runs.bases``.
     """
-    try:
-        network.load_state_dict(dict(weights), strict=True)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())
-        raise CheckpointError(f"{owner}: weights do not fit the model: {reason[:300]}") from error
+    if name.endswith(checkpoint.SUFFIX):
+        return load_potential(Path(name))[0]
+    return open_fixed_model(ComponentRef.parse(name))
 
 
 def matches(header: Mapping[str, Any], ref: ComponentRef, delta: str | None, method: str) -> bool:

@@ -1,146 +1,217 @@
-"""The training set: the initial labels and those that the loop adds, with targets in the network's units."""
+"""The pool: named sources of samples (the initial set, what was acquired, ...), each with its share of a batch.
+
+Samples hold targets in the network's units. A large initial set stays in its file, and its samples are made when they
+are drawn.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
-from ase.data import chemical_symbols
 
-from golfbench.batches import Batch, make_batch
-from golfbench.contracts import Evaluation, LabelledMolecule, Model
-from golfbench.errors import ConfigurationError, NothingToDoError
+from golfbench.batches import make_batch
+from golfbench.contracts import LabelledMolecule
 from golfbench.learning.potential import Potential
 from golfbench.learning.settings import FORCE_NORM_GUARD
-from golfbench.molecules import Molecule
+from golfbench.learning.targets import MOST_IN_MEMORY, Remainder, remainders
+from golfbench.molecules import Molecule, group_of
+from golfbench.seeds import derived
 
 log = logging.getLogger(__name__)
 
+#: The two sources of every run.
+INITIAL, ACQUIRED = "initial", "acquired"
+#: Of a training set in a file, labels that are held out for validation at most.
+MOST_HELD_OUT = 1000
+
 
 @dataclass(frozen=True, slots=True)
-class _Sample:
+class Sample:
+    """A molecule with its targets.
+
+    Attributes:
+        molecule: The geometry.
+        energy: () float64, in the network's units.
+        forces: (n_atoms, 3) float64, in the network's units.
+    """
+
     molecule: Molecule
     energy: torch.Tensor
     forces: torch.Tensor
 
 
-class TrainingSet:
-    """Labelled molecules with targets (label − references − delta) / scale.
+class Source(Protocol):
+    """Samples, wherever they are."""
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        ...
+
+    def __getitem__(self, index: int) -> Sample:
+        """Return one of them."""
+        ...
+
+    def molecule(self, index: int) -> Molecule:
+        """Return the molecule of one of them."""
+        ...
+
+
+class InMemory(list[Sample]):
+    """Samples that are made once."""
+
+    def molecule(self, index: int) -> Molecule:
+        """Return the molecule of a sample."""
+        return self[index].molecule
+
+
+class InFile:
+    """Samples of a training set that does not fit memory, made when they are asked for.
 
     Args:
-        potential: Defines the targets.
-        initial: D_0.
+        labels: Read one by one.
+        make: Makes a sample, or returns ``None`` for a label that is not learned from: then the next one stands in.
+    """
+
+    def __init__(self, labels: Sequence[LabelledMolecule], make: Callable[[LabelledMolecule], Sample | None]) -> None:
+        self._labels, self._make = labels, make
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def __getitem__(self, index: int) -> Sample:
+        for step in range(len(self)):
+            if sample := self._make(self._labels[(index + step) % len(self)]):
+                return sample
+        raise IndexError("no label of the initial training set is learned from")
+
+    def molecule(self, index: int) -> Molecule:
+        """Return the molecule of a label."""
+        return self._labels[index].molecule
+
+
+class Pool:
+    """The samples that a learner learns from.
+
+    Args:
+        potential: Defines the targets: its references, scale and bases.
+        initial: D_0: what is left of its labels, or the labels themselves.
+        initial_share: Share of each batch from D_0; the rest is from what was added. With nothing added, all of it.
         guard: Labels with larger forces are left out, see ``settings.FORCE_NORM_GUARD``; ``None`` takes all.
     """
 
     def __init__(
-        self, potential: Potential, initial: Sequence[LabelledMolecule], guard: float | None = FORCE_NORM_GUARD
+        self,
+        potential: Potential,
+        initial: Sequence[Remainder] | Sequence[LabelledMolecule],
+        initial_share: float = 1.0,
+        guard: float | None = FORCE_NORM_GUARD,
     ) -> None:
-        self._potential, self._guard = potential, guard
-        self._samples: list[_Sample] = []
-        for item in initial:
-            self.add(item)
-        self.initial_size = len(self._samples)
+        self._potential, self._guard, self._initial_share = potential, guard, initial_share
+        self._groups_of: list[str] = []
+        self._sources: dict[str, Source] = {INITIAL: InMemory(), ACQUIRED: InMemory()}
+        labels = [item for item in initial[:1] if isinstance(item, LabelledMolecule)]
+        if labels and len(initial) > MOST_IN_MEMORY:
+            self._sources[INITIAL] = InFile(initial, self._make)  # type: ignore[arg-type]
+        else:
+            rows = remainders(initial, potential.bases) if labels else initial  # type: ignore[arg-type]
+            for row in rows:
+                self.add(row, INITIAL)  # type: ignore[arg-type]
 
     def __len__(self) -> int:
-        return len(self._samples)
+        return sum(map(len, self._sources.values()))
+
+    @property
+    def initial_size(self) -> int:
+        """Number of initial samples."""
+        return len(self._sources[INITIAL])
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether all of it is in memory: going through it costs nothing."""
+        return not isinstance(self._sources[INITIAL], InFile)
+
+    def __getitem__(self, index: int) -> Sample:
+        source, place = self._find(index)
+        return source[place]
 
     def molecule(self, index: int) -> Molecule:
-        """Return one of the molecules."""
-        return self._samples[index].molecule
+        """Return one of the molecules: those of D_0 first, then those of the other sources."""
+        source, place = self._find(index)
+        return source.molecule(place)
 
-    def add(self, item: LabelledMolecule) -> bool:
-        """Add a label, and return whether it was; the guard keeps blow-ups out."""
-        sample = _target(self._potential, item)
-        norm = float(sample.forces.norm()) * self._potential.scale
-        if self._guard is not None and norm > self._guard:
-            log.warning("%s: not learned from, the norm of its forces is %.3g Hartree/Å", item.molecule.id, norm)
+    def _find(self, index: int) -> tuple[Source, int]:
+        for source in self._sources.values():
+            if index < len(source):
+                return source, index
+            index -= len(source)
+        raise IndexError(index)
+
+    def add(self, row: Remainder, source: str = ACQUIRED) -> bool:
+        """Add what is left of a label, and return whether it was; the guard keeps blow-ups out."""
+        if not self._is_sound(row):
             return False
-        self._samples.append(sample)
+        kept = self._sources[source]
+        assert isinstance(kept, InMemory)
+        kept.append(self._sample(row))
         return True
 
-    def draw(self, rng: np.random.Generator, size: int, initial_share: float) -> list[int]:
+    def _make(self, item: LabelledMolecule) -> Sample | None:
+        (row,) = remainders([item], self._potential.bases)
+        return self._sample(row) if self._is_sound(row) else None
+
+    def _is_sound(self, row: Remainder) -> bool:
+        if self._guard is None or row.norm <= self._guard:
+            return True
+        log.warning("%s: not learned from, the norm of its forces is %.3g Hartree/Å", row.molecule.id, row.norm)
+        return False
+
+    def _sample(self, row: Remainder) -> Sample:
+        batch = make_batch([row.molecule], 0.0, self._potential.device)
+        energy = row.energy - self._potential.reference_energies(batch)[0].cpu()
+        return Sample(row.molecule, energy / self._potential.scale, torch.tensor(row.forces) / self._potential.scale)
+
+    def draw(self, rng: np.random.Generator, size: int, held_out: Collection[int] = ()) -> list[int]:
         """Return indices of a batch: ``initial_share`` of it from D_0, the rest from the added labels.
 
         As in the published code the added part is rounded down; with nothing added all of it is from D_0.
+
+        Args:
+            rng: Random numbers.
+            size: Of the batch.
+            held_out: Indices that are not drawn.
         """
-        added = len(self) - self.initial_size
-        new = min(int(size * (1 - initial_share)), added) if added else 0
-        old = min(size - new, self.initial_size)
-        picks = rng.choice(self.initial_size, old, replace=False).tolist()
-        return [int(i) for i in picks] + [int(i) + self.initial_size for i in rng.choice(added, new, replace=False)]
+        first = self.initial_size
+        old, new = np.arange(first), np.arange(first, len(self))
+        if held_out:
+            kept = np.fromiter(held_out, dtype=np.int64)
+            old, new = np.setdiff1d(old, kept), np.setdiff1d(new, kept)
+        added = min(int(size * (1 - self._initial_share)), len(new)) if len(new) else 0
+        picks = rng.choice(len(old), min(size - added, len(old)), replace=False)
+        return [*old[picks].tolist(), *new[rng.choice(len(new), added, replace=False)].tolist()]
 
-    def batch(self, indices: Sequence[int]) -> tuple[Batch, torch.Tensor, torch.Tensor]:
-        """Return a batch, its energies (n_molecules,) and its forces (n_atoms, 3), in the network's units."""
-        chosen = [self._samples[i] for i in indices]
-        device = self._potential.device
-        batch = make_batch([s.molecule for s in chosen], self._potential.cutoff, device)
-        energies = torch.stack([s.energy for s in chosen]).to(device)
-        return batch, energies, torch.cat([s.forces for s in chosen]).to(device)
+    def held_out(self, share: float, seed: int) -> list[int]:
+        """Return the indices of a share of the molecules, with all their conformers; the same ones as the pool grows.
 
+        Of a training set in a file, whose molecules are not read for that, the last labels.
+        """
+        initial = self._sources[INITIAL]
+        if isinstance(initial, InFile):
+            count = min(int(share * len(initial)), MOST_HELD_OUT)
+            return list(range(len(initial) - count, len(initial)))
+        groups = [group_of(self.molecule(index).id) for index in range(len(self))]
+        drawn = {g: derived(seed, "validation", g).random() for g in dict.fromkeys(groups)}
+        chosen = {g for g, number in drawn.items() if number < share} or {min(drawn, key=drawn.__getitem__)}
+        return [index for index, group in enumerate(groups) if group in chosen]
 
-def _target(potential: Potential, item: LabelledMolecule) -> _Sample:
-    batch = make_batch([item.molecule], 0.0)
-    energy = item.label.energy - potential.reference_energies(batch)[0]
-    forces = torch.tensor(item.label.forces)
-    if potential.delta is not None:
-        extra = _evaluate_delta(potential.delta, item.molecule)
-        energy, forces = energy - extra.energies[0], forces - extra.forces
-    return _Sample(item.molecule, energy / potential.scale, forces / potential.scale)
-
-
-def fit_references(
-    initial: Sequence[LabelledMolecule],
-    given: dict[int, float],
-    delta: Model | None,
-    guard: float = FORCE_NORM_GUARD,
-) -> tuple[dict[int, float], float]:
-    """Return reference energies (Hartree) by atomic number and the output scale (Hartree/Å) of a training set.
-
-    References come from the dataset where it has them (for every element that occurs), else from least squares of the
-    (delta-corrected) energies on the composition. The scale is the root mean square component of the (delta-corrected)
-    forces. Labels beyond the guard (see ``settings.FORCE_NORM_GUARD``) take part in neither.
-
-    Raises:
-        NothingToDoError: If the training set is empty.
-        ConfigurationError: If an element has no reference, or the delta model cannot evaluate a molecule.
-    """
-    if not initial:
-        raise NothingToDoError("the initial training set is empty")
-    energies, forces = _subtract(initial, delta)
-    # MMFF94 forces have no bound where three bonded atoms are nearly in line: one such row would set the scale.
-    sound = [row for row, f in enumerate(forces) if np.linalg.norm(f) <= guard]
-    if not sound:
-        raise NothingToDoError(f"no label of the initial training set has forces within {guard} Hartree/Å")
-    initial, energies, forces = [initial[row] for row in sound], energies[sound], [forces[row] for row in sound]
-    elements = sorted({int(z) for item in initial for z in item.molecule.numbers})
-    counts = np.array([[np.count_nonzero(item.molecule.numbers == z) for z in elements] for item in initial])
-    scale = float(np.sqrt(np.mean(np.square(np.concatenate(forces)))))
-    if given and delta is None:
-        if missing := sorted(set(elements) - set(given)):
-            raise ConfigurationError(f"no reference energy for {', '.join(chemical_symbols[z] for z in missing)}")
-        return {z: float(e) for z, e in given.items()}, scale
-    solution = np.linalg.lstsq(counts.astype(np.float64), energies, rcond=None)[0]
-    return dict(zip(elements, solution.tolist(), strict=True)), scale
-
-
-def _subtract(initial: Sequence[LabelledMolecule], delta: Model | None) -> tuple[np.ndarray, list[np.ndarray]]:
-    energies = np.array([item.label.energy for item in initial])
-    forces = [item.label.forces for item in initial]
-    if delta is None:
-        return energies, forces
-    for row, item in enumerate(initial):
-        extra = _evaluate_delta(delta, item.molecule)
-        energies[row] -= float(extra.energies[0])
-        forces[row] = forces[row] - extra.forces.numpy()
-    return energies, forces
-
-
-def _evaluate_delta(delta: Model, molecule: Molecule) -> Evaluation:
-    evaluation = delta.energy_forces(make_batch([molecule], 0.0))
-    for error in evaluation.errors.values():
-        raise ConfigurationError(f"{molecule.id}: the delta model cannot evaluate it: {error}")
-    return evaluation
+    def with_conformer(self, index: int, rng: np.random.Generator) -> list[int]:
+        """Return an index and that of another conformer of the same molecule, where there is one."""
+        group = group_of(self.molecule(index).id)
+        if len(self._groups_of) != len(self):
+            self._groups_of = [group_of(self.molecule(k).id) for k in range(len(self))]
+        others = [k for k, other in enumerate(self._groups_of) if other == group and k != index]
+        return [index, int(rng.choice(others))] if others else [index]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -24,6 +24,14 @@ class TrainSettings(BaseModel):
         force_weight: [0.99].
         gradient_clip: Largest gradient norm [1.0].
         ema_decay: Decay of the exponential moving average of the weights that acts and is evaluated; 0 is off [off].
+        schedule: Of the rate after the warm-up: ``cosine`` [cosine], or ``constant``, which presumes no end.
+        warmup_updates: Updates over which the rate grows from zero [0].
+        weight_decay: Decoupled, of AdamW [0].
+        rates: Factor of the rate by the beginning of a parameter's name; 0 freezes, 1 where nothing is said.
+        difference_weight: Weight of the energy differences between conformers of one molecule, which need no reference
+            energies; conformers are then drawn in pairs [0].
+        validation_share: Share of the molecules, with all their conformers, that is not learned from; the weights that
+            are best on it are kept, those of the start among them [0].
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -34,6 +42,12 @@ class TrainSettings(BaseModel):
     force_weight: float = Field(0.99, ge=0)
     gradient_clip: float = Field(1.0, gt=0)
     ema_decay: float = Field(0.99, ge=0, lt=1)
+    schedule: Literal["cosine", "constant"] = "cosine"
+    warmup_updates: int = Field(0, ge=0)
+    weight_decay: float = Field(0.0, ge=0)
+    rates: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
+    difference_weight: float = Field(0.0, ge=0)
+    validation_share: float = Field(0.0, ge=0, le=0.5)
 
 
 class GolfSettings(BaseModel):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
@@ -10,6 +12,9 @@ from golfbench.batches import Batch
 from golfbench.contracts import Evaluation, Label, Oracle
 from golfbench.errors import OracleError
 from golfbench.molecules import Molecule
+from golfbench.oracles.opening import open_oracle
+from golfbench.registry import registry
+from golfbench.specs import ComponentRef
 
 #: Labels molecules in order, with a failure in the place of a label.
 LabelAll = Callable[[Sequence[Molecule]], Sequence[Label | OracleError]]
@@ -35,6 +40,27 @@ class OracleModel:
             return [_label(oracle, molecule, method) for molecule in molecules]
 
         return cls(label_all)
+
+    @classmethod
+    def of_workers(cls, oracle: ComponentRef, method: str, workers: int) -> OracleModel:
+        """Wrap an engine that runs in several processes, which stay warm: the molecules of a batch are asked at once.
+
+        Calls are counted by nobody: for fixed references, and for bases outside a run.
+
+        Args:
+            oracle: Its name and parameters.
+            method: Its level of theory.
+            workers: Processes.
+        """
+        engines = threading.local()
+        pool = ThreadPoolExecutor(workers, thread_name_prefix="engine")
+
+        def ask(molecule: Molecule) -> Label | OracleError:
+            if not hasattr(engines, "oracle"):
+                engines.oracle = open_oracle(oracle, registry())
+            return _label(engines.oracle, molecule, method)
+
+        return cls(lambda molecules: list(pool.map(ask, molecules)))
 
     def energy_forces(self, batch: Batch) -> Evaluation:
         """Evaluate a batch; see ``contracts.Model``."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 
 from golfbench.contracts import FloatArray
-from golfbench.errors import GolfbenchError, MoleculeError, OracleError
+from golfbench.errors import ConfigurationError, GolfbenchError, MoleculeError, OracleError
 from golfbench.molecules import Molecule, check_molecule
 from golfbench.oracles.isolation import WorkerOracle
 from golfbench.registry import Registry
@@ -29,6 +32,24 @@ def precheck(spec: OracleSpec, molecule: Molecule) -> None:
         raise MoleculeError(
             f"{molecule.id}: {spec.name} takes closed shells only, multiplicity is {molecule.multiplicity}"
         )
+
+
+#: Who may not ask an engine at the moment: calls of its own would be in no ledger.
+_refused_to: ContextVar[str] = ContextVar("refused_to", default="")
+
+
+@contextmanager
+def uncounted_calls_refused(whom: str) -> Iterator[None]:
+    """Refuse engine calls of whoever is named inside the block; what is cheap is free.
+
+    Args:
+        whom: As a person knows it: ``selection 'my-rule'``.
+    """
+    token = _refused_to.set(whom)
+    try:
+        yield
+    finally:
+        _refused_to.reset(token)
 
 
 class CheckedOracle:
@@ -83,6 +104,11 @@ class CheckedOracle:
 
     def _guard(self, call: Any, molecule: Molecule) -> Any:
         """Check the molecule and call the engine; only this package's errors come out."""
+        if (whom := _refused_to.get()) and not self.spec.cheap:
+            raise ConfigurationError(
+                f"{whom} asks {self.spec.name} by itself, which no ledger would count: let its spec name 'surrogate', "
+                f"and give --surrogate {self.spec.name}"
+            )
         try:
             precheck(self.spec, molecule)
             return call(molecule)

@@ -70,11 +70,13 @@ class RunConfig(BaseModel):
         surrogate: The cheap oracle that watches trajectories.
         delta: A fixed model to add: the network learns the difference.
         checkpoint_format: Format of a checkpoint made elsewhere; empty for one of this suite.
-        checkpoint: ``auto`` takes the baseline that ships with the dataset or trains one; ``none`` trains one; else a
-            file.
+        checkpoint: What models start from that do not say it themselves (``painn:weights=...``): ``auto`` takes the
+            baseline that ships with the dataset or trains one; ``fresh`` (also ``none``) trains one; else a file, or
+            weights that the model knows by name.
         baseline: How a baseline is trained.
         golf: The learning loop.
         training: Training within the loop.
+        learner: What fits the networks: ``single``, ``committee:members=3``.
         protocol: The benchmark's protocol.
         executor: Where oracle calls run, with parameters.
         workers: Oracle calls at a time; as many as the executor has room for if not given.
@@ -104,6 +106,7 @@ class RunConfig(BaseModel):
     baseline: Baseline = Baseline()
     golf: GolfSettings = GolfSettings()
     training: TrainSettings = TrainSettings()
+    learner: str = "single"
     protocol: Protocol = Protocol()
     executor: str = "local"
     workers: int | None = Field(None, ge=1)

@@ -12,7 +12,9 @@ from golfbench.benchmark.records import Identity, Stage, combination_id
 from golfbench.contracts import Dataset
 from golfbench.errors import ConfigurationError
 from golfbench.learning.opening import is_oracle
+from golfbench.learning.weights import choices, without_weights
 from golfbench.registry import registry
+from golfbench.runs.bases import check_base
 from golfbench.runs.config import RunConfig
 from golfbench.runs.loggers import check_loggers
 from golfbench.specs import ComponentRef, ModelSpec, OracleSpec, SelectionSpec
@@ -96,9 +98,7 @@ def check_names(config: RunConfig) -> None:
     """
     check_device(config.device)
     check_loggers(config.loggers)
-    _check_format(config)
-    deltas = (config.delta,) if config.delta else ()
-    oracles = (*config.oracles, *config.references, config.surrogate, *deltas)
+    oracles = (*config.oracles, *config.references, config.surrogate)
     named = {
         "optimizer": (*config.optimizers, config.protocol.reference_optimizer),
         "selection": config.selections,
@@ -106,23 +106,18 @@ def check_names(config: RunConfig) -> None:
         "model": tuple(m for m in config.models if not _named_oracle(m)),
         "dataset": (config.dataset,),
         "executor": (config.executor,),
+        "learner": (config.learner,),
     }
     for kind, texts in named.items():
         for ref in map(ComponentRef.parse, texts):
-            registry().get(kind, ref.name).resolve(ref.parameters)
-    for text in (config.surrogate, *deltas):
-        if not registry().find(OracleSpec, ComponentRef.parse(text).name).cheap:
-            raise ConfigurationError(f"oracle '{text}' is not cheap: it cannot be the surrogate or the delta model")
-
-
-def _check_format(config: RunConfig) -> None:
-    if not config.checkpoint_format:
-        return
-    if config.checkpoint in ("auto", "none"):
-        raise ConfigurationError(f"checkpoint format '{config.checkpoint_format}': give the file with --checkpoint")
-    trained = [model for model in config.models if is_trainable(model)]
-    if len(trained) != 1:
-        raise ConfigurationError(f"a checkpoint is of one model, not of {len(trained)}: {', '.join(trained)}")
+            registry().get(kind, ref.name).resolve(without_weights(ref).parameters)
+    choices(filter(is_trainable, config.models), config.checkpoint, config.checkpoint_format)
+    methods = [
+        registry().find(OracleSpec, ref.name).level_of_theory(ref.parameters)
+        for ref in map(ComponentRef.parse, config.oracles)
+    ]
+    if config.delta:
+        check_base(config.delta, methods)
 
 
 def check_device(name: str) -> None:

@@ -3,43 +3,36 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from golfbench.benchmark.evaluate import Judge, evaluate, forgo
-from golfbench.benchmark.metrics import Row, Summary
 from golfbench.benchmark.prepare import limited, prepare
-from golfbench.benchmark.records import Stage, latest_records, read_records
+from golfbench.benchmark.records import RecordFile
 from golfbench.chemistry import check_topology
-from golfbench.contracts import Dataset, Model, Optimizer
+from golfbench.contracts import Dataset
 from golfbench.errors import ConfigurationError, TrainingError
 from golfbench.learning import checkpoint
-from golfbench.learning.explorer import Surrogate
-from golfbench.learning.loop import Golf, Parts
-from golfbench.learning.opening import load_potential, open_fixed_model, potential_header, save_potential
-from golfbench.learning.pool import fit_references
-from golfbench.learning.potential import Potential
-from golfbench.loggers import Log
+from golfbench.learning.targets import MOST_IN_MEMORY, fit_references, remainders
 from golfbench.molecules import check_elements, check_molecule
 from golfbench.oracles.calls import utc_now
-from golfbench.oracles.opening import open_oracle
 from golfbench.oracles.service import OracleService
 from golfbench.registry import registry
-from golfbench.runs.baseline import TORCH_TYPES, Permission, Report, Start, baseline_path, check_checkpoint
+from golfbench.runs.baseline import Permission, Report, check_weights, trained_choices
+from golfbench.runs.bases import is_checkpoint
 from golfbench.runs.config import RunConfig
-from golfbench.runs.costs import CostLine, append_cost
-from golfbench.runs.directory import SCHEMA_VERSION, RunDirectory, slug, write_json
-from golfbench.runs.grid import Combination, combinations, fixed_rows, is_trainable
+from golfbench.runs.directory import SCHEMA_VERSION, RunDirectory, write_json
+from golfbench.runs.grid import Combination, combinations, fixed_rows
 from golfbench.runs.loggers import Loggers
 from golfbench.runs.parts import run_part, split
 from golfbench.runs.provenance import provenance
 from golfbench.runs.service import open_service
 from golfbench.runs.shards import SEAL, Shard, Share, join, locate, seal
-from golfbench.runs.summary import rows_of, write_summary
-from golfbench.specs import ComponentRef, DatasetSpec, ModelSpec, OptimizerSpec, OracleSpec, SelectionSpec
+from golfbench.runs.stages import Context, give_up, run_baseline, run_judge, run_learn, run_reference
+from golfbench.runs.summary import write_summary
+from golfbench.specs import ComponentRef, DatasetSpec, ModelSpec, OracleSpec, SelectionSpec
 
 log = logging.getLogger(__name__)
 
@@ -125,8 +118,7 @@ def run_here(
     if grids:
         with _opened(config, directory.path) as service:
             for grid in grids:
-                grid.prepare(service)
-                grid.run()
+                grid.run(service)
                 baselines |= grid.baselines
     return {"baselines": baselines, "provenance": provenance([])}
 
@@ -192,7 +184,17 @@ def _origin(baseline: Path) -> dict[str, Any]:
 
 
 class _Grid:
-    """The part of the grid that one oracle judges."""
+    """The part of the grid that one oracle judges.
+
+    Args:
+        config: The run's.
+        directory: The run's.
+        dataset: As it was read.
+        oracle: The genuine oracle.
+        report: Shows progress.
+        permission: What the person allows.
+        share: The rows that are this shard's.
+    """
 
     def __init__(
         self,
@@ -204,210 +206,111 @@ class _Grid:
         permission: Permission,
         share: Share,
     ) -> None:
-        self.permission, self.share = permission, share
-        self.loggers = Loggers(config.loggers, directory.path, directory.read_manifest()["run_id"], permission.tell)
         self.config, self.directory, self.dataset, self.report = config, directory, dataset, report
+        self.permission, self.share = permission, share
         self.baselines: dict[str, dict[str, Any]] = {}
         self.oracle = ComponentRef.parse(oracle)
         spec = registry().find(OracleSpec, self.oracle.name)
         self.method = spec.level_of_theory(self.oracle.parameters)
-        self._check_molecules(dataset, spec)
-        check_checkpoint(config, dataset, self.method, permission.unsafe)
+        check_molecules(config, dataset, spec)
+        check_weights(config, dataset, self.method, permission.unsafe)
 
-    def prepare(self, service: OracleService) -> None:
+    def prepare(self, service: OracleService) -> Context:
         """Let a service be asked from now on, first of all for labels and minima that the dataset lacks."""
-        protocol, directory = self.config.protocol, self.directory
-        reference_optimizer = partial(self._optimizer, protocol.reference_optimizer)
-        self.dataset = prepare(self.dataset, self.method, self.oracle, service, reference_optimizer, protocol)
-        service.gate.expect(self.method, _references(self.dataset))
-        self.service = service
-        self.judge = Judge(self.oracle, service, protocol, self.dataset.test, directory.records, directory.log.name)
+        config = self.config
+        run_id = self.directory.read_manifest()["run_id"]
+        context = Context(
+            config,
+            self.directory,
+            RecordFile(self.directory.records),
+            self.dataset,
+            self.oracle,
+            self.method,
+            service,
+            self.report,
+            self.permission,
+            self.share,
+            Loggers(config.loggers, self.directory.path, run_id, self.permission.tell),
+        )
+        optimizer = partial(context.optimizer, config.protocol.reference_optimizer)
+        context.dataset = prepare(self.dataset, self.method, self.oracle, service, optimizer, config.protocol)
+        service.gate.expect(self.method, _references(context.dataset))
+        return context
 
-    def _check_molecules(self, dataset: Dataset, oracle: OracleSpec) -> None:
-        """Refuse a molecule that an oracle or a model cannot take, before anything is computed."""
-        owners: dict[str, frozenset[int] | None] = {oracle.name: oracle.elements}
-        for model in () if self.config.checkpoint_format else filter(is_trainable, self.config.models):
-            ref = ComponentRef.parse(model)
-            owners[ref.name] = registry().find(ModelSpec, ref.name).supported_elements(ref.parameters)
-        owners |= {cheap.name: cheap.elements for cheap in self._cheap_oracles()}
-        trained = frozenset(int(z) for item in dataset.initial for z in item.molecule.numbers)
-        owners[f"the initial set of '{dataset.name}'"] = trained
-        molecules = [item.molecule for item in dataset.initial] + [item.molecule for item in dataset.test]
-        for molecule in molecules:
-            check_molecule(molecule)
-            for name, elements in owners.items():
-                check_elements(molecule, elements, name)
-            if molecule.smiles is not None:
-                check_topology(molecule)
-
-    def _cheap_oracles(self) -> list[OracleSpec]:
-        """Return the oracles that every training molecule is shown to: the delta model, and the surrogate if used."""
-        selections = [ComponentRef.parse(text).name for text in self.config.selections]
-        watched = any(registry().find(SelectionSpec, name).needs_surrogate for name in selections)
-        named = [self.config.delta, self.config.surrogate if watched else None]
-        return [registry().find(OracleSpec, ComponentRef.parse(text).name) for text in named if text]
-
-    def run(self) -> None:
+    def run(self, service: OracleService) -> None:
         """Judge the fixed models, then train and judge each combination."""
+        context = self.prepare(service)
         for row in fixed_rows(self.config):
             if row.oracle == str(self.oracle) and self.share.owns(row, "reference"):
-                with self.loggers.log(row.id) as log:
-                    self._evaluate(row, "reference", partial(open_fixed_model, ComponentRef.parse(row.model)), log)
+                run_reference(context, row)
         for combination in combinations(self.config):
             if combination.oracle == str(self.oracle) and self.share.owns(combination, "after"):
-                self._combination(combination)
+                self._combination(context, combination)
 
-    def _combination(self, combination: Combination) -> None:
+    def _combination(self, context: Context, combination: Combination) -> None:
         try:
-            start = self._start(combination)
+            start = run_baseline(context, combination)
         except TrainingError as error:  # the other rows of the grid do not depend on it
-            self._forgo(combination.before(combination.seed), "before", error)
-            self._forgo(combination, "after", error)
+            give_up(context, combination.before(combination.seed), "before", error)
+            give_up(context, combination, "after", error)
             return
-        path = start.path
+        path, before = start.path, combination.before(start.seed)
         self.baselines[path.name if start.seed is None else path.parent.name] = _origin(path)
-        before = combination.before(start.seed)
         if start.updates:
-            self._note_cost(before, "before", self._load(path)[0], start.updates, start.wall_s)
+            potential = context.load(path, before, "before")[0]
+            context.note_cost(before, "before", potential, start.updates, start.wall_s)
         if self.share.owns(before, "before"):
-            with self.loggers.log(before.id) as log:
-                self._evaluate(before, "before", lambda: self._load(path)[0], log)
-        final = self.directory.checkpoints / slug(combination.id) / "final.safetensors"
-        with self.loggers.log(combination.id) as log:
-            if not final.exists():
-                if self._judged(combination, "after"):  # its training failed, and would again
-                    return
-                try:
-                    self._learn(combination, path, final, log)
-                except TrainingError as error:
-                    self._forgo(combination, "after", error)
-                    return
-            updates = checkpoint.load(final)[1]["golf"]["spent"] * self.config.golf.updates_per_label
-            self._evaluate(combination, "after", lambda: self._load(final)[0], log, updates)
-
-    def _start(self, combination: Combination) -> Start:
-        """Return what a combination starts from; shards train a baseline once, for all of them."""
-        config, model, seed = self.config, ComponentRef.parse(combination.model), combination.seed or 0
-        holder = RunDirectory(self.share.common) if self.share.common else self.directory
-        # A file made elsewhere is imported once for all seeds.
-        whose = f"the baseline of {model}, {self.method}" + ("" if config.checkpoint_format else f", seed {seed}")
-        with (
-            self.share.held(whose, self.permission.tell),
-            self.loggers.log(f"{model}|{self.method}|seed={seed}") as log,
-        ):
-            folder = holder.checkpoints
-            return baseline_path(config, self.dataset, model, seed, folder, self.report, self.permission, log)
-
-    def _learn(self, combination: Combination, baseline: Path, final: Path, log: Log) -> None:
-        potential, header = self._load(baseline)
-        name = f"learning: {combination.selection}, seed {combination.seed}"
-        golf = Golf(
-            self._parts(combination, potential),
-            list(self.dataset.initial),
-            self.config.golf,
-            self.config.training,
-            self.config.budget,
-            self.config.protocol.force_max_ev_per_angstrom,
-            combination.seed or 0,
-            combination.id,
-            final.parent,
-            log,
-        )
-        progress = golf.run(lambda so_far: self.report(name, so_far.spent, self.config.budget))
-        self._note_cost(combination, "after", potential, golf.trainer.timed_updates, golf.trainer.timed_s)
-        ref = ComponentRef(header["model"], header["parameters"])
-        facts = potential_header(ref, potential, self.config.delta, self.method)
-        facts |= {name: header[name] for name in ("training", "imported") if name in header}
-        save_potential(final, potential, {**facts, "golf": progress.to_json()})
-
-    def _note_cost(
-        self, row: Combination, stage: Stage, potential: Potential, updates: int = 0, wall_s: float = 0.0
-    ) -> None:
-        line = CostLine(
-            combination=row.id,
-            stage=stage,
-            parameters=potential.parameters,
-            updates=updates,
-            wall_s=wall_s,
-            device=self.config.device,
-            dtype=self.config.dtype,
-        )
-        append_cost(self.directory.costs, line)
-
-    def _load(self, path: Path) -> tuple[Potential, dict[str, Any]]:
-        return load_potential(path, self.config.device, TORCH_TYPES[self.config.dtype])
-
-    def _parts(self, combination: Combination, potential: Potential) -> Parts:
-        ref = ComponentRef.parse(combination.selection)
-        spec = registry().find(SelectionSpec, ref.name)
-        return Parts(
-            potential,
-            lambda: self._optimizer(combination.optimizer),
-            spec.create(ref.parameters),
-            _surrogate(self.config.surrogate) if spec.needs_surrogate else None,
-            self.oracle,
-            self.service,
-            spec.asks_oracle,
-        )
-
-    def _optimizer(self, name: str) -> Optimizer:
-        ref = ComponentRef.parse(name)
-        optimizer: Optimizer = registry().find(OptimizerSpec, ref.name).create(ref.parameters)
-        return optimizer
-
-    def _evaluate(self, row: Combination, stage: Stage, model: Callable[[], Model], log: Log, updates: int = 0) -> None:
-        done, count = self._judged(row, stage), len(self.judge.test)
-        if len(done) == count:
+            run_judge(context, before, "before", lambda: context.load(path, before, "before")[0])
+        try:
+            learned = run_learn(context, combination, start)
+        except TrainingError as error:
+            give_up(context, combination, "after", error)
             return
-        name = f"minimizing: {row.model} {row.selection or stage}" + ("" if row.seed is None else f", seed {row.seed}")
-        endpoints = self.directory.trajectories / f"{slug(row.id)}-{stage}.extxyz"
-        identity = row.identity(stage, self.method)
-        optimizer = self._optimizer(row.optimizer)
-        walker = model()
-        if isinstance(walker, Potential):
-            self._note_cost(row, stage, walker)
-        evaluate(
-            self.judge,
-            identity,
-            walker,
-            optimizer,
-            done,
-            endpoints,
-            lambda walked: self.report(name, walked, count),
-        )
-        if log:
-            (judged,) = (r for r in rows_of(self.directory) if (r.combination, r.stage) == (row.id, stage))
-            log.scalars(updates, _scalars(judged))
-
-    def _forgo(self, row: Combination, stage: Stage, reason: TrainingError) -> None:
-        """Note for each molecule of a row why there is no model to judge."""
-        done = self._judged(row, stage)
-        if self.share.owns(row, stage) and len(done) < len(self.judge.test):
-            self.permission.tell(f"{row.id} has no {stage} row: {reason}")
-            forgo(self.judge, row.identity(stage, self.method), done, reason)
-
-    def _judged(self, row: Combination, stage: Stage) -> set[str]:
-        """Return the ids of the molecules that have a record."""
-        if not self.directory.records.exists():
-            return set()
-        records = latest_records(read_records(self.directory.records))
-        return {r.molecule for r in records if (r.combination, r.stage) == (row.id, stage)}
+        if learned is not None:
+            final = learned.path
+            run_judge(
+                context, combination, "after", lambda: context.load(final, combination, "after")[0], learned.updates
+            )
 
 
-def _scalars(row: Row) -> dict[str, float]:
-    """Return the numbers of a row, for a log; what it does not have is left out."""
-    metrics = row.model_dump(include=set(Summary.model_fields) - {"statuses"})
-    metrics |= {f"oracle_calls_{purpose}": count for purpose, count in row.oracle_calls.model_dump().items()}
-    return {f"evaluation/{name}": float(value) for name, value in metrics.items() if value is not None}
+def check_molecules(config: RunConfig, dataset: Dataset, oracle: OracleSpec) -> None:
+    """Refuse a molecule that an oracle or a model cannot take, before anything is computed.
+
+    A training set that is too large for memory is looked at where it is: at evenly spaced labels.
+
+    Raises:
+        MoleculeError: With the first such molecule.
+    """
+    owners: dict[str, frozenset[int] | None] = {oracle.name: oracle.elements}
+    for choice in trained_choices(config):
+        if choice.weights.kind in ("auto", "fresh"):
+            spec = registry().find(ModelSpec, choice.ref.name)
+            owners[choice.ref.name] = spec.supported_elements(choice.ref.parameters)
+    owners |= {spec.name: spec.elements for spec in _oracles_beside(config)}
+    initial = dataset.initial[:: -(-len(dataset.initial) // MOST_IN_MEMORY)]
+    trained = frozenset(int(z) for item in initial for z in item.molecule.numbers)
+    owners[f"the initial set of '{dataset.name}'"] = trained
+    for molecule in [item.molecule for item in initial] + [item.molecule for item in dataset.test]:
+        check_molecule(molecule)
+        for name, elements in owners.items():
+            check_elements(molecule, elements, name)
+        if molecule.smiles is not None:
+            check_topology(molecule)
+
+
+def _oracles_beside(config: RunConfig) -> list[OracleSpec]:
+    """Return the oracles that every training molecule is shown to: the base, and the surrogate if it is used."""
+    selections = [ComponentRef.parse(text).name for text in config.selections]
+    watched = any(registry().find(SelectionSpec, name).needs_surrogate for name in selections)
+    named = [config.delta if config.delta and not is_checkpoint(config.delta) else None]
+    named += [config.surrogate if watched else None]
+    return [registry().find(OracleSpec, ComponentRef.parse(text).name) for text in named if text]
 
 
 def _references(dataset: Dataset) -> Mapping[int, float]:
     """Return reference energies for the label gate; none where the initial set is too small to say."""
-    elements = {int(z) for item in dataset.initial for z in item.molecule.numbers}
-    if len(dataset.initial) < LABELS_PER_REFERENCE * len(elements):
+    labels = dataset.initial[:: -(-len(dataset.initial) // MOST_IN_MEMORY)]
+    elements = {int(z) for item in labels for z in item.molecule.numbers}
+    if len(labels) < LABELS_PER_REFERENCE * len(elements):
         return dataset.atom_energies
-    return fit_references(dataset.initial, dict(dataset.atom_energies), None)[0]
-
-
-def _surrogate(name: str) -> Surrogate:
-    return open_oracle(ComponentRef.parse(name), registry()).energy
+    return fit_references(list(remainders(labels, [])), dataset.atom_energies)[0]

@@ -18,8 +18,8 @@ import torch
 from golfbench.batches import Batch, make_batch
 from golfbench.contracts import FloatArray
 from golfbench.learning import checkpoint
-from golfbench.learning.opening import load_weights
-from golfbench.learning.potential import Potential
+from golfbench.learning.learner import load_weights
+from golfbench.learning.potential import energies_and_forces
 from golfbench.molecules import Molecule
 from golfbench.seeds import torch_seed
 from golfbench.specs import ModelSpec, Spec
@@ -89,7 +89,7 @@ class Bench:
 
     def evaluate(self, network: Any, molecule: Molecule) -> tuple[float, FloatArray]:
         """Return energy and forces (n_atoms, 3) of one molecule, no unit."""
-        energies, forces = Potential(network, {}).network_energy_forces(self.batch([molecule]), create_graph=False)
+        energies, forces = energies_and_forces(network, self.batch([molecule]), create_graph=False)
         return float(energies.detach()), forces.detach().double().numpy()
 
 
@@ -269,7 +269,7 @@ def gradients(bench: Bench) -> Finding:
     with torch_seed(0, "noise"), torch.no_grad():
         for parameter in network.parameters():
             parameter += WEIGHT_NOISE * torch.randn_like(parameter)
-    energies, forces = Potential(network, {}).network_energy_forces(bench.batch(bench.molecules), create_graph=True)
+    energies, forces = energies_and_forces(network, bench.batch(bench.molecules), create_graph=True)
     loss = energies.square().mean() + (forces - 0.1).square().mean()
     loss.backward()  # type: ignore[no-untyped-call]
     trained = {name: p.grad for name, p in network.named_parameters() if p.requires_grad}

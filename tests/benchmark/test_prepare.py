@@ -4,10 +4,11 @@ import json
 import numpy as np
 import pytest
 
-from golfbench.benchmark.prepare import expected_calls, group_of, limited, prepare
+from golfbench.benchmark.prepare import expected_calls, limited, prepare
 from golfbench.benchmark.protocol import Protocol
 from golfbench.contracts import Dataset
 from golfbench.errors import NothingToDoError, OracleError
+from golfbench.molecules import group_of
 from golfbench.oracles.opening import open_oracle
 from golfbench.oracles.service import OracleService
 from golfbench.registry import registry

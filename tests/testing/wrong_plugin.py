@@ -85,7 +85,7 @@ def golfbench_selections():
         selection("inventing", "Inventing"),
         selection("endless", "Endless"),
         selection("peeking", "Peeking"),
-        selection("blind", "FirstState", needs_surrogate=True),
+        selection("blind", "FirstState", sees=frozenset({"surrogate"})),
         selection("silent", "FirstState", asks_oracle=False),
     ]
 

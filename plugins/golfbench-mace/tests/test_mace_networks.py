@@ -9,7 +9,7 @@ import torch
 
 from golfbench.batches import make_batch
 from golfbench.errors import ConfigurationError, MoleculeError
-from golfbench.learning.potential import Potential
+from golfbench.learning.potential import energies_and_forces
 from golfbench.molecules import Molecule
 from golfbench.registry import registry
 from golfbench.specs import ModelSpec
@@ -31,7 +31,7 @@ def tiny():
 
 
 def energy_forces(net, molecules):
-    energies, forces = Potential(net, {}).network_energy_forces(make_batch(molecules, net.cutoff), create_graph=False)
+    energies, forces = energies_and_forces(net, make_batch(molecules, net.cutoff), create_graph=False)
     return energies.detach(), forces
 
 
@@ -105,13 +105,13 @@ def test_what_cannot_be_built_is_refused(wrong, reason):
 QUIET = """
 import os, pickle, tempfile, torch
 from golfbench.batches import make_batch
-from golfbench.learning.potential import Potential
+from golfbench.learning.potential import energies_and_forces
 from golfbench.registry import registry
 from golfbench.specs import ModelSpec
 from golfbench.testing.samples import sample
 net = registry().find(ModelSpec, "mace").create({"channels": 2, "harmonics": 1, "radial_mlp": "4"})
 for smiles in ("O", "CCO", "CC", "O"):
-    energies, forces = Potential(net, {}).network_energy_forces(make_batch([sample(smiles)], 5.0), True)
+    energies, forces = energies_and_forces(net, make_batch([sample(smiles)], 5.0), True)
     forces.square().sum().backward()
 assert "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD" not in os.environ
 with tempfile.NamedTemporaryFile() as file:

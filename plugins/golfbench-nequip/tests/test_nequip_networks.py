@@ -8,7 +8,7 @@ import torch
 
 from golfbench.batches import make_batch
 from golfbench.errors import ConfigurationError, MoleculeError
-from golfbench.learning.potential import Potential
+from golfbench.learning.potential import energies_and_forces
 from golfbench.molecules import Molecule
 from golfbench.registry import registry
 from golfbench.specs import DRUGLIKE_ELEMENTS, ModelSpec
@@ -30,7 +30,7 @@ def network(seed=0, **parameters):
 
 
 def energy_forces(net, molecules):
-    energies, forces = Potential(net, {}).network_energy_forces(make_batch(molecules, net.cutoff), create_graph=False)
+    energies, forces = energies_and_forces(net, make_batch(molecules, net.cutoff), create_graph=False)
     return energies.detach(), forces
 
 

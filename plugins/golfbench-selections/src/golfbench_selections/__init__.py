@@ -25,7 +25,7 @@ def golfbench_selections() -> list[SelectionSpec]:
             ),
             citation="arXiv:2311.06295",
             license="MIT",
-            needs_surrogate=True,
+            sees=frozenset({"surrogate"}),
         ),
         SelectionSpec(
             name="random",

@@ -25,6 +25,7 @@ def golfbench_oracles() -> list[OracleSpec]:
             method="{method}",
             parameters=PARAMETERS,
             elements=ELEMENTS,
+            safe_in_headers=True,
             isolated=True,  # impossible electron counts corrupt its memory
             citation="10.1021/acs.jctc.8b01176",
             license="LGPL-3.0-or-later",

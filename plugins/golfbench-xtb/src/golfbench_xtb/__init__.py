@@ -22,6 +22,7 @@ def _spec(name: str, attribute: str, method: str, aliases: tuple[str, ...], summ
         method=method,
         parameters=PARAMETERS,
         elements=ELEMENTS,
+        safe_in_headers=True,
         isolated=True,  # the library takes the process down for input that it does not know
         citation=citation,
         license="LGPL-3.0-or-later",

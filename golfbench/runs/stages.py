@@ -1,0 +1,328 @@
+"""The stages of a combination: its baseline, what it learns, and how its models are judged. Each returns its result.
+
+A stage whose result is there already is not repeated: records, checkpoints and labels are files, so a run that was
+interrupted goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from golfbench.benchmark.evaluate import Judge, evaluate, record_failure
+from golfbench.benchmark.metrics import Row, Summary
+from golfbench.benchmark.protocol import Protocol
+from golfbench.benchmark.records import RecordFile, Stage
+from golfbench.contracts import Dataset, Model, Optimizer
+from golfbench.errors import TrainingError
+from golfbench.learning import checkpoint
+from golfbench.learning.acquisition import Acquisition
+from golfbench.learning.explorer import Surrogate, Walks
+from golfbench.learning.foreign import import_foreign
+from golfbench.learning.learner import Learner, Task
+from golfbench.learning.loop import LearningLoop, Parts
+from golfbench.learning.opening import load_potential, open_fixed_model, potential_header, save_potential
+from golfbench.learning.pool import Pool
+from golfbench.learning.potential import Potential
+from golfbench.learning.targets import InitialSet
+from golfbench.learning.weights import ModelChoice
+from golfbench.loggers import Log
+from golfbench.minimize import StoppingRule
+from golfbench.oracles.opening import open_oracle
+from golfbench.oracles.service import Account, OracleService
+from golfbench.registry import registry
+from golfbench.runs.baseline import TORCH_TYPES, Permission, Recipe, Report, shipped_baseline, train_baseline
+from golfbench.runs.bases import base_of_run
+from golfbench.runs.config import RunConfig
+from golfbench.runs.costs import CostLine, append_cost
+from golfbench.runs.directory import RunDirectory, slug
+from golfbench.runs.grid import Combination
+from golfbench.runs.loggers import Loggers
+from golfbench.runs.shards import Share
+from golfbench.runs.summary import rows_of
+from golfbench.specs import ComponentRef, LearnerSpec, OptimizerSpec, OracleSpec, SelectionSpec
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What a model starts from.
+
+    Attributes:
+        path: The checkpoint.
+        seed: The seed that it was drawn with; ``None`` for one that was there before the run: all seeds share it.
+        updates: Updates that were done for it just now.
+        wall_s: Wall time that they took.
+    """
+
+    path: Path
+    seed: int | None
+    updates: int = 0
+    wall_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What came out of the learning loop.
+
+    Attributes:
+        path: The checkpoint.
+        updates: Updates of the loop.
+    """
+
+    path: Path
+    updates: int
+
+
+@dataclass(slots=True)
+class Context:
+    """What the stages of one oracle share.
+
+    Attributes:
+        config: The run's.
+        directory: The run's.
+        records: Its records.
+        dataset: At the oracle's level of theory.
+        oracle: The genuine oracle.
+        method: Its level of theory.
+        service: Where its labels come from.
+        report: Shows progress.
+        permission: What the person allows.
+        share: The rows that are this shard's.
+        loggers: Who is told how the training goes.
+    """
+
+    config: RunConfig
+    directory: RunDirectory
+    records: RecordFile
+    dataset: Dataset
+    oracle: ComponentRef
+    method: str
+    service: OracleService
+    report: Report
+    permission: Permission
+    share: Share
+    loggers: Loggers
+    _initial: list[InitialSet] = field(default_factory=list)
+
+    @property
+    def judge(self) -> Judge:
+        """Who judges end points."""
+        protocol: Protocol = self.config.protocol
+        return Judge(self.oracle, self.service, protocol, self.dataset.test, self.records, self.directory.log.name)
+
+    def initial(self) -> InitialSet:
+        """Return D_0 without the bases; they are asked once, for all rows that share them."""
+        if not self._initial:
+            bases = self.bases("", "before")
+            self._initial.append(InitialSet.of(self.dataset.initial, bases, self.dataset.atom_energies))
+        return self._initial[0]
+
+    def bases(self, combination: str, stage: str) -> list[Model]:
+        """Return the bases of delta learning, whose calls are charged to a row."""
+        return [base_of_run(self.config.delta, self.service, combination, stage)] if self.config.delta else []
+
+    def load(self, path: Path, row: Combination, stage: str) -> tuple[Potential, dict[str, Any]]:
+        """Load a potential whose base calls are charged to a row."""
+        return load_potential(
+            path,
+            self.config.device,
+            TORCH_TYPES[self.config.dtype],
+            lambda name: base_of_run(name, self.service, row.id, stage),
+        )
+
+    def optimizer(self, name: str) -> Optimizer:
+        """Make a fresh optimizer."""
+        ref = ComponentRef.parse(name)
+        made: Optimizer = registry().find(OptimizerSpec, ref.name).create(ref.parameters)
+        return made
+
+    def note_cost(
+        self, row: Combination, stage: Stage, potential: Potential, updates: int = 0, wall_s: float = 0.0
+    ) -> None:
+        """Write what a network cost."""
+        line = CostLine(
+            combination=row.id,
+            stage=stage,
+            parameters=potential.parameters,
+            updates=updates,
+            wall_s=wall_s,
+            device=self.config.device,
+            dtype=self.config.dtype,
+        )
+        append_cost(self.directory.costs, line)
+
+
+# --- Baseline ------------------------------------------------------------------------------------------------------
+
+
+def run_baseline(context: Context, combination: Combination) -> Start:
+    """Return what a combination starts from, trained here if need be; shards train a baseline once, for all of them.
+
+    Raises:
+        TrainingError: If its training blows up.
+    """
+    config, seed = context.config, combination.seed or 0
+    choice = ModelChoice.parse(combination.model, config.checkpoint, config.checkpoint_format)
+    holder = RunDirectory(context.share.common) if context.share.common else context.directory
+    # A file made elsewhere is imported once for all seeds.
+    whose = f"the baseline of {choice.ref}, {context.method}" + ("" if choice.weights.format else f", seed {seed}")
+    title = f"{choice.ref}|{context.method}|seed={seed}"
+    with context.share.held(whose, context.permission.tell), context.loggers.log(title) as log:
+        return _start(context, choice, seed, holder.checkpoints, log)
+
+
+def _start(context: Context, choice: ModelChoice, seed: int, folder: Path, log: Log) -> Start:
+    config, dataset = context.config, context.dataset
+    learner = ComponentRef.parse(config.learner)
+    recipe = Recipe(choice.ref, config.delta, config.baseline, learner, seed, config.device, config.dtype)
+    if file := choice.weights.foreign(context.permission.unsafe):
+        path = (
+            folder / slug(f"{choice.ref}|{file.format}|delta={config.delta}|{dataset.method}") / "imported.safetensors"
+        )
+        if not path.exists():
+            notice = import_foreign(
+                file, choice.ref, dataset.initial, dataset.method, config.delta, context.bases("", "before"), path
+            )
+            context.permission.tell(notice)
+        return Start(path, None)
+    if choice.weights.path is not None:
+        return Start(choice.weights.path, None)
+    shipped = shipped_baseline(dataset, choice.ref, config.delta, recipe.members)
+    if choice.weights.kind == "auto" and shipped:
+        return Start(shipped, None)
+    committee = f"|{learner}" if config.learner != "single" else ""
+    name = slug(f"{choice.ref}|delta={config.delta}|{dataset.method}{committee}|seed={seed}")
+    path = folder / name / "baseline.safetensors"
+    if path.exists():
+        return Start(path, seed)
+    return Start(path, seed, *train_baseline(dataset, context.initial(), recipe, path, context.report, log))
+
+
+# --- Learn ---------------------------------------------------------------------------------------------------------
+
+
+def run_learn(context: Context, combination: Combination, start: Start) -> Learned | None:
+    """Let a combination learn; return ``None`` where its training failed before, and would again.
+
+    Raises:
+        TrainingError: If its training blows up.
+    """
+    final = context.directory.checkpoints / slug(combination.id) / "final.safetensors"
+    if not final.exists():
+        if context.records.judged(combination.id, "after"):
+            return None
+        with context.loggers.log(combination.id) as log:
+            _learn(context, combination, start.path, final, log)
+    header = checkpoint.load(final)[1]
+    return Learned(final, header["golf"]["spent"] * context.config.golf.updates_per_label)
+
+
+def _learn(context: Context, combination: Combination, baseline: Path, final: Path, log: Log) -> None:
+    config, seed = context.config, combination.seed or 0
+    potential, header = context.load(baseline, combination, "after")
+    learner = _learner(context, combination, potential, log)
+    # The baseline's references and scale define the targets; its bases are those of the run.
+    guard = config.golf.force_norm_guard_hartree_per_angstrom
+    pool = Pool(potential, context.initial().rows, config.golf.initial_share, guard)
+    parts = _parts(context, combination, learner, pool)
+    loop = LearningLoop(parts, config.golf, config.budget, seed, combination.id, final.parent, log)
+    name = f"learning: {combination.selection}, seed {combination.seed}"
+    progress = loop.run(lambda so_far: context.report(name, so_far.spent, config.budget))
+    context.note_cost(combination, "after", potential, learner.timed_updates, learner.timed_s)
+    ref = ComponentRef(header["model"], header["parameters"])
+    facts = potential_header(ref, potential, config.delta, context.method)
+    facts |= {name: header[name] for name in ("training", "imported") if name in header}
+    save_potential(final, potential, {**facts, "golf": progress.to_json()})
+
+
+def _learner(context: Context, combination: Combination, potential: Potential, log: Log) -> Learner:
+    config = context.config
+    updates = config.budget * config.golf.updates_per_label
+    task = Task(potential, config.training, updates, combination.seed or 0, f"golf/{combination.id}", log)
+    ref = ComponentRef.parse(config.learner)
+    learner: Learner = registry().find(LearnerSpec, ref.name).open(ref.parameters, task)
+    return learner
+
+
+def _parts(context: Context, combination: Combination, learner: Learner, pool: Pool) -> Parts:
+    config, ref = context.config, ComponentRef.parse(combination.selection)
+    spec = registry().find(SelectionSpec, ref.name)
+    acquisition = Acquisition(str(ref), spec.create(ref.parameters), spec.sees)
+    walks = Walks(
+        acquisition,
+        partial(context.optimizer, combination.optimizer),
+        StoppingRule(config.protocol.force_max_ev_per_angstrom, config.golf.steps * config.golf.inner_steps),
+        config.golf.inner_steps,
+        surrogate_of_run(context, combination) if spec.needs_surrogate else None,
+    )
+    return Parts(learner, pool, walks, acquisition, context.oracle, context.service, spec.asks_oracle)
+
+
+def surrogate_of_run(context: Context, combination: Combination) -> Surrogate:
+    """Return the energy of the surrogate; an engine is asked through the service, on an account of its own."""
+    ref = ComponentRef.parse(context.config.surrogate)
+    if registry().find(OracleSpec, ref.name).cheap:
+        return open_oracle(ref, registry()).energy
+    account = Account(combination.id, "after", "selection")
+    return lambda molecule: context.service.submit(ref, molecule, account).result().energy
+
+
+# --- Judge ---------------------------------------------------------------------------------------------------------
+
+
+def run_reference(context: Context, row: Combination) -> None:
+    """Judge a fixed model."""
+    run_judge(context, row, "reference", partial(open_fixed_model, ComponentRef.parse(row.model)))
+
+
+def run_judge(context: Context, row: Combination, stage: Stage, model: Callable[[], Model], updates: int = 0) -> None:
+    """Minimize the test molecules with a model and append the records that are not there yet.
+
+    Args:
+        context: Of the oracle.
+        row: Whose records they are.
+        stage: Of the records.
+        model: Opened only if a record is missing.
+        updates: Of the network so far, for the log.
+    """
+    done, count = context.records.judged(row.id, stage), len(context.dataset.test)
+    if len(done) == count:
+        return
+    name = f"minimizing: {row.model} {row.selection or stage}" + ("" if row.seed is None else f", seed {row.seed}")
+    walker = model()
+    if isinstance(walker, Potential):
+        context.note_cost(row, stage, walker)
+    evaluate(
+        context.judge,
+        row.identity(stage, context.method),
+        walker,
+        context.optimizer(row.optimizer),
+        done,
+        context.directory.trajectories / f"{slug(row.id)}-{stage}.extxyz",
+        lambda walked: context.report(name, walked, count),
+    )
+    with context.loggers.log(row.id) as log:
+        if log:
+            (judged,) = (r for r in rows_of(context.directory) if (r.combination, r.stage) == (row.id, stage))
+            log.scalars(updates, _scalars(judged))
+
+
+def give_up(context: Context, row: Combination, stage: Stage, reason: TrainingError) -> None:
+    """Note for each molecule of a row why there is no model to judge."""
+    done = context.records.judged(row.id, stage)
+    if context.share.owns(row, stage) and len(done) < len(context.dataset.test):
+        context.permission.tell(f"{row.id} has no {stage} row: {reason}")
+        record_failure(context.judge, row.identity(stage, context.method), done, reason)
+
+
+def _scalars(row: Row) -> Mapping[str, float]:
+    """Return the numbers of a row, for a log; what it does not have is left out."""
+    metrics = row.model_dump(include=set(Summary.model_fields) - {"statuses"})
+    metrics |= {f"oracle_calls_{purpose}": count for purpose, count in row.oracle_calls.model_dump().items()}
+    return {f"evaluation/{name}": float(value) for name, value in metrics.items() if value is not None}
