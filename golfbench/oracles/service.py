@@ -1,6 +1,6 @@
 """The service: the only way to an oracle. Counts, stores and answers known geometries without asking again.
 
-Known answers come from the books (``golfbench.oracles.books``), new ones through the queue (``golfbench.oracles.queue``).
+Known answers come from the books (``books.py``), new ones through the queue (``queue.py``).
 """
 
 from __future__ import annotations
