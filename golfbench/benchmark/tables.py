@@ -12,8 +12,9 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from golfbench.benchmark.metrics import SUCCESS_KCAL_MOL, CallsByPurpose, Row, SeedMean, seed_means
+from golfbench.benchmark.metrics import SUCCESS_KCAL_MOL, Row, SeedMean, seed_means
 from golfbench.benchmark.records import Status
+from golfbench.oracles.ledger import PURPOSES, shown_purposes
 
 MISSING = "–"
 
@@ -29,7 +30,7 @@ class Column:
         cell: What it shows of a line.
         text: Words rather than numbers: aligned to the left, and made narrow when there is little room.
         constant: What the caption calls it; the column moves there when all lines agree. Empty: it always stays.
-        optional: It is left out when no line has it.
+        optional: It is left out when no line has it, or all have nothing of it.
         only: The kinds of table that have it, of ``terminal``, ``markdown`` and ``latex``. Empty: all.
     """
 
@@ -139,17 +140,18 @@ def csv_text(rows: Iterable[Row]) -> str:
 
     There are no rows for means over seeds; they are the reader's to take.
     """
-    output = io.StringIO()
-    writer = csv.DictWriter(output, _csv_fields(), lineterminator="\n", restval=0)
+    output, lines = io.StringIO(), [_flat(row) for row in rows]
+    purposes = shown_purposes(lambda p: sum(line[f"oracle_calls_{p}"] + line[f"cache_hits_{p}"] for line in lines))
+    writer = csv.DictWriter(output, _csv_fields(purposes), lineterminator="\n", restval=0, extrasaction="ignore")
     writer.writeheader()
-    writer.writerows(_flat(row) for row in rows)
+    writer.writerows(lines)
     return output.getvalue()
 
 
-def _csv_fields() -> list[str]:
+def _csv_fields(purposes: Sequence[str]) -> list[str]:
     nested = {
-        "oracle_calls": list(CallsByPurpose.model_fields),
-        "cache_hits": list(CallsByPurpose.model_fields),
+        "oracle_calls": purposes,
+        "cache_hits": purposes,
         "statuses": [str(status) for status in Status],
     }
     fields = []
@@ -198,7 +200,7 @@ def _columns(lines: Sequence[Line], kind: str) -> tuple[list[Column], list[str]]
         cells = {column.cell(line) for line in lines}
         # A fixed model has no seed: that alone is no reason for a column.
         cells -= {MISSING} if column.constant == "seed" else set()
-        if column.optional and cells <= {MISSING}:
+        if column.optional and cells <= {MISSING, "0"}:
             continue
         if column.constant and len(cells) <= 1:
             dropped += [f"{column.constant} {cell}" for cell in cells]
@@ -345,7 +347,8 @@ COLUMNS: tuple[Column, ...] = (
     Column("Steps", _steps),
     Column("Calls:\ninitial\ntrain.", _calls("initial", "training"), only=TERMINAL),
     Column("Calls:\nref.\neval.", _calls("reference", "evaluation"), only=TERMINAL),
-    *(Column(f"Oracle calls,\n{p}", _calls(p), only=WRITTEN) for p in CallsByPurpose.model_fields),
+    Column("Calls:\nbase", _calls("base"), optional=True, only=TERMINAL),
+    *(Column(f"Oracle calls,\n{p}", _calls(p), optional=p == "base", only=WRITTEN) for p in PURPOSES),
     Column("Parameters", _parameters, optional=True, only=MARKDOWN),
     Column("ms per\nforce call", _plain("ms_per_force_call", 1), only=WRITTEN),
     Column("ms per training step", _plain("ms_per_training_step", 1), optional=True, only=MARKDOWN),

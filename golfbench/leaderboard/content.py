@@ -20,7 +20,7 @@ from golfbench.chemistry import formula
 from golfbench.contracts import Dataset, TestMolecule
 from golfbench.leaderboard.entries import SeedRun
 from golfbench.leaderboard.measures import MEASURES, pct_all, residual_all
-from golfbench.leaderboard.standings import Standing, separable_pairs, standings_of
+from golfbench.leaderboard.standings import Standing, called_for, separable_pairs, standings_of
 from golfbench.leaderboard.statistics import CONFIDENCE, RESAMPLES
 from golfbench.leaderboard.tracks import Track, track_folders
 from golfbench.oracles.ledger import PURPOSES
@@ -99,7 +99,7 @@ def _track(shown: Section) -> dict[str, Any]:
             {name: getattr(m, name) for name in ("name", "title", "unit", "decimals", "lower_is_better", "share")}
             for m in MEASURES
         ],
-        "purposes": list(PURPOSES),
+        "purposes": called_for(standings),
         "molecules": [_molecule(item) for item in shown.dataset.test],
         "entries": [_entry(standing, molecules) for standing in standings],
         "fronts": {m.name: sorted(pareto_front(m.name, m.lower_is_better, standings)) for m in MEASURES},

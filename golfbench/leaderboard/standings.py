@@ -23,6 +23,7 @@ from golfbench.leaderboard.statistics import (
     separable,
 )
 from golfbench.leaderboard.tracks import Track, read_track
+from golfbench.oracles.ledger import Purpose, shown_purposes
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,11 @@ class Standing:
     def budget_group(self) -> int | None:
         """The budget whose table it is in: 0 for baselines, ``None`` for fixed models, which stand apart."""
         return None if self.entry.stage == "reference" else self.entry.budget
+
+
+def called_for(standings: Sequence[Standing]) -> list[Purpose]:
+    """Return the purposes that a table of these entries has a column for."""
+    return shown_purposes(lambda purpose: sum(sum(standing.calls(purpose)) for standing in standings))
 
 
 def read_entries(folder: Path, track: Track) -> list[Entry]:

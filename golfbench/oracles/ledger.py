@@ -6,11 +6,11 @@ import hashlib
 import os
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from io import FileIO
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -18,9 +18,19 @@ from golfbench.errors import ConfigurationError, WriteError
 from golfbench.oracles.question import label_key
 from golfbench.specs import ComponentRef
 
-#: What an oracle call was for. Purposes are never mixed in one number.
-PURPOSES = ("initial", "training", "reference", "evaluation")
-Purpose = Literal["initial", "training", "reference", "evaluation"]
+Purpose = Literal["initial", "training", "reference", "evaluation", "base"]
+#: What an oracle call was for. Purposes are never mixed in one number. Calls of ``base`` ask another engine than the
+#: oracle: the one that the network's output is added to.
+PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
+
+
+def shown_purposes(count: Callable[[Purpose], float]) -> list[Purpose]:
+    """Return the purposes that a table has a column for: those of every run, and ``base`` where there was any.
+
+    Args:
+        count: Calls and cache hits that the table counts for a purpose.
+    """
+    return [purpose for purpose in PURPOSES if purpose != "base" or count(purpose)]
 
 
 class OracleCall(BaseModel):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from golfbench.benchmark.metrics import CallsByPurpose
 from golfbench.errors import ConfigurationError, WriteError
 from golfbench.oracles.ledger import CACHE_HIT, PURPOSES, Ledger, OracleCall, read_calls
 
@@ -164,8 +165,9 @@ def test_a_damaged_line_is_named_in_one_line(damage: bytes, message: str, writte
     assert path.read_bytes() == before
 
 
-def test_purposes_are_four_and_nothing_else() -> None:
-    assert PURPOSES == ("initial", "training", "reference", "evaluation")
+def test_purposes_are_five_and_nothing_else() -> None:
+    assert PURPOSES == ("initial", "training", "reference", "evaluation", "base")
+    assert tuple(CallsByPurpose.model_fields) == PURPOSES
     for purpose in PURPOSES:
         assert call(0, purpose=purpose).account == (*ACCOUNT[:2], purpose)
     with pytest.raises(ValidationError, match="purpose"):
