@@ -62,6 +62,7 @@ class CallsByPurpose(FrozenModel):
     reference: NonNegativeInt = 0
     evaluation: NonNegativeInt = 0
     base: NonNegativeInt = 0
+    selection: NonNegativeInt = 0
 
 
 class Summary(FrozenModel):

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from golfbench.benchmark.metrics import SUCCESS_KCAL_MOL, Row, SeedMean, seed_means
 from golfbench.benchmark.records import Status
-from golfbench.oracles.ledger import PURPOSES, shown_purposes
+from golfbench.oracles.ledger import OF_OTHER_ENGINES, PURPOSES, shown_purposes
 
 MISSING = "–"
 
@@ -347,8 +347,8 @@ COLUMNS: tuple[Column, ...] = (
     Column("Steps", _steps),
     Column("Calls:\ninitial\ntrain.", _calls("initial", "training"), only=TERMINAL),
     Column("Calls:\nref.\neval.", _calls("reference", "evaluation"), only=TERMINAL),
-    Column("Calls:\nbase", _calls("base"), optional=True, only=TERMINAL),
-    *(Column(f"Oracle calls,\n{p}", _calls(p), optional=p == "base", only=WRITTEN) for p in PURPOSES),
+    *(Column(f"Calls:\n{p}", _calls(p), optional=True, only=TERMINAL) for p in OF_OTHER_ENGINES),
+    *(Column(f"Oracle calls,\n{p}", _calls(p), optional=p in OF_OTHER_ENGINES, only=WRITTEN) for p in PURPOSES),
     Column("Parameters", _parameters, optional=True, only=MARKDOWN),
     Column("ms per\nforce call", _plain("ms_per_force_call", 1), only=WRITTEN),
     Column("ms per training step", _plain("ms_per_training_step", 1), optional=True, only=MARKDOWN),

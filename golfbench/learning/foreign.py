@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from golfbench.batches import make_batch
 from golfbench.contracts import ImportedWeights, LabelledMolecule, Model
 from golfbench.errors import CheckpointError, ConfigurationError, GolfbenchError, unknown_name

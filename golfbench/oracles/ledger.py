@@ -18,19 +18,21 @@ from golfbench.errors import ConfigurationError, WriteError
 from golfbench.oracles.question import label_key
 from golfbench.specs import ComponentRef
 
-Purpose = Literal["initial", "training", "reference", "evaluation", "base"]
-#: What an oracle call was for. Purposes are never mixed in one number. Calls of ``base`` ask another engine than the
-#: oracle: the one that the network's output is added to.
+Purpose = Literal["initial", "training", "reference", "evaluation", "base", "selection"]
+#: What an oracle call was for. Purposes are never mixed in one number. Calls of ``base`` and ``selection`` ask
+#: other engines than the oracle: the one that the network's output is added to, and the one that a selection looks at.
 PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
+#: Purposes of calls that ask another engine than the oracle; tables show them where there are any.
+OF_OTHER_ENGINES: tuple[Purpose, ...] = ("base", "selection")
 
 
 def shown_purposes(count: Callable[[Purpose], float]) -> list[Purpose]:
-    """Return the purposes that a table has a column for: those of every run, and ``base`` where there was any.
+    """Return the purposes that a table has a column for: those of every run, and others where there were any.
 
     Args:
         count: Calls and cache hits that the table counts for a purpose.
     """
-    return [purpose for purpose in PURPOSES if purpose != "base" or count(purpose)]
+    return [purpose for purpose in PURPOSES if purpose not in OF_OTHER_ENGINES or count(purpose)]
 
 
 class OracleCall(BaseModel):

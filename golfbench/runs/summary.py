@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from golfbench.benchmark.metrics import Counts, Row, summarise
 from golfbench.benchmark.records import Identity, Record, latest_records, read_records
 from golfbench.errors import NothingToDoError
-from golfbench.oracles.ledger import CACHE_HIT, PURPOSES, OracleCall, Purpose, read_calls
+from golfbench.oracles.ledger import CACHE_HIT, OF_OTHER_ENGINES, PURPOSES, OracleCall, Purpose, read_calls
 from golfbench.runs.costs import read_costs
 from golfbench.runs.directory import SCHEMA_VERSION, RunDirectory, write_json
 
@@ -18,7 +18,7 @@ class Bill(NamedTuple):
     """What calls of a ledger are added up by.
 
     Attributes:
-        oracle: Who was asked; empty for the engine of a base, which is not the oracle of the row.
+        oracle: Who was asked; empty for another engine than the oracle of the row.
         combination: For whom; empty when the run shares it.
         stage: ``before``, ``after`` or ``reference``.
         purpose: See ``ledger.PURPOSES``.
@@ -32,7 +32,7 @@ class Bill(NamedTuple):
 
 def bill_of(call: OracleCall) -> Bill:
     """Return what a call is added to."""
-    return Bill("" if call.purpose == "base" else call.oracle, call.combination, call.stage, call.purpose)
+    return Bill("" if call.purpose in OF_OTHER_ENGINES else call.oracle, call.combination, call.stage, call.purpose)
 
 
 def bills_of(row: Identity) -> list[Bill]:
@@ -45,7 +45,7 @@ def bills_of(row: Identity) -> list[Bill]:
     accounts.append(("", "reference", "reference"))
     if row.stage != "reference":
         accounts += [("", "before", "initial"), ("", "before", "base")]
-    return [Bill("" if account[2] == "base" else row.oracle, *account) for account in accounts]
+    return [Bill("" if account[2] in OF_OTHER_ENGINES else row.oracle, *account) for account in accounts]
 
 
 def rows_of(directory: RunDirectory) -> list[Row]:
