@@ -84,6 +84,11 @@ class AtomisticNetwork(nn.Module):
         Pair vectors (j minus i, Å) are taken in float64: far from the origin float32 coordinates lose digits that
         their differences need.
         """
+        atoms = self._head(self.features(batch))
+        return atoms.new_zeros(len(batch)).index_add(0, batch.molecule, atoms)
+
+    def features(self, batch: Batch) -> torch.Tensor:
+        """Return the scalar features of each atom (n_atoms, features), those that its energy is read from."""
         i, j = batch.pairs
         vectors = batch.positions.index_select(0, j) - batch.positions.index_select(0, i)
         inputs = {
@@ -92,8 +97,8 @@ class AtomisticNetwork(nn.Module):
             keys.idx_i: i,
             keys.idx_j: j,
         }
-        atoms = self._head(self.representation(inputs)["scalar_representation"])
-        return atoms.new_zeros(len(batch)).index_add(0, batch.molecule, atoms)
+        features: torch.Tensor = self.representation(inputs)["scalar_representation"]
+        return features
 
     def _head(self, features: torch.Tensor) -> torch.Tensor:
         """Return the contribution of each atom (n_atoms,).

@@ -8,7 +8,7 @@ from golfbench.specs import Parameter, SelectionSpec
 
 @hookimpl
 def golfbench_selections() -> list[SelectionSpec]:
-    """Offer ``golf``, ``random``, ``last`` and ``none``."""
+    """Offer ``golf``, rules that look at a whole round, and the controls."""
     return [
         SelectionSpec(
             name="golf",
@@ -38,6 +38,22 @@ def golfbench_selections() -> list[SelectionSpec]:
             factory="golfbench_selections.controls:Last",
             summary="Label the last state of the whole trajectory.",
             license="MIT",
+        ),
+        SelectionSpec(
+            name="committee-force",
+            factory="golfbench_selections.rounds:CommitteeForce",
+            summary="Label the states on whose forces a committee disagrees most: --learner committee.",
+            citation="arXiv:1810.11890",
+            license="MIT",
+            sees=frozenset({"committee"}),
+        ),
+        SelectionSpec(
+            name="farthest-features",
+            factory="golfbench_selections.rounds:FarthestFeatures",
+            summary="Label the states that are farthest from all labels in the network's own features.",
+            citation="arXiv:1708.00489",
+            license="MIT",
+            sees=frozenset({"features", "training_set"}),
         ),
         SelectionSpec(
             name="none",
