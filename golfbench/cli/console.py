@@ -2,16 +2,21 @@
 
 Tables and progress bars are drawn only on a terminal. In a pipe a table is tab-separated lines and progress is plain
 lines, so that both can be cut, searched and logged.
+
+No verb fails because something could not be printed (see ``streams``).
 """
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 import time
 from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
+
+from golfbench.cli import streams
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
@@ -37,13 +42,28 @@ def fail(text: str) -> None:
     note(f"error: {text}")
 
 
+def saved(text: str) -> None:
+    """Tell where results are written: what was lost on stdout is no failure after that."""
+    streams.session.saved = True
+    note(text)
+
+
 def print_json(data: Any) -> None:
     """Print one JSON document on stdout, in the order of its keys.
 
     Raises:
         ValueError: If a number is NaN or infinite, which JSON does not have.
     """
-    print(json.dumps(data, indent=2, allow_nan=False, ensure_ascii=False))
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    ascii_only = not encoding.lower().startswith("utf")  # escapes of JSON instead of those of the stream
+    print(json.dumps(data, indent=2, allow_nan=False, ensure_ascii=ascii_only))
+
+
+def print_utf8(text: str) -> None:
+    """Print a document that says of itself that it is UTF-8, whatever the terminal has."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")
+    print(text, end="")
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str = "") -> None:

@@ -15,6 +15,7 @@ from golfbench.cli import console
 from golfbench.cli.components import lister
 from golfbench.cli.describe import SCHEMA_VERSION
 from golfbench.cli.options import JsonOption, complete
+from golfbench.cli.streams import session
 from golfbench.errors import ConfigurationError
 from golfbench.registry import registry
 from golfbench.specs import ComponentRef, DatasetSpec
@@ -77,5 +78,6 @@ def build(name: NameArgument, output: BuildOutputOption) -> None:
     reader = _open(name)
     if not hasattr(reader, "build"):
         raise ConfigurationError(f"dataset '{name}' cannot be built: it can only be read")
+    session.resumes = True
     reader.build(output)
-    console.note(f"{name} is built in {output}")
+    console.saved(f"{name} is built in {output}")

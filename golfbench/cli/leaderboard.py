@@ -13,6 +13,7 @@ import typer
 from golfbench.cli import console
 from golfbench.cli.describe import SCHEMA_VERSION
 from golfbench.cli.options import JsonOption
+from golfbench.cli.streams import session
 from golfbench.errors import GolfbenchError, NothingToDoError
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def add(
     written = [path for path in made if path not in kept]
     for path in written:
         write_text(path, canonical_text(made[path]))
+        session.saved = True
     if json:
         names = {"entries": list(map(str, written)), "kept": list(map(str, kept)), "refused": refused}
         console.print_json({"schema_version": SCHEMA_VERSION, "track": chosen.name, **names})
@@ -141,7 +143,7 @@ def build(leaderboards: FolderOption = LEADERBOARDS, site: SiteOption = None, ch
         _fail_all([f"{path} is not what `leaderboard build` writes" for path in drift(files)])
         return
     for path in write(files):
-        console.note(f"{path} is written")
+        console.saved(f"{path} is written")
 
 
 def _opened(files: Sequence[Path], found: dict[str, list[str]]) -> Iterator[tuple[Path, Entry, Track, Dataset]]:

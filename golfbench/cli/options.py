@@ -108,7 +108,8 @@ DatasetOption = Annotated[
         metavar="NAME",
         envvar="GOLFBENCH_DATASET",
         autocompletion=complete("dataset"),
-        help="Dataset with the initial training set and the test molecules.",
+        help="Dataset with the initial training set and the test molecules. Parameters follow a colon; a value with a "
+        """comma stands in double quotes: 'folder:path="a,b"'.""",
     ),
 ]
 OutputOption = Annotated[

@@ -60,7 +60,7 @@ def report(runs: RunsArgument, format: FormatOption = Format.TABLE, output: Outp
         from golfbench.leaderboard.entries import write_text
 
         write_text(output, text.getvalue())
-        console.note(f"{output} is written")
+        console.saved(f"{output} is written")
 
 
 def print_page(runs: Sequence[Path]) -> None:
@@ -71,7 +71,7 @@ def print_page(runs: Sequence[Path]) -> None:
 
     if sys.stdout.isatty():
         raise ConfigurationError("the page is too large for a terminal: name a file with --output FILE")
-    print(report_page(runs), end="")
+    console.print_utf8(report_page(runs))
     for directory in map(RunDirectory, runs):
         if directory.records.exists():
             write_summary(directory)

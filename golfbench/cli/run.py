@@ -26,6 +26,7 @@ from golfbench.cli.options import (
     complete,
     with_arguments,
 )
+from golfbench.cli.streams import session
 
 if TYPE_CHECKING:
     from golfbench.runs.shards import Shard
@@ -186,7 +187,8 @@ def _run(settings: Any, output: Path, json: bool, unsafe: bool, shard: Shard | N
     from golfbench.runs.shards import locate
 
     directory, _ = locate(settings, output / settings.run_id(), shard)
-    console.note(f"results in {directory.path}")
+    session.resumes = True
+    console.saved(f"results in {directory.path}")
     with console.Progress() as progress:
         content = run_grid(settings, output, sys.argv[1:], progress, Permission(unsafe, console.note), shard)
     if json:
