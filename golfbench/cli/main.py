@@ -74,9 +74,11 @@ class ErrorReportingGroup(TyperGroup):
             run_instead(error.environment, sys.argv[1:])
         except GolfbenchError as error:
             console.fail(str(error))
+            _tell_notes(error)
             raise typer.Exit(error.exit_code) from error
         except KeyboardInterrupt as error:
             console.note(f"interrupted{'; the same command resumes where it stopped' if session.resumes else ''}")
+            _tell_notes(error)
             raise typer.Exit(INTERRUPTED) from error
         except OSError as error:
             if error.errno not in FULL:
@@ -84,7 +86,14 @@ class ErrorReportingGroup(TyperGroup):
             place = f" ({error.filename})" if error.filename else ""
             again = "; the same command resumes" if session.resumes else ""
             console.fail(f"{FULL[error.errno]}{place}: free some space{again}")
+            _tell_notes(error)
             raise typer.Exit(WriteError.exit_code) from error
+
+
+def _tell_notes(error: BaseException) -> None:
+    """Print what was added to an exception on its way, such as where the work is that was done."""
+    for text in getattr(error, "__notes__", ()):
+        console.note(text)
 
 
 def _print_version(wanted: bool) -> None:
