@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -87,13 +88,25 @@ def _draw_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: st
     from rich.table import Table
     from rich.text import Text
 
+    console = Console()
+    if sum(max(map(len, column.split()), default=0) + 3 for column in columns) >= console.width:
+        _print_lists(columns, rows)  # rich would break words, and then leave whole columns empty
+        return
     table = Table(title=title or None, header_style="bold", title_justify="left")
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
         # Text: brackets in names and messages are not markup.
         table.add_row(*map(Text, row))
-    Console().print(table)
+    console.print(table)
+
+
+def _print_lists(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a line for each cell, for a terminal in which the headings have no room beside each other."""
+    for row in rows:
+        for column, cell in zip(columns, row, strict=True):
+            print(f"{column}: {cell}")
+        print()
 
 
 class Progress:
@@ -105,7 +118,8 @@ class Progress:
     """
 
     def __init__(self) -> None:
-        self._bars: Bars | None = _new_bars() if sys.stderr.isatty() else None
+        draws = sys.stderr.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
+        self._bars: Bars | None = _new_bars() if draws else None
         self._tasks: dict[str, TaskID] = {}
         self._next_line: dict[str, float] = {}
 

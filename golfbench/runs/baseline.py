@@ -185,6 +185,8 @@ def train_baseline(
         ConfigurationError: If ``path`` already exists, another process is writing it, or the state beside it is of
             another training.
     """
+    if path.is_dir():
+        raise ConfigurationError(f"{path} is a folder: name a file")
     if path.exists():
         raise ConfigurationError(f"{path} exists already: remove it to train anew")
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -100,7 +100,8 @@ def held(place: Path, file: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise ConfigurationError(f"{place} is in use by another process") from None
+        reason = "is in use by another process" if file.exists() else "cannot be written: no file can be made there"
+        raise ConfigurationError(f"{place} {reason}") from None
     except OSError as error:
         raise _unwritable(place, error) from error
     try:
