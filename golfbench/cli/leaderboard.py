@@ -60,7 +60,8 @@ def add(
     json: JsonOption = False,
 ) -> None:
     """Make entries of a run: one for each combination, with all its seeds and end points; exit 1 if any is refused."""
-    from golfbench.leaderboard.entries import canonical_text, write_text
+    from golfbench.durable import write_atomically
+    from golfbench.leaderboard.entries import canonical_text
     from golfbench.leaderboard.making import entries_of, track_of
     from golfbench.leaderboard.tracks import read_track
     from golfbench.runs.directory import RunDirectory
@@ -72,7 +73,7 @@ def add(
     kept = [path for path in made if path.exists() and not overwrite]
     written = [path for path in made if path not in kept]
     for path in written:
-        write_text(path, canonical_text(made[path]))
+        write_atomically(path, canonical_text(made[path]), parents=True)
     if json:
         names = {"entries": list(map(str, written)), "kept": list(map(str, kept)), "refused": refused}
         console.print_json({"schema_version": SCHEMA_VERSION, "track": chosen.name, **names})

@@ -6,7 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from golfbench.leaderboard.entries import SCHEMA_FILE, schema_text, write_text
+from golfbench.durable import write_atomically
+from golfbench.leaderboard.entries import SCHEMA_FILE, schema_text
 from golfbench.leaderboard.standings import Standing, standings_of
 from golfbench.leaderboard.tables import csv_text, escaped, rank_text, track_markdown
 from golfbench.leaderboard.tracks import Track, track_folders
@@ -48,7 +49,7 @@ def write(files: Mapping[Path, str]) -> list[Path]:
     """Write what differs from what is there, and return which files these were."""
     drifted = drift(files)
     for path in drifted:
-        write_text(path, files[path])
+        write_atomically(path, files[path], parents=True)
     return drifted
 
 

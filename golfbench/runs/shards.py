@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict
 
 from golfbench.benchmark.records import Stage
+from golfbench.durable import UNFINISHED
 from golfbench.errors import ConfigurationError
 from golfbench.runs.config import RunConfig
 from golfbench.runs.directory import SCHEMA_VERSION, RunDirectory, slug, write_json
@@ -256,7 +257,7 @@ def seal(path: Path) -> dict[str, str]:
 
 def results_in(folder: Path) -> list[Path]:
     """Return the files below a folder; states of a training in progress are no results."""
-    unfinished = (".training.safetensors", ".partial")
+    unfinished = (".training.safetensors", UNFINISHED)
     return sorted(file for file in folder.rglob("*") if file.is_file() and not file.name.endswith(unfinished))
 
 
