@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from golfbench.contracts import Label
+from golfbench.contracts import HasSlots, Label
 from golfbench.errors import OracleError
 from golfbench.molecules import Molecule
 from golfbench.oracles.books import Books
@@ -57,7 +57,7 @@ class OracleService:
     ) -> None:
         self._books = Books(directory, cache)
         executor = executor or LocalExecutor(workers or DEFAULT_WORKERS)
-        slots = workers or getattr(executor, "slots", None)
+        slots = workers or (executor.slots if isinstance(executor, HasSlots) else None)
         self._queue = CallQueue(executor, slots, limits, begin=self._books.begin, finished=self._to_clerk)
         self._any_version = any_version
         self._lock = threading.Lock()
