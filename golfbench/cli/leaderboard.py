@@ -136,8 +136,14 @@ def verify(files: FilesArgument, sample: SampleOption = 5, seed: SeedOption = 0,
 def build(leaderboards: FolderOption = LEADERBOARDS, site: SiteOption = None, check: CheckOption = False) -> None:
     """Make tables, CSV files and the schema anew from the entries; the same entries give the same bytes."""
     from golfbench.leaderboard.build import built, drift, write
+    from golfbench.leaderboard.standings import all_standings
 
-    files = built(leaderboards, site)
+    tracks = all_standings(leaderboards)
+    files = built(leaderboards, tracks)
+    if site is not None:
+        from golfbench.site.folder import site_files
+
+        files |= site_files(leaderboards, site, tracks)
     if check:
         _fail_all([f"{path} is not what `leaderboard build` writes" for path in drift(files)])
         return

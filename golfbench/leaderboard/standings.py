@@ -22,7 +22,7 @@ from golfbench.leaderboard.statistics import (
     resampled_values,
     separable,
 )
-from golfbench.leaderboard.tracks import Track, read_track
+from golfbench.leaderboard.tracks import Track, read_track, track_folders
 from golfbench.oracles.ledger import Purpose, shown_purposes
 
 
@@ -106,6 +106,15 @@ def standings_of(folder: Path) -> tuple[Track, list[Standing]]:
     """
     track = read_track(folder)
     return track, rank_entries(track, read_entries(folder, track))
+
+
+def all_standings(leaderboards: Path) -> list[tuple[Track, list[Standing]]]:
+    """Return every track of a folder with the standings of its entries.
+
+    Raises:
+        ConfigurationError: If a track or an entry is not valid.
+    """
+    return [standings_of(folder) for folder in track_folders(leaderboards)]
 
 
 def rank_entries(track: Track, entries: Sequence[Entry]) -> list[Standing]:
