@@ -103,7 +103,7 @@ def _slurm(name: str, default: int | None = None) -> int:
     return int(text)
 
 
-def befores(combination: Combination) -> tuple[RowKey, RowKey]:
+def before_rows(combination: Combination) -> tuple[RowKey, RowKey]:
     """Return the rows that a trained combination's baseline may have: shared by all seeds, and its own."""
     return (combination.before(None).id, "before"), (combination.before(combination.seed).id, "before")
 
@@ -118,7 +118,7 @@ def deal(config: RunConfig, count: int) -> dict[RowKey, int]:
     owner: dict[RowKey, int] = {}
     for combination in sorted(combinations(config), key=lambda c: _place(config, c)):
         owner[combination.id, "after"] = next(turn)
-        for before in befores(combination):
+        for before in before_rows(combination):
             owner.setdefault(before, owner[combination.id, "after"])
     for row in fixed_rows(config):
         owner[row.id, "reference"] = next(turn)
