@@ -194,7 +194,8 @@ def _broken(column: Column, line: Line) -> str:
 def _columns(lines: Sequence[Line], kind: str) -> tuple[list[Column], list[str]]:
     """Return the columns to show, and the caption's words for those in which all lines agree."""
     shown, dropped = [], []
-    for column in COLUMNS:
+    based = any(_paid_and_known(line, "base") != "0" for line in lines)
+    for column in (CALLS_AND_BASE if based and column is CALLS else column for column in COLUMNS):
         if column.only and kind not in column.only:
             continue
         cells = {column.cell(line) for line in lines}
@@ -330,6 +331,9 @@ def _cost(line: Line) -> str:
 
 
 TERMINAL, MARKDOWN, WRITTEN = ("terminal",), ("markdown",), ("markdown", "latex")
+CALLS = Column("Calls:\nref.\neval.", _calls("reference", "evaluation"), only=TERMINAL)
+#: The terminal has no room for another column.
+CALLS_AND_BASE = Column("Calls:\nref.\neval.\nbase", _calls("reference", "evaluation", "base"), only=TERMINAL)
 COLUMNS: tuple[Column, ...] = (
     Column("Stage,\nselection", _stage_and_selection, text=True, only=TERMINAL),
     Column("Stage", _named("stage"), text=True, only=WRITTEN),
@@ -346,8 +350,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("Param.\nms/call\nms/step", _cost, only=TERMINAL),
     Column("Steps", _steps),
     Column("Calls:\ninitial\ntrain.", _calls("initial", "training"), only=TERMINAL),
-    Column("Calls:\nref.\neval.", _calls("reference", "evaluation"), only=TERMINAL),
-    Column("Calls:\nbase", _calls("base"), optional=True, only=TERMINAL),
+    CALLS,
     *(Column(f"Oracle calls,\n{p}", _calls(p), optional=p == "base", only=WRITTEN) for p in PURPOSES),
     Column("Parameters", _parameters, optional=True, only=MARKDOWN),
     Column("ms per\nforce call", _plain("ms_per_force_call", 1), only=WRITTEN),
