@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import unquote, urlparse
 
+from golfbench.durable import write_atomically
 from golfbench.errors import ComponentMissingError, GolfbenchError
 from golfbench.registry import Registry, registry
 from golfbench.specs import ComponentRef, ModelSpec
@@ -152,7 +153,7 @@ def install(environment: Environment, tell: Callable[[str], None]) -> None:
         for command in commands:
             tell(" ".join(command[:4]) + " ...")
             _run(command, environment)
-        (environment.path / _MARKER).write_text(json.dumps(environment.content, indent=2), encoding="utf-8")
+        write_atomically(environment.path / _MARKER, json.dumps(environment.content, indent=2))
     except BaseException:
         shutil.rmtree(environment.path, ignore_errors=True)
         raise

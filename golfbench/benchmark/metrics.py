@@ -55,12 +55,13 @@ NetworkCosts = Mapping[tuple[str, str], NetworkCost]
 
 
 class CallsByPurpose(FrozenModel):
-    """Oracle calls (or cache hits) by purpose; they are never added up."""
+    """Oracle calls (or cache hits) by purpose (see ``oracles.ledger.PURPOSES``); they are never added up."""
 
     initial: NonNegativeInt = 0
     training: NonNegativeInt = 0
     reference: NonNegativeInt = 0
     evaluation: NonNegativeInt = 0
+    base: NonNegativeInt = 0
 
 
 class Summary(FrozenModel):

@@ -34,7 +34,8 @@ from pydantic import (
     model_validator,
 )
 
-from golfbench.errors import ConfigurationError, WriteError
+from golfbench.durable import append_whole, write_errors
+from golfbench.errors import ConfigurationError
 
 SCHEMA_VERSION = 1
 #: Energies closer than this (Hartree) are the same: about 0.0006 kcal/mol, above the noise of a converged engine.
@@ -213,16 +214,9 @@ def append_records(path: str | os.PathLike[str], records: Iterable[Record]) -> N
     block = "".join(_line(record) for record in records).encode()
     if not block:
         return
-    try:
-        with open(path, "a+b", buffering=0) as file:
-            end = _mend(file)
-            try:
-                _write(file, block)
-            except OSError:
-                file.truncate(end)
-                raise
-    except OSError as error:
-        raise WriteError(f"{path}: {error.strerror or error}; the records before are safe") from error
+    with write_errors(str(path)), open(path, "a+b", buffering=0) as file:
+        _mend(file)
+        append_whole(file, block, sync=True)
 
 
 def read_records(path: str | os.PathLike[str]) -> list[Record]:
@@ -259,26 +253,19 @@ def _parse(line: bytes, where: str) -> Record:
         raise ConfigurationError(f"{where}: {field + ': ' if field else ''}{first['msg']}") from None
 
 
-def _mend(file: FileIO) -> int:
-    """Make the file end with a line end, as ``read_records`` understands its tail; return its size."""
+def _mend(file: FileIO) -> None:
+    """Make the file end with a line end, as ``read_records`` understands its tail."""
     size = file.seek(0, os.SEEK_END)
     if size == 0:
-        return 0
+        return
     file.seek(-1, os.SEEK_END)
     if file.read(1) == b"\n":
-        return size
+        return
     file.seek(0)
     tail = file.readall().rpartition(b"\n")[2]
     try:
         _parse(tail, "the last line")
     except ConfigurationError:
-        return file.truncate(size - len(tail))
-    _write(file, b"\n")
-    return size + 1
-
-
-def _write(file: FileIO, block: bytes) -> None:
-    rest = memoryview(block)
-    while rest:
-        rest = rest[file.write(rest) :]
-    os.fsync(file.fileno())
+        file.truncate(size - len(tail))
+    else:
+        append_whole(file, b"\n")

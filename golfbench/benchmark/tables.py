@@ -12,8 +12,9 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from golfbench.benchmark.metrics import SUCCESS_KCAL_MOL, CallsByPurpose, Row, SeedMean, seed_means
+from golfbench.benchmark.metrics import SUCCESS_KCAL_MOL, Row, SeedMean, seed_means
 from golfbench.benchmark.records import Status
+from golfbench.oracles.ledger import PURPOSES, shown_purposes
 
 MISSING = "–"
 
@@ -29,7 +30,7 @@ class Column:
         cell: What it shows of a line.
         text: Words rather than numbers: aligned to the left, and made narrow when there is little room.
         constant: What the caption calls it; the column moves there when all lines agree. Empty: it always stays.
-        optional: It is left out when no line has it.
+        optional: It is left out when no line has it, or all have nothing of it.
         only: The kinds of table that have it, of ``terminal``, ``markdown`` and ``latex``. Empty: all.
     """
 
@@ -139,17 +140,18 @@ def csv_text(rows: Iterable[Row]) -> str:
 
     There are no rows for means over seeds; they are the reader's to take.
     """
-    output = io.StringIO()
-    writer = csv.DictWriter(output, _csv_fields(), lineterminator="\n", restval=0)
+    output, lines = io.StringIO(), [_flat(row) for row in rows]
+    purposes = shown_purposes(lambda p: sum(line[f"oracle_calls_{p}"] + line[f"cache_hits_{p}"] for line in lines))
+    writer = csv.DictWriter(output, _csv_fields(purposes), lineterminator="\n", restval=0, extrasaction="ignore")
     writer.writeheader()
-    writer.writerows(_flat(row) for row in rows)
+    writer.writerows(lines)
     return output.getvalue()
 
 
-def _csv_fields() -> list[str]:
+def _csv_fields(purposes: Sequence[str]) -> list[str]:
     nested = {
-        "oracle_calls": list(CallsByPurpose.model_fields),
-        "cache_hits": list(CallsByPurpose.model_fields),
+        "oracle_calls": purposes,
+        "cache_hits": purposes,
         "statuses": [str(status) for status in Status],
     }
     fields = []
@@ -192,13 +194,14 @@ def _broken(column: Column, line: Line) -> str:
 def _columns(lines: Sequence[Line], kind: str) -> tuple[list[Column], list[str]]:
     """Return the columns to show, and the caption's words for those in which all lines agree."""
     shown, dropped = [], []
-    for column in COLUMNS:
+    based = any(_paid_and_known(line, "base") != "0" for line in lines)
+    for column in (CALLS_AND_BASE if based and column is CALLS else column for column in COLUMNS):
         if column.only and kind not in column.only:
             continue
         cells = {column.cell(line) for line in lines}
         # A fixed model has no seed: that alone is no reason for a column.
         cells -= {MISSING} if column.constant == "seed" else set()
-        if column.optional and cells <= {MISSING}:
+        if column.optional and cells <= {MISSING, "0"}:
             continue
         if column.constant and len(cells) <= 1:
             dropped += [f"{column.constant} {cell}" for cell in cells]
@@ -328,6 +331,9 @@ def _cost(line: Line) -> str:
 
 
 TERMINAL, MARKDOWN, WRITTEN = ("terminal",), ("markdown",), ("markdown", "latex")
+CALLS = Column("Calls:\nref.\neval.", _calls("reference", "evaluation"), only=TERMINAL)
+#: The terminal has no room for another column.
+CALLS_AND_BASE = Column("Calls:\nref.\neval.\nbase", _calls("reference", "evaluation", "base"), only=TERMINAL)
 COLUMNS: tuple[Column, ...] = (
     Column("Stage,\nselection", _stage_and_selection, text=True, only=TERMINAL),
     Column("Stage", _named("stage"), text=True, only=WRITTEN),
@@ -344,8 +350,8 @@ COLUMNS: tuple[Column, ...] = (
     Column("Param.\nms/call\nms/step", _cost, only=TERMINAL),
     Column("Steps", _steps),
     Column("Calls:\ninitial\ntrain.", _calls("initial", "training"), only=TERMINAL),
-    Column("Calls:\nref.\neval.", _calls("reference", "evaluation"), only=TERMINAL),
-    *(Column(f"Oracle calls,\n{p}", _calls(p), only=WRITTEN) for p in CallsByPurpose.model_fields),
+    CALLS,
+    *(Column(f"Oracle calls,\n{p}", _calls(p), optional=p == "base", only=WRITTEN) for p in PURPOSES),
     Column("Parameters", _parameters, optional=True, only=MARKDOWN),
     Column("ms per\nforce call", _plain("ms_per_force_call", 1), only=WRITTEN),
     Column("ms per training step", _plain("ms_per_training_step", 1), optional=True, only=MARKDOWN),

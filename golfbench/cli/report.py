@@ -57,9 +57,9 @@ def report(runs: RunsArgument, format: FormatOption = Format.TABLE, output: Outp
             for path in runs:
                 print_rows(RunDirectory(path), format)
     if output is not None:
-        from golfbench.leaderboard.entries import write_text
+        from golfbench.durable import write_atomically
 
-        write_text(output, text.getvalue())
+        write_atomically(output, text.getvalue(), parents=True)
         console.saved(f"{output} is written")
 
 

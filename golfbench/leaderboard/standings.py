@@ -22,7 +22,8 @@ from golfbench.leaderboard.statistics import (
     resampled_values,
     separable,
 )
-from golfbench.leaderboard.tracks import Track, read_track
+from golfbench.leaderboard.tracks import Track, read_track, track_folders
+from golfbench.oracles.ledger import Purpose, shown_purposes
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,11 @@ class Standing:
         return None if self.entry.stage == "reference" else self.entry.budget
 
 
+def called_for(standings: Sequence[Standing]) -> list[Purpose]:
+    """Return the purposes that a table of these entries has a column for."""
+    return shown_purposes(lambda purpose: sum(sum(standing.calls(purpose)) for standing in standings))
+
+
 def read_entries(folder: Path, track: Track) -> list[Entry]:
     """Read the entries of a track, in the order of their names.
 
@@ -100,6 +106,15 @@ def standings_of(folder: Path) -> tuple[Track, list[Standing]]:
     """
     track = read_track(folder)
     return track, rank_entries(track, read_entries(folder, track))
+
+
+def all_standings(leaderboards: Path) -> list[tuple[Track, list[Standing]]]:
+    """Return every track of a folder with the standings of its entries.
+
+    Raises:
+        ConfigurationError: If a track or an entry is not valid.
+    """
+    return [standings_of(folder) for folder in track_folders(leaderboards)]
 
 
 def rank_entries(track: Track, entries: Sequence[Entry]) -> list[Standing]:

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from golfbench.contracts import Label
+from golfbench.durable import replacing
 from golfbench.errors import ConfigurationError, GolfbenchError, NothingToDoError, WriteError
 from golfbench.oracles.cache_rows import COLUMNS, SCHEMA_VERSION, Row, parse_line, utc_text
 from golfbench.oracles.question import Question
@@ -198,24 +199,15 @@ class LabelCache:
             NothingToDoError: If no sound label is of that oracle and method (``None``: of any).
             WriteError: If the file cannot be written.
         """
-        temporary = target.with_name(target.name + ".partial")
         written = damaged = 0
-        try:
-            with self._reported() as db, temporary.open("w", encoding="utf-8") as file:
+        with replacing(target) as unfinished:
+            with self._reported() as db, unfinished.open("w", encoding="utf-8") as file:
                 for page in _pages(db, oracle, method):
                     lines = [row.line() for _, row in page if not row.problem()]
                     file.writelines(lines)
                     written, damaged = written + len(lines), damaged + len(page) - len(lines)
-                file.flush()
-                os.fsync(file.fileno())
             if not written:
                 raise NothingToDoError(f"{self.path} has no sound label that matches")
-            os.replace(temporary, target)
-        except OSError as error:
-            raise WriteError(f"{target} cannot be written: {error.strerror}") from error
-        finally:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
         return written, damaged
 
     def load(self, source: Path) -> Import:

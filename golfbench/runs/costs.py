@@ -13,7 +13,7 @@ from pydantic import NonNegativeFloat, NonNegativeInt, ValidationError
 
 from golfbench.benchmark.metrics import NetworkCost, NetworkCosts
 from golfbench.benchmark.records import FrozenModel, Stage
-from golfbench.errors import WriteError
+from golfbench.durable import append_whole, cut_torn_line
 
 
 class CostLine(FrozenModel):
@@ -46,11 +46,8 @@ def append_cost(path: Path, line: CostLine) -> None:
     Raises:
         WriteError: If it cannot be written.
     """
-    try:
-        with path.open("a", encoding="utf-8") as file:
-            file.write(line.model_dump_json() + "\n")
-    except OSError as error:
-        raise WriteError(f"{path.name} cannot be written: {error.strerror}") from error
+    cut_torn_line(path)
+    append_whole(path, (line.model_dump_json() + "\n").encode())
 
 
 def read_costs(path: Path) -> NetworkCosts:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import json
 import logging
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from golfbench.durable import write_atomically
 from golfbench.errors import ConfigurationError, GolfbenchError, NothingToDoError, WriteError
 
 SCHEMA_VERSION = 1
@@ -121,14 +120,7 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     Raises:
         WriteError: If it cannot be written.
     """
-    temporary = path.with_suffix(".partial")
-    try:
-        temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-        os.replace(temporary, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise WriteError(f"{path.name} cannot be written: {error.strerror}") from error
+    write_atomically(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
 class _Log(logging.FileHandler):

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from golfbench.contracts import Dataset, Label
+from golfbench.contracts import Dataset, DatasetChecks, Label
 from golfbench.errors import MoleculeError
 from golfbench.molecules import Molecule, check_molecule
 from golfbench.specs import DatasetSpec
@@ -130,4 +130,4 @@ def minima(bench: Bench) -> Finding:
 @check(CHECKS, "content")
 def own_check(bench: Bench) -> Finding:
     """Its own check, where it has one, finds nothing."""
-    return Finding.of_problems(bench.reader.check() if hasattr(bench.reader, "check") else [])
+    return Finding.of_problems(bench.reader.check() if isinstance(bench.reader, DatasetChecks) else [])

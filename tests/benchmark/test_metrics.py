@@ -221,7 +221,13 @@ def test_rows_and_their_order(record: Build) -> None:
         ("after", "painn:preset=small", 0),
         ("after", "painn:preset=small", 1),
     ]
-    assert rows[2].oracle_calls.model_dump() == {"initial": 0, "training": 400, "reference": 0, "evaluation": 20}
+    assert rows[2].oracle_calls.model_dump() == {
+        "initial": 0,
+        "training": 400,
+        "reference": 0,
+        "evaluation": 20,
+        "base": 0,
+    }
     assert rows[3].oracle_calls.training == 0
     assert rows[1].cache_hits.evaluation == 3
     keys = (

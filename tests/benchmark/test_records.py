@@ -126,7 +126,7 @@ def test_full_disk_loses_nothing(record: Build, tmp_path: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 100, hard))
     try:
-        with pytest.raises(WriteError, match="the records before are safe"):
+        with pytest.raises(WriteError, match="File too large; what was in it before is safe"):
             append_records(path, [record(molecule="b")])
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -6,11 +6,12 @@ import pytest
 
 from golfbench.compare.differences import chance_of_losses, compare
 from golfbench.compare.pairs import pair_up
-from golfbench.compare.report import compare_sides, markdown
+from golfbench.compare.report import compare_sides, markdown, rows
 from golfbench.compare.sides import read_side
 from golfbench.leaderboard.standings import rank_entries, read_entries
 from golfbench.leaderboard.statistics import interval
 from golfbench.leaderboard.tracks import read_track
+from golfbench.oracles.ledger import read_calls
 from golfbench.units import HARTREE_TO_KCAL_MOL
 
 GOLF = "after · painn:preset=small · lbfgs · golf · gfn2-xtb"
@@ -65,6 +66,21 @@ def test_a_run_is_no_better_than_itself(seeds, command):
         assert (found.changed, found.lost, found.won, found.regressions) == ((), (), (), [])
     done = command(seeds, seeds, "--fail-on-regression")
     assert (done.exit_code, done.stderr) == (0, "")
+
+
+def test_calls_of_a_base_are_compared_where_there_are_any(long_run, altered):
+    based = altered(long_run)
+    calls = [call for call in read_calls(based / "oracle_calls.jsonl") if call.purpose == "training"]
+    with (based / "oracle_calls.jsonl").open("a") as ledger:
+        for number, call in enumerate(calls[:6]):
+            base = {"call_id": 10_000 + number, "purpose": "base", "oracle": "gfn1-xtb", "method": "GFN1-xTB"}
+            ledger.write(call.model_copy(update=base).model_dump_json() + "\n")
+    compared = comparison(long_run, based)
+    assert compared.calls["base"] == (0, 6)
+    assert ("Oracle calls, base", "0", "6", "+6", "", "") in rows(compared)
+    same = comparison(long_run, long_run)
+    assert same.calls == {name: (a, a) for name, (a, _) in compared.calls.items()}
+    assert not any("base" in cell for row in rows(same) for cell in row)
 
 
 def test_a_run_that_is_worse_fails_and_the_other_way_round_does_not(long_run, altered, command):

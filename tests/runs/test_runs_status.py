@@ -54,6 +54,15 @@ def test_the_sums_of_each_purpose() -> None:
     assert (evaluation.purpose, evaluation.labels, evaluation.cpu_s, evaluation.busy_pct) == ("evaluation", 1, 0.0, 100)
 
 
+def test_calls_of_a_base_are_a_line_of_their_own() -> None:
+    base = [call(number, purpose="base", oracle="gfn1-xtb", method="GFN1-xTB", wall_s=0.5) for number in (8, 9)]
+    assert [(p.purpose, p.labels, p.wall_s) for p in status_of([*CALLS, *base])] == [
+        ("training", 3, 12.0),
+        ("evaluation", 1, 4.0),
+        ("base", 2, 1.0),
+    ]
+
+
 def test_failures_that_differ_in_names_and_numbers_are_one_group() -> None:
     crashed, rejected = failures_of(CALLS)
     assert (crashed.outcome, crashed.calls, crashed.molecules, crashed.given_up) == ("crashed", 2, 2, 1)
