@@ -27,6 +27,7 @@ from golfbench.oracles.local import DEFAULT_WORKERS, LocalExecutor
 from golfbench.oracles.opening import precheck
 from golfbench.oracles.policy import next_attempt, with_changes
 from golfbench.oracles.question import Question
+from golfbench.oracles.running import RUNNING, RunningCalls
 from golfbench.registry import registry
 from golfbench.specs import ComponentRef, OracleSpec, Scalar
 
@@ -34,6 +35,8 @@ log = logging.getLogger(__name__)
 
 #: Lost workers in a row after which the run ends: then something is wrong with all of them.
 MOST_LOST = 12
+#: Labels that the gate refuses, and no other, after which the run ends: engine and dataset do not go together.
+MOST_REFUSED = 5
 #: Labels are shared with other runs when they took this long (s) together, or are so many.
 SHARE_AFTER_S, SHARE_AFTER = 10.0, 200
 
@@ -103,6 +106,7 @@ class OracleService:
         self._lost = 0
         self._here = threading.local()
         self._awaited: dict[Future[Label], float] = {}
+        self._running_calls = RunningCalls(directory / RUNNING)
         self._closing = False
 
     def submit(self, oracle: ComponentRef, molecule: Molecule, account: Account, turn: int = 0) -> Future[Label]:
@@ -167,6 +171,7 @@ class OracleService:
             stop_all()
         self._clerk.shutdown(wait=wait)
         self._share_all()
+        self._running_calls.close()
         self.ledger.close()
 
     # --- What is known already ---------------------------------------------------------------------------------
@@ -259,7 +264,9 @@ class OracleService:
             changes = next_attempt(self.ledger.failures(request.key), request.spec) or {}
             call_id, started = self._new_id(), time.perf_counter()
             oracle = str(with_changes(request.oracle, changes))
-            running = self._start(run_call, oracle, request.question.molecule.to_json(), self._limits)
+            molecule, purpose = request.question.molecule, request.account.purpose
+            self._running_calls.begin(call_id, str(request.oracle), purpose, molecule.id)
+            running = self._start(run_call, oracle, molecule.to_json(), self._limits)
             running.add_done_callback(partial(self._free_worker, request, _Attempt(call_id, changes, started)))
 
     def _next_request(self) -> _Request | None:
@@ -278,6 +285,7 @@ class OracleService:
     def _free_worker(self, request: _Request, attempt: _Attempt, done: Future[dict[str, Any]]) -> None:
         with self._lock:
             self._running -= 1
+        self._running_calls.end(attempt.call_id)
         self._dispatch()
         try:
             self._clerk.submit(self._finished, request, attempt, done)
@@ -329,9 +337,19 @@ class OracleService:
         self.labels.put(request.key, request.question.molecule, label, call)
         self.ledger.append(call)
         if call.outcome != "ok":
+            self._check_refused(call)
             raise OracleError(call.error, kind=call.outcome)
         self._share(request, label, call)
         return label
+
+    def _check_refused(self, call: OracleCall) -> None:
+        """End the run, instead of buying one useless label after the other, when the gate has refused all so far."""
+        refused = self.ledger.count(call.method, "rejected")
+        if refused >= MOST_REFUSED and not any(self.ledger.count(call.method, o) for o in ("ok", CACHE_HIT)):
+            raise GolfbenchError(
+                f"all {refused} labels of {call.oracle} were refused, so nothing more is asked: {call.error} "
+                "(golfbench datasets check NAME --recompute 3 compares the dataset's labels with the oracle's)"
+            )
 
     def _share(self, request: _Request, label: Label, call: OracleCall) -> None:
         """Give a label to other runs, together with a few others: each visit to the cache costs a write to the disk."""

@@ -15,6 +15,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from golfbench.errors import ConfigurationError, GolfbenchError, NothingToDoError, WriteError
+from golfbench.oracles.running import RUNNING
 
 SCHEMA_VERSION = 1
 
@@ -37,6 +38,8 @@ class RunDirectory:
         self.log = path / "log.txt"
         self.checkpoints = path / "checkpoints"
         self.trajectories = path / "trajectories"
+        self.running = path / RUNNING
+        self.lock = path / "lock"
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -51,7 +54,7 @@ class RunDirectory:
                 folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise _unwritable(self.path, error) from error
-        with held(self.path, self.path / "lock"), self.logged():
+        with held(self.path, self.lock), self.logged():
             yield
 
     @contextmanager
@@ -72,6 +75,17 @@ class RunDirectory:
         finally:
             logging.getLogger("golfbench").removeHandler(handler)
             handler.close()
+
+    @property
+    def in_use(self) -> bool:
+        """Whether a process holds the directory; what shards share has no such lock and counts as held."""
+        if not self.lock.exists():
+            return self.running.exists()
+        try:
+            with FileLock(self.lock).acquire(timeout=0):
+                return False
+        except (Timeout, OSError):
+            return True
 
     def read_manifest(self) -> dict[str, Any]:
         """Return the manifest.
