@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from threading import Lock
 
@@ -114,7 +114,7 @@ def prepare(
         return dataset
     initial = list(dataset.initial) if method == dataset.method else _relabel(dataset.initial, oracle, service, report)
     test = list(dataset.test) if method == dataset.method else [_unlabelled(item) for item in dataset.test]
-    test = _complete(test, _Reference(oracle, service, optimizer, protocol, report, bound.reference))
+    test = _complete(test, _Reference(oracle, service, optimizer, protocol, report, bound.reference), report)
     if not initial or not any(item.minimum for item in test):
         raise OracleError(f"{oracle}: no label or no reference minimum could be had; see the ledger")
     if method == dataset.method:
@@ -135,7 +135,7 @@ def _relabel(
     account = Account("", "before", "initial")
     asked = [service.submit(oracle, molecule, account) for molecule in molecules]
     for future in asked:
-        future.add_done_callback(lambda _: counter.add())
+        future.add_done_callback(counter.add_answered)
     labels = [service.answer(future) for future in asked]
     return [
         LabelledMolecule(m, answer) for m, answer in zip(molecules, labels, strict=True) if isinstance(answer, Label)
@@ -149,6 +149,11 @@ class _Counter:
         self._task, self._total, self._report = task, total, report
         self._done, self._lock = 0, Lock()
         report(task, 0, total)
+
+    def add_answered(self, future: Future[Label]) -> None:
+        """Count an answer; what was dropped because the run ends is none."""
+        if isinstance(future.exception(), OracleError | None):
+            self.add()
 
     def add(self, count: int = 1) -> None:
         with self._lock:
@@ -178,7 +183,7 @@ class _Reference:
         calls: int,
     ) -> None:
         self._oracle, self._service, self._optimizer, self._protocol = oracle, service, optimizer, protocol
-        self._calls = _Counter("calls for reference energies and minima, at most", calls, report)
+        self._calls = _Counter("oracle calls for them, at most", calls, report)
 
     def label_all(self, molecules: Sequence[Molecule]) -> list[Label | OracleError]:
         """Label molecules, in order."""
@@ -203,11 +208,18 @@ class _Reference:
         return item
 
 
-def _complete(test: Sequence[TestMolecule], reference: _Reference) -> list[TestMolecule]:
+def _complete(test: Sequence[TestMolecule], reference: _Reference, report: Report) -> list[TestMolecule]:
     """Complete each molecule in a thread of its own: none of them waits for the calls of another."""
     walkers = ThreadPoolExecutor(min(len(test), MOST_WALKERS), thread_name_prefix="walker")
+    counter = _Counter("test molecules with reference energies and minimum", len(test), report)
+
+    def complete(item: TestMolecule) -> TestMolecule:
+        done = reference.complete(item)
+        counter.add()
+        return done
+
     try:
-        return list(walkers.map(reference.complete, test))
+        return list(walkers.map(complete, test))
     except BaseException:
         walkers.shutdown(wait=False, cancel_futures=True)  # they end when the service does
         raise

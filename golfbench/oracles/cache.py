@@ -177,8 +177,12 @@ class LabelCache:
     def timings(self, oracle: str, method: str) -> list[tuple[int, float]]:
         """Return atoms and wall time (s) of the newest calls of an oracle at a level of theory, at most ``PAGE``."""
         wanted = {"oracle": oracle, "method": method, "most": PAGE}
-        with self._reported() as db:
-            return [(int(atoms), float(wall_s)) for atoms, wall_s in db.execute(_TIMINGS, wanted)]
+
+        def fetch() -> list[tuple[int, float]]:
+            with contextlib.closing(self._open()) as db:
+                return [(int(atoms), float(wall_s)) for atoms, wall_s in db.execute(_TIMINGS, wanted)]
+
+        return self._tolerant(fetch, [])
 
     def verify(self, remove: bool = False) -> Verification:
         """Check the file and each label in it: checksum, hashes, finite numbers; ``remove`` takes damaged ones out."""

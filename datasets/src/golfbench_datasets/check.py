@@ -198,11 +198,11 @@ def _changed(stated: FloatArray, right: FloatArray) -> str:
     size = float(np.abs(right).max())
     if not size:
         return ""
-    for sign, name in ((1, "forces"), (-1, "gradients")):
+    for sign, name in ((1, ""), (-1, "gradients ")):
         for unit, factor in {"Hartree/Å": 1.0, "Hartree/bohr": BOHR_TO_ANGSTROM, **UNITS}.items():
             turned = sign * factor * right
             if np.abs(stated - turned).max() <= 1e-3 * factor * size and (sign, factor) != (1, 1.0):
-                return f"the forces are {name} in {unit if unit not in UNITS else unit + '/Å'}"
+                return f"the forces are {name}in {unit if unit not in UNITS else unit + '/Å'}"
     lengths = (np.sort(np.linalg.norm(values, axis=1)) for values in (stated, right))
     if np.abs(np.subtract(*lengths)).max() <= 1e-3 * size < np.abs(stated - right).max():
         return "the forces are those of other atoms, or of a molecule that is turned"
