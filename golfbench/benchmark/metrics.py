@@ -129,12 +129,14 @@ class Row(Summary, Identity):
         cache_hits: Labels that came from the cache instead.
         parameters: Trainable parameters of the network.
         ms_per_training_step: Wall time of one update of its weights.
+        note: What a reader must know of its training, empty if nothing.
     """
 
     oracle_calls: CallsByPurpose
     cache_hits: CallsByPurpose
     parameters: int | None = None
     ms_per_training_step: float | None = None
+    note: str = ""
 
 
 def pct(record: Record) -> float | None:

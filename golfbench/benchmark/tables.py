@@ -222,7 +222,8 @@ def _caption(rows: Sequence[Row], dropped: Sequence[str], dataset: str) -> list[
         f"Success: residual below {SUCCESS_KCAL_MOL:g} kcal/mol, of all molecules; in brackets of those that finished."
         " Div.: the end point lies above the start, or the oracle failed there.",
     ]
-    return sentences + [note for note, applies in _notes(rows).items() if applies]
+    sentences += [note for note, applies in _notes(rows).items() if applies]
+    return sentences + [f"{row.combination}: {row.note}." for row in rows if row.note]
 
 
 def _notes(rows: Sequence[Row]) -> dict[str, bool]:

@@ -122,6 +122,7 @@ class Progress:
         self._bars: Bars | None = _new_bars() if draws else None
         self._tasks: dict[str, TaskID] = {}
         self._next_line: dict[str, float] = {}
+        self._began: dict[str, tuple[float, int]] = {}
 
     def __enter__(self) -> Self:
         if self._bars:
@@ -142,12 +143,26 @@ class Progress:
             self._bars.update(self._tasks[task], completed=done, total=total)
         elif done == total or time.monotonic() >= self._next_line.get(task, 0.0):
             self._next_line[task] = time.monotonic() + LINE_INTERVAL_S
-            print(f"{task}: {done}/{total}", file=sys.stderr, flush=True)
+            print(f"{task}: {done}/{total}{self._rate(task, done)}", file=sys.stderr, flush=True)
+
+    def _rate(self, task: str, done: int) -> str:
+        """Return how fast a task goes, once it has gone on for a while."""
+        began, first = self._began.setdefault(task, (time.monotonic(), done))
+        passed = time.monotonic() - began
+        return f", {60 * (done - first) / passed:.3g} a minute" if passed >= 1.0 and done > first else ""
 
 
 def _new_bars() -> Bars:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(30), MofNCompleteColumn(), TimeElapsedColumn())
+    times = (TimeElapsedColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(30), MofNCompleteColumn(), *times)
     return Progress(*columns, console=Console(stderr=True))

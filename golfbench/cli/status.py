@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,26 +26,33 @@ def register(app: typer.Typer) -> None:
 
 
 def status(run: RunArgument, failures: FailuresOption = False, json: JsonOption = False) -> None:
-    """Show how many oracle calls a run has made, what they cost and what failed, from its ledger alone."""
+    """Show how many oracle calls a run has made, what they cost and what failed, and what is running now."""
     from golfbench.oracles.ledger import read_calls
+    from golfbench.oracles.running import read_running
     from golfbench.runs.directory import RunDirectory
-    from golfbench.runs.status import failures_of, status_of
+    from golfbench.runs.status import failures_of, running_of, status_of
 
-    path = RunDirectory(run).calls
+    directory = RunDirectory(run)
+    path, alive = directory.calls, directory.in_use
     purposes, groups = status_of(read_calls(path)), failures_of(read_calls(path))
-    if not purposes:
-        raise NothingToDoError(f"{run} has no oracle call yet")
+    running = read_running(directory.running) if alive else []
+    if text := running_of(running, datetime.now(UTC)):
+        console.note(text)
+    elif not purposes:
+        state = ": it is at work on something else (see log.txt)" if alive else ""
+        raise NothingToDoError(f"{run} has no oracle call yet{state}")
     if json:
         console.print_json(
             {
                 "schema_version": SCHEMA_VERSION,
+                "running": [call.model_dump() for call in running],
                 "purposes": [purpose.model_dump() for purpose in purposes],
                 "failures": [group.model_dump() for group in groups],
             }
         )
     elif failures:
         _print_failures(groups)
-    else:
+    elif purposes:
         _print_purposes(purposes)
 
 

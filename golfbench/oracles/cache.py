@@ -49,6 +49,8 @@ _ANSWERS = """SELECT * FROM labels WHERE key = :key AND (:engine IS NULL OR engi
     ORDER BY created_utc DESC, id DESC"""
 _SOURCES = """SELECT oracle, method, engine, count(*), sum(wall_s), sum(cpu_s), count(*) - count(cpu_s)
     FROM labels GROUP BY oracle, method, engine ORDER BY oracle, method, engine"""
+_TIMINGS = """SELECT length(numbers) / 2, wall_s FROM labels WHERE oracle = :oracle AND method = :method
+    ORDER BY id DESC LIMIT :most"""
 log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 _said: set[tuple[Path, str]] = set()
@@ -172,6 +174,16 @@ class LabelCache:
         """Return what is kept, by oracle, method and version of the engine."""
         with self._reported() as db:
             return [Source(*values) for values in db.execute(_SOURCES)]
+
+    def timings(self, oracle: str, method: str) -> list[tuple[int, float]]:
+        """Return atoms and wall time (s) of the newest calls of an oracle at a level of theory, at most ``PAGE``."""
+        wanted = {"oracle": oracle, "method": method, "most": PAGE}
+
+        def fetch() -> list[tuple[int, float]]:
+            with contextlib.closing(self._open()) as db:
+                return [(int(atoms), float(wall_s)) for atoms, wall_s in db.execute(_TIMINGS, wanted)]
+
+        return self._tolerant(fetch, [])
 
     def verify(self, remove: bool = False) -> Verification:
         """Check the file and each label in it: checksum, hashes, finite numbers; ``remove`` takes damaged ones out."""

@@ -133,6 +133,7 @@ class Ledger:
         self._failures: dict[str, list[Failure]] = {}
         self._calls: Counter[tuple[str, str, str]] = Counter()
         self._hits: Counter[tuple[str, str, str]] = Counter()
+        self._outcomes: Counter[tuple[str, str]] = Counter()
         cut_torn_line(path)
         with write_errors(path):
             self._file: FileIO = path.open("ab", buffering=0)
@@ -165,6 +166,7 @@ class Ledger:
         self._known[call.call_id] = 1
         self._settled.add(_digest(call.key, call.account))
         (self._hits if call.outcome == CACHE_HIT else self._calls)[call.account] += 1
+        self._outcomes[call.method, call.outcome] += 1
         if call.outcome not in ("ok", CACHE_HIT):
             self._failures.setdefault(call.key, []).append(Failure(call.outcome, call.error))
 
@@ -178,6 +180,10 @@ class Ledger:
     def charged(self, account: tuple[str, str, str]) -> tuple[int, int]:
         """Return the engine calls of an account, and its labels that cost none."""
         return self._calls[account], self._hits[account]
+
+    def count(self, method: str, outcome: str) -> int:
+        """Return how many lines of a level of theory have that outcome."""
+        return self._outcomes[method, outcome]
 
     def failures(self, key: str) -> Sequence[Failure]:
         """Return how the attempts at that label failed, in order."""

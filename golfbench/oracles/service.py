@@ -25,6 +25,7 @@ from golfbench.oracles.local import DEFAULT_WORKERS, LocalExecutor
 from golfbench.oracles.question import Question
 from golfbench.oracles.queue import CallQueue
 from golfbench.oracles.request import Account, Attempt, Request, failed, resolve
+from golfbench.oracles.running import RUNNING, RunningCalls
 from golfbench.specs import ComponentRef
 
 __all__ = ["Account", "OracleService"]
@@ -58,7 +59,9 @@ class OracleService:
         self._books = Books(directory, cache)
         executor = executor or LocalExecutor(workers or DEFAULT_WORKERS)
         slots = workers or (executor.slots if isinstance(executor, HasSlots) else None)
-        self._queue = CallQueue(executor, slots, limits, begin=self._books.begin, finished=self._to_clerk)
+        self._queue = CallQueue(
+            executor, slots, limits, RunningCalls(directory / RUNNING), begin=self._books.begin, finished=self._to_clerk
+        )
         self._any_version = any_version
         self._lock = threading.Lock()
         self._pending: dict[str, Future[Label]] = {}

@@ -28,6 +28,7 @@ class CostLine(FrozenModel):
         wall_s: Wall time of these updates.
         device: Where the network lives.
         dtype: Type of its parameters.
+        note: What a reader of the row must know of the training; see ``golf.loop.Progress.note``.
     """
 
     schema_version: Literal[1] = 1
@@ -38,6 +39,7 @@ class CostLine(FrozenModel):
     wall_s: NonNegativeFloat = 0.0
     device: str
     dtype: str
+    note: str = ""
 
 
 def append_cost(path: Path, line: CostLine) -> None:
@@ -60,6 +62,14 @@ def read_costs(path: Path) -> NetworkCosts:
         added = NetworkCost(line.parameters, before.updates + line.updates, before.wall_s + line.wall_s)
         costs[line.combination, line.stage] = added
     return costs
+
+
+def read_notes(path: Path) -> dict[tuple[str, str], str]:
+    """Return what a reader of a row must know of its training, by (combination, stage); rows without are left out."""
+    if not path.exists():
+        return {}
+    lines = _lines(path.read_text(encoding="utf-8").splitlines())
+    return {(line.combination, line.stage): line.note for line in lines if line.note}
 
 
 def _lines(texts: Iterable[str]) -> Iterable[CostLine]:

@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 
 from golfbench.durable import write_atomically
 from golfbench.errors import ConfigurationError, GolfbenchError, NothingToDoError, WriteError
+from golfbench.oracles.running import RUNNING
 
 SCHEMA_VERSION = 1
 
@@ -36,6 +37,8 @@ class RunDirectory:
         self.log = path / "log.txt"
         self.checkpoints = path / "checkpoints"
         self.trajectories = path / "trajectories"
+        self.running = path / RUNNING
+        self.lock = path / "lock"
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -50,7 +53,7 @@ class RunDirectory:
                 folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise _unwritable(self.path, error) from error
-        with held(self.path, self.path / "lock"), self.logged():
+        with held(self.path, self.lock), self.logged():
             yield
 
     @contextmanager
@@ -71,6 +74,17 @@ class RunDirectory:
         finally:
             logging.getLogger("golfbench").removeHandler(handler)
             handler.close()
+
+    @property
+    def in_use(self) -> bool:
+        """Whether a process holds the directory; what shards share has no such lock and counts as held."""
+        if not self.lock.exists():
+            return self.running.exists()
+        try:
+            with FileLock(self.lock).acquire(timeout=0):
+                return False
+        except (Timeout, OSError):
+            return True
 
     def read_manifest(self) -> dict[str, Any]:
         """Return the manifest.

@@ -6,11 +6,12 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from pydantic import BaseModel, ConfigDict
 
 from golfbench.oracles.ledger import CACHE_HIT, PURPOSES, OracleCall
+from golfbench.oracles.running import RunningCall
 
 #: Molecules that a group of failures names.
 EXAMPLES = 3
@@ -114,6 +115,17 @@ class _Tally:
             awaited_s=self.awaited_s,
             last_utc=self.last_utc,
         )
+
+
+def running_of(calls: Iterable[RunningCall], now: datetime) -> str:
+    """Return how many calls are running, for how long, and the one that began first; an empty text if none is."""
+    calls = sorted(calls, key=lambda call: call.started_utc)
+    if not calls:
+        return ""
+    first = calls[0]
+    duration = timedelta(seconds=int((now - datetime.fromisoformat(first.started_utc)).total_seconds()))
+    number = "1 call" if len(calls) == 1 else f"{len(calls)} calls, the longest"
+    return f"running: {number} for {duration} ({first.purpose}, {first.molecule}, {first.oracle})"
 
 
 def status_of(calls: Iterable[OracleCall]) -> list[PurposeStatus]:

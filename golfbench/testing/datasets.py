@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from golfbench.benchmark.soundness import label_faults
 from golfbench.contracts import Dataset, DatasetChecks, Label
 from golfbench.errors import MoleculeError
 from golfbench.molecules import Molecule, check_molecule
@@ -125,6 +126,12 @@ def minima(bench: Bench) -> Finding:
         if item.minimum and item.start and not item.minimum.energy < item.start.energy:
             problems.append(f"{item.molecule.id}: the minimum is not below the start")
     return Finding.of_problems(problems, "molecules")
+
+
+@check(CHECKS, "labels")
+def plausible(bench: Bench) -> Finding:
+    """Energies and forces fit each other, the molecules and the level of theory: units, signs, order of the atoms."""
+    return Finding.of_problems(label_faults(bench.dataset))
 
 
 @check(CHECKS, "content")
