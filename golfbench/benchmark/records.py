@@ -4,8 +4,8 @@ A record holds energies, counts and a status, never a metric: metrics are recomp
 first of these that applies is the status of a molecule:
 
 * ``skipped``, ``error``, ``interrupted``: there is no end point to judge. They stay in every denominator.
-* ``oracle_failed``: the oracle gave no energy for the end point. It counts as divergence (the wider rule of the
-  nabla2DFT benchmark, Khrabrov et al. 2024, App. B.3), and has no final energy.
+* ``oracle_failed``: the oracle gave no energy for the end point, which therefore is not judged. It has no final
+  energy.
 * ``diverged``: the end point lies above the start under the oracle (Tsypin et al. 2024, Eq. 9), or the walk blew up
   before it had an end point.
 * ``topology_changed``: the bond graph of the end point is not that of the SMILES. It takes part in the mean pct, as
@@ -63,9 +63,14 @@ class Status(StrEnum):
         return self in _FINISHED
 
     @property
-    def divergence(self) -> bool:
-        """Whether it counts in the divergence percentage."""
-        return self in (Status.DIVERGED, Status.ORACLE_FAILED)
+    def judged(self) -> bool:
+        """Whether the oracle compared the end of the walk with its start, or the walk blew up."""
+        return self.finished or self is Status.DIVERGED
+
+    @property
+    def failed(self) -> bool:
+        """Whether something broke, so that nothing is known of the walk's end."""
+        return not self.judged
 
 
 _FINISHED = (Status.CONVERGED, Status.STEP_LIMIT, Status.TIME_LIMIT, Status.TOPOLOGY_CHANGED)

@@ -127,6 +127,9 @@ LoggerOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout instead of a table.")]
+WideOption = Annotated[
+    bool, typer.Option("--wide", help="Show all columns: steps, oracle calls by purpose, geometries, times.")
+]
 FormatOption = Annotated[
     str | None,
     typer.Option("--checkpoint-format", metavar="NAME", help="Format of a file made elsewhere (`plugins show MODEL`)."),

@@ -24,6 +24,7 @@ from golfbench.cli.options import (
     SelectionOption,
     TypeOption,
     UnsafeOption,
+    WideOption,
     complete,
     with_arguments,
 )
@@ -140,6 +141,7 @@ def run(
     output: OutputOption = None,
     shard: ShardOption = None,
     dry_run: DryRunOption = False,
+    wide: WideOption = False,
     json: JsonOption = False,
 ) -> None:
     """Train by GOLF and judge as a minimizer, for each combination of the grid.
@@ -180,7 +182,7 @@ def run(
     if dry_run:
         _show_plan(settings, json, part, unsafe)
         return
-    _run(settings, output or Path("runs"), json, unsafe, part)
+    _run(settings, output or Path("runs"), json, wide, unsafe, part)
 
 
 def _executor(name: str | None, arguments: list[str] | None) -> str | None:
@@ -188,7 +190,7 @@ def _executor(name: str | None, arguments: list[str] | None) -> str | None:
     return named[0] if named else None
 
 
-def _run(settings: Any, output: Path, json: bool, unsafe: bool, shard: Shard | None) -> None:
+def _run(settings: Any, output: Path, json: bool, wide: bool, unsafe: bool, shard: Shard | None) -> None:
     from golfbench.cli.report import print_rows
     from golfbench.runs.baseline import Permission
     from golfbench.runs.runner import run as run_grid
@@ -202,7 +204,7 @@ def _run(settings: Any, output: Path, json: bool, unsafe: bool, shard: Shard | N
     if json:
         console.print_json(content)
     else:
-        print_rows(directory, "table")
+        print_rows(directory, "table", wide)
     raise typer.Exit(_failed(content))
 
 

@@ -1,8 +1,7 @@
-"""How far the oracle calls of a run are, what they cost and what failed: read from the ledger alone."""
+"""How far the oracle calls of a run are, what they cost and which of them failed: read from the ledger alone."""
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -10,12 +9,9 @@ from datetime import datetime, timedelta
 
 from pydantic import BaseModel, ConfigDict
 
+from golfbench.benchmark.failures import EXAMPLES, pattern
 from golfbench.oracles.ledger import CACHE_HIT, PURPOSES, OracleCall
 from golfbench.oracles.running import RunningCall
-
-#: Molecules that a group of failures names.
-EXAMPLES = 3
-_NUMBER = re.compile(r"0x[0-9a-f]+|[-+]?\d+(\.\d+)?([eE][-+]?\d+)?")
 
 
 class PurposeStatus(BaseModel):
@@ -144,13 +140,9 @@ def failures_of(calls: Iterable[OracleCall]) -> list[FailureGroup]:
         if call.outcome == "ok":
             labelled.add(call.key)
         elif call.outcome != CACHE_HIT:
-            groups[call.outcome, call.oracle, _pattern(call)].append(call)
+            groups[call.outcome, call.oracle, pattern(call.error, call.molecule)].append(call)
     found = [_group(members, labelled) for members in groups.values()]
     return sorted(found, key=lambda group: (-group.calls, group.outcome, group.message))
-
-
-def _pattern(call: OracleCall) -> str:
-    return _NUMBER.sub("#", call.error.replace(call.molecule, "*"))
 
 
 def _group(calls: list[OracleCall], labelled: set[str]) -> FailureGroup:

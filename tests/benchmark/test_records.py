@@ -166,7 +166,7 @@ def test_noise_at_a_minimum_is_not_divergence(record: Build) -> None:
 def test_skipped_molecule_needs_no_energy(record: Build) -> None:
     skipped = record(status="skipped", energy_initial_hartree=None, energy_reference_hartree=None, n_steps=0)
     assert not skipped.status.finished
-    assert not skipped.status.divergence
+    assert skipped.status.failed
 
 
 def test_latest_records(record: Build) -> None:
