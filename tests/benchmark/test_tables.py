@@ -224,15 +224,15 @@ def test_calls_of_a_base_have_a_column_only_where_there_are_any(record: Build) -
     for found in ({"calls": {key: {"base": 41, "evaluation": 1}}}, {"cache_hits": {key: {"base": 41}}}):
         rows = summarise(records, **found)
         assert "Calls:\nbase" in {str(column.header) for column in rich_table(rows, wide=True).columns}
-        header, _, mace, painn = markdown_table(rows).splitlines()[:4]
+        header, _, mace, painn = markdown_table(rows, wide=True).splitlines()[:4]
         place = header.split(" | ").index("Oracle calls, base")
         assert painn.split(" | ")[place] in ("41", "0 +41")
         assert mace.split(" | ")[place] == "0"
-        assert r"Oracle calls,\\base" in latex_table(rows)
+        assert r"Oracle calls,\\base" in latex_table(rows, wide=True)
         (line,) = [line for line in csv.DictReader(io.StringIO(csv_text(rows))) if line["model"] == "painn"]
         assert int(line["oracle_calls_base"]) + int(line["cache_hits_base"]) == 41
     plain = summarise(records, {key: {"evaluation": 1}})
-    assert all("base" not in text for text in (markdown_table(plain), latex_table(plain), csv_text(plain)))
+    assert all("base" not in text for text in (markdown_table(plain, wide=True), latex_table(plain), csv_text(plain)))
     assert not any("base" in str(column.header) for column in rich_table(plain).columns)
 
 
