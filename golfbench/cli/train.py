@@ -10,6 +10,7 @@ import typer
 from golfbench.cli import console
 from golfbench.cli.options import DatasetOption, DeviceOption, LoggerOption, TypeOption, complete
 from golfbench.cli.run import DeltaOption, LearnerOption
+from golfbench.cli.streams import session
 
 TrainModelOption = Annotated[
     str | None,
@@ -72,9 +73,10 @@ def train(
     check_names(config)
     data = open_dataset(config.dataset)
     loggers = Loggers(config.loggers, output.parent, output.stem, console.note)
+    session.resumes = True
     with console.Progress() as progress, loggers.log(output.stem) as log:
         initial = InitialSet.of(data.initial, [open_base(delta)] if delta else [], data.atom_energies)
         parts = ComponentRef.parse(config.models[0]), delta, config.baseline, ComponentRef.parse(config.learner)
         recipe = Recipe(*parts, seed, config.device, config.dtype)
         train_baseline(data, initial, recipe, output, progress, log)
-    console.note(f"checkpoint written to {output}")
+    console.saved(f"checkpoint written to {output}")

@@ -81,6 +81,11 @@ def _without_bases(labels: Sequence[LabelledMolecule], bases: Sequence[Model]) -
     return [Remainder(m, energy, forces) for m, (energy, forces) in zip(molecules, left, strict=True)]
 
 
+def evenly(labels: Sequence[LabelledMolecule]) -> Sequence[LabelledMolecule]:
+    """Return the labels, or evenly spaced ones where they are too many to be looked at one by one."""
+    return labels[:: max(1, -(-len(labels) // MOST_IN_MEMORY))]
+
+
 @dataclass(frozen=True, slots=True)
 class InitialSet:
     """D_0, ready to be learned from.
@@ -112,11 +117,9 @@ class InitialSet:
             NothingToDoError: As ``fit_references``.
             ConfigurationError: As ``fit_references`` and ``remainders``.
         """
-        large = len(labels) > MOST_IN_MEMORY
-        shown = labels[:: -(-len(labels) // MOST_IN_MEMORY)] if large else labels
-        rows = list(remainders(shown, bases))
+        rows = list(remainders(evenly(labels), bases))
         references, scale = fit_references(rows, {} if bases else atom_energies)
-        return cls(labels if large else rows, bases, references, scale)
+        return cls(labels if len(labels) > MOST_IN_MEMORY else rows, bases, references, scale)
 
 
 def fit_references(

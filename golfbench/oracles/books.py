@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from golfbench.contracts import FloatArray, Label
-from golfbench.errors import OracleError
+from golfbench.errors import GolfbenchError, OracleError
 from golfbench.oracles.cache import CachedLabel, LabelCache
 from golfbench.oracles.calls import forces_of
 from golfbench.oracles.gate import Gate
@@ -24,6 +24,8 @@ from golfbench.oracles.request import Attempt, Request
 
 log = logging.getLogger(__name__)
 
+#: Labels that the gate refuses, and no other, after which the run ends: engine and dataset do not go together.
+MOST_REFUSED = 5
 #: Labels are shared with other runs when they took this long (s) together, or are so many.
 SHARE_AFTER_S, SHARE_AFTER = 10.0, 200
 
@@ -136,6 +138,7 @@ class Books:
 
         Raises:
             OracleError: If the gate refuses the label.
+            GolfbenchError: If it has refused all of them so far, and they are many.
             WriteError: If it cannot be kept.
         """
         energy, forces = answer["energy_hartree"], forces_of(answer)
@@ -146,9 +149,19 @@ class Books:
         call = self._line(request, attempt, answer)
         self._keep(request, label, call)
         if call.outcome != "ok":
+            self._check_refused(call)
             raise OracleError(call.error, kind=call.outcome)
         self._share(request, label, call)
         return label
+
+    def _check_refused(self, call: OracleCall) -> None:
+        """End the run, instead of buying one useless label after the other, when the gate has refused all so far."""
+        refused = self.ledger.count(call.method, "rejected")
+        if refused >= MOST_REFUSED and not any(self.ledger.count(call.method, o) for o in ("ok", CACHE_HIT)):
+            raise GolfbenchError(
+                f"all {refused} labels of {call.oracle} were refused, so nothing more is asked: {call.error} "
+                "(golfbench datasets check NAME --recompute 3 compares the dataset's labels with the oracle's)"
+            )
 
     def write_call(self, request: Request, attempt: Attempt, answer: Mapping[str, Any]) -> None:
         """Write a call without a label into the ledger.

@@ -16,6 +16,7 @@ from golfbench.oracles.calls import Limits, run_call
 from golfbench.oracles.isolation import stop_all
 from golfbench.oracles.policy import with_changes
 from golfbench.oracles.request import Attempt, Request, failed
+from golfbench.oracles.running import RunningCalls
 
 #: Lost workers in a row after which the run ends: then something is wrong with all of them.
 MOST_LOST = 12
@@ -28,6 +29,7 @@ class CallQueue:
         executor: Where calls run. It is shut down with the queue.
         slots: Calls at a time, or ``None`` for no limit.
         limits: What one call may take.
+        running: Told which calls are under way, for whoever looks at the run.
         begin: Called when a request leaves the queue; gives the attempt its number.
         finished: Called with what came back, in the thread that brought it, when its worker has its next call.
     """
@@ -37,12 +39,13 @@ class CallQueue:
         executor: Executor,
         slots: int | None,
         limits: Limits,
+        running: RunningCalls,
         *,
         begin: Callable[[Request], Attempt],
         finished: Callable[[Request, Attempt, Future[dict[str, Any]]], None],
     ) -> None:
         self._executor, self._slots, self._limits = executor, slots, limits
-        self._begin, self._finished = begin, finished
+        self._begin, self._finished, self._under_way = begin, finished, running
         self._lock = threading.Lock()
         self._waiting: list[tuple[tuple[int, int, int], Request]] = []
         self._order = itertools.count()
@@ -94,6 +97,7 @@ class CallQueue:
         self._executor.shutdown(wait=wait, cancel_futures=True)
         if not wait:
             stop_all()
+        self._under_way.close()
 
     def _dispatch(self) -> None:
         if getattr(self._this_thread, "dispatching", False):
@@ -114,12 +118,14 @@ class CallQueue:
 
     def _start(self, request: Request) -> None:
         attempt = self._begin(request)
-        oracle = str(with_changes(request.oracle, attempt.changes))
-        running = self.run_now(run_call, oracle, request.question.molecule.to_json(), self._limits)
+        oracle, molecule = str(with_changes(request.oracle, attempt.changes)), request.question.molecule
+        self._under_way.begin(attempt.call_id, str(request.oracle), request.account.purpose, molecule.id)
+        running = self.run_now(run_call, oracle, molecule.to_json(), self._limits)
         running.add_done_callback(partial(self._free_worker, request, attempt))
 
     def _free_worker(self, request: Request, attempt: Attempt, done: Future[dict[str, Any]]) -> None:
         with self._lock:
             self._running -= 1
+        self._under_way.end(attempt.call_id)
         self._dispatch()
         self._finished(request, attempt, done)

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from golfbench.contracts import Label
+from golfbench.contracts import HasSlots, Label
 from golfbench.errors import OracleError
 from golfbench.molecules import Molecule
 from golfbench.oracles.books import Books
@@ -25,6 +25,7 @@ from golfbench.oracles.local import DEFAULT_WORKERS, LocalExecutor
 from golfbench.oracles.question import Question
 from golfbench.oracles.queue import CallQueue
 from golfbench.oracles.request import Account, Attempt, Request, failed, resolve
+from golfbench.oracles.running import RUNNING, RunningCalls
 from golfbench.specs import ComponentRef
 
 __all__ = ["Account", "OracleService"]
@@ -57,8 +58,10 @@ class OracleService:
     ) -> None:
         self._books = Books(directory, cache)
         executor = executor or LocalExecutor(workers or DEFAULT_WORKERS)
-        slots = workers or getattr(executor, "slots", None)
-        self._queue = CallQueue(executor, slots, limits, begin=self._books.begin, finished=self._to_clerk)
+        slots = workers or (executor.slots if isinstance(executor, HasSlots) else None)
+        self._queue = CallQueue(
+            executor, slots, limits, RunningCalls(directory / RUNNING), begin=self._books.begin, finished=self._to_clerk
+        )
         self._any_version = any_version
         self._lock = threading.Lock()
         self._pending: dict[str, Future[Label]] = {}

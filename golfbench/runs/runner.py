@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from golfbench.benchmark.prepare import limited, prepare
+from golfbench.benchmark.prepare import Expected, Report, expected_calls, limited, prepare
 from golfbench.benchmark.records import RecordFile
-from golfbench.chemistry import check_topology
+from golfbench.benchmark.soundness import LABELS_PER_REFERENCE, check_labels
 from golfbench.contracts import Dataset
 from golfbench.errors import ConfigurationError, TrainingError
 from golfbench.learning import checkpoint
-from golfbench.learning.targets import MOST_IN_MEMORY, fit_references, remainders
-from golfbench.molecules import check_elements, check_molecule
+from golfbench.learning.targets import evenly, fit_references, remainders
 from golfbench.oracles.calls import utc_now
 from golfbench.oracles.service import OracleService
 from golfbench.registry import registry
-from golfbench.runs.baseline import Permission, Report, check_weights, trained_choices
-from golfbench.runs.bases import is_checkpoint
+from golfbench.runs.baseline import Permission
 from golfbench.runs.config import RunConfig
 from golfbench.runs.directory import SCHEMA_VERSION, RunDirectory, write_json
+from golfbench.runs.examine import examine
 from golfbench.runs.grid import Combination, combinations, fixed_rows
 from golfbench.runs.loggers import Loggers
 from golfbench.runs.parts import run_part, split
@@ -32,18 +31,20 @@ from golfbench.runs.service import open_service
 from golfbench.runs.shards import SEAL, Shard, Share, join, locate, seal
 from golfbench.runs.stages import Context, give_up, run_baseline, run_judge, run_learn, run_reference
 from golfbench.runs.summary import write_summary
-from golfbench.specs import ComponentRef, DatasetSpec, ModelSpec, OracleSpec, SelectionSpec
+from golfbench.specs import ComponentRef, DatasetSpec, OracleSpec
 
 log = logging.getLogger(__name__)
 
-#: Labels for each element from which reference energies are good enough to judge other labels by.
-LABELS_PER_REFERENCE = 3
-
 
 def open_dataset(name: str) -> Dataset:
-    """Read a dataset by the name (with parameters) that a person gives."""
+    """Read a dataset by the name (with parameters) that a person gives.
+
+    Raises:
+        ConfigurationError: If its labels cannot be right (see ``benchmark.soundness``), or as its reader says.
+    """
     ref = ComponentRef.parse(name)
     dataset: Dataset = registry().find(DatasetSpec, ref.name).create(ref.parameters).read()
+    check_labels(dataset)
     return dataset
 
 
@@ -79,13 +80,15 @@ def run(
             before = directory.read_manifest()
             manifest |= {name: before[name] for name in ("started_utc", "merged") if name in before}
         write_json(directory.manifest, manifest)
-        manifest["baselines"] = run_here(here, directory, report, permission, share)["baselines"]
+        facts = run_here(here, directory, report, permission, share)
+        manifest |= {"baselines": facts["baselines"], "unjudged": facts["unjudged"]}
         for environment, part in elsewhere.items():
             if not share.oracles(part):
                 continue
-            facts = run_part(environment, part, share, directory.path, permission.unsafe)
-            manifest["baselines"] |= facts["baselines"]
-            manifest["environments"][environment.name] = facts["provenance"]
+            theirs = run_part(environment, part, share, directory.path, permission.unsafe)
+            manifest["baselines"] |= theirs["baselines"]
+            manifest["unjudged"] |= theirs["unjudged"]
+            manifest["environments"][environment.name] = theirs["provenance"]
         directory.records.open("a").close()  # a shard without a row has a table without rows
         manifest |= {"finished_utc": utc_now("seconds")} | ({"files": seal(directory.path)} if shard else {})
         write_json(directory.manifest, manifest)
@@ -108,19 +111,26 @@ def run_here(
     """Run or resume what this process runs of a grid, in a directory that it, or its parent, holds.
 
     Returns:
-        What the manifest says of it: ``baselines`` and ``provenance``.
+        What the manifest says of it: ``baselines``, ``provenance``, and as ``unjudged`` why the surrogate cannot judge
+        a training molecule, by its id.
     """
     dataset = limited(open_dataset(config.dataset), config.limit)
+    oracles = share.oracles(config)
+    examined = examine(config, dataset, oracles, permission.unsafe)
+    for warning in examined.warnings:
+        permission.tell(f"warning: {warning}")
     baselines: dict[str, Any] = {}
-    grids = [_Grid(config, directory, dataset, oracle, report, permission, share) for oracle in share.oracles(config)]
-    if share.common and any(grid.method != dataset.method for grid in grids):
+    grids = [
+        _Grid(config, directory, dataset, oracle, report, permission, share, examined.unjudged) for oracle in oracles
+    ]
+    if share.common and any(grid.lacks_labels for grid in grids):
         _prepare_for_all(grids, config, share, share.common, permission)
     if grids:
         with _opened(config, directory.path) as service:
             for grid in grids:
                 grid.run(service)
                 baselines |= grid.baselines
-    return {"baselines": baselines, "provenance": provenance([])}
+    return {"baselines": baselines, "provenance": provenance([]), "unjudged": dict(examined.unjudged)}
 
 
 def _prepare_for_all(
@@ -172,6 +182,7 @@ def _manifest(config: RunConfig, dataset: Dataset, arguments: Sequence[str]) -> 
             "test_molecules": len(dataset.test),
         },
         "baselines": {},
+        "unjudged": {},
         "environments": {},
         **provenance(arguments),
     }
@@ -194,6 +205,7 @@ class _Grid:
         report: Shows progress.
         permission: What the person allows.
         share: The rows that are this shard's.
+        unjudged: Ids of training molecules that the surrogate cannot judge.
     """
 
     def __init__(
@@ -205,15 +217,18 @@ class _Grid:
         report: Report,
         permission: Permission,
         share: Share,
+        unjudged: Collection[str],
     ) -> None:
         self.config, self.directory, self.dataset, self.report = config, directory, dataset, report
-        self.permission, self.share = permission, share
+        self.permission, self.share, self.unjudged = permission, share, frozenset(unjudged)
         self.baselines: dict[str, dict[str, Any]] = {}
         self.oracle = ComponentRef.parse(oracle)
-        spec = registry().find(OracleSpec, self.oracle.name)
-        self.method = spec.level_of_theory(self.oracle.parameters)
-        check_molecules(config, dataset, spec)
-        check_weights(config, dataset, self.method, permission.unsafe)
+        self.method = registry().find(OracleSpec, self.oracle.name).level_of_theory(self.oracle.parameters)
+
+    @property
+    def lacks_labels(self) -> bool:
+        """Whether the oracle is asked for something before any row is made."""
+        return expected_calls(self.dataset, self.method, self.config.protocol) != Expected(0, 0)
 
     def prepare(self, service: OracleService) -> Context:
         """Let a service be asked from now on, first of all for labels and minima that the dataset lacks."""
@@ -231,9 +246,14 @@ class _Grid:
             self.permission,
             self.share,
             Loggers(config.loggers, self.directory.path, run_id, self.permission.tell),
+            self.unjudged,
         )
         optimizer = partial(context.optimizer, config.protocol.reference_optimizer)
-        context.dataset = prepare(self.dataset, self.method, self.oracle, service, optimizer, config.protocol)
+        if self.method == self.dataset.method:
+            service.gate.expect(self.method, _references(self.dataset))
+        context.dataset = prepare(
+            self.dataset, self.method, self.oracle, service, optimizer, config.protocol, self.report
+        )
         service.gate.expect(self.method, _references(context.dataset))
         return context
 
@@ -273,43 +293,9 @@ class _Grid:
             )
 
 
-def check_molecules(config: RunConfig, dataset: Dataset, oracle: OracleSpec) -> None:
-    """Refuse a molecule that an oracle or a model cannot take, before anything is computed.
-
-    A training set that is too large for memory is looked at where it is: at evenly spaced labels.
-
-    Raises:
-        MoleculeError: With the first such molecule.
-    """
-    owners: dict[str, frozenset[int] | None] = {oracle.name: oracle.elements}
-    for choice in trained_choices(config):
-        if choice.weights.kind in ("auto", "fresh"):
-            spec = registry().find(ModelSpec, choice.ref.name)
-            owners[choice.ref.name] = spec.supported_elements(choice.ref.parameters)
-    owners |= {spec.name: spec.elements for spec in _oracles_beside(config)}
-    initial = dataset.initial[:: -(-len(dataset.initial) // MOST_IN_MEMORY)]
-    trained = frozenset(int(z) for item in initial for z in item.molecule.numbers)
-    owners[f"the initial set of '{dataset.name}'"] = trained
-    for molecule in [item.molecule for item in initial] + [item.molecule for item in dataset.test]:
-        check_molecule(molecule)
-        for name, elements in owners.items():
-            check_elements(molecule, elements, name)
-        if molecule.smiles is not None:
-            check_topology(molecule)
-
-
-def _oracles_beside(config: RunConfig) -> list[OracleSpec]:
-    """Return the oracles that every training molecule is shown to: the base, and the surrogate if it is used."""
-    selections = [ComponentRef.parse(text).name for text in config.selections]
-    watched = any(registry().find(SelectionSpec, name).needs_surrogate for name in selections)
-    named = [config.delta if config.delta and not is_checkpoint(config.delta) else None]
-    named += [config.surrogate if watched else None]
-    return [registry().find(OracleSpec, ComponentRef.parse(text).name) for text in named if text]
-
-
 def _references(dataset: Dataset) -> Mapping[int, float]:
     """Return reference energies for the label gate; none where the initial set is too small to say."""
-    labels = dataset.initial[:: -(-len(dataset.initial) // MOST_IN_MEMORY)]
+    labels = evenly(dataset.initial)
     elements = {int(z) for item in labels for z in item.molecule.numbers}
     if len(labels) < LABELS_PER_REFERENCE * len(elements):
         return dataset.atom_energies

@@ -15,6 +15,7 @@ from typing import Any
 
 from golfbench.benchmark.evaluate import Judge, evaluate, record_failure
 from golfbench.benchmark.metrics import Row, Summary
+from golfbench.benchmark.prepare import Report
 from golfbench.benchmark.protocol import Protocol
 from golfbench.benchmark.records import RecordFile, Stage
 from golfbench.contracts import Dataset, Model, Optimizer
@@ -35,7 +36,7 @@ from golfbench.minimize import StoppingRule
 from golfbench.oracles.opening import open_oracle
 from golfbench.oracles.service import Account, OracleService
 from golfbench.registry import registry
-from golfbench.runs.baseline import TORCH_TYPES, Permission, Recipe, Report, shipped_baseline, train_baseline
+from golfbench.runs.baseline import TORCH_TYPES, Permission, Recipe, shipped_baseline, train_baseline
 from golfbench.runs.bases import base_of_run
 from golfbench.runs.config import RunConfig
 from golfbench.runs.costs import CostLine, append_cost
@@ -95,6 +96,7 @@ class Context:
         permission: What the person allows.
         share: The rows that are this shard's.
         loggers: Who is told how the training goes.
+        unjudged: Ids of training molecules that the surrogate cannot judge.
     """
 
     config: RunConfig
@@ -108,6 +110,7 @@ class Context:
     permission: Permission
     share: Share
     loggers: Loggers
+    unjudged: frozenset[str] = frozenset()
     _initial: list[InitialSet] = field(default_factory=list)
 
     @property
@@ -143,7 +146,13 @@ class Context:
         return made
 
     def note_cost(
-        self, row: Combination, stage: Stage, potential: Potential, updates: int = 0, wall_s: float = 0.0
+        self,
+        row: Combination,
+        stage: Stage,
+        potential: Potential,
+        updates: int = 0,
+        wall_s: float = 0.0,
+        note: str = "",
     ) -> None:
         """Write what a network cost."""
         line = CostLine(
@@ -154,6 +163,7 @@ class Context:
             wall_s=wall_s,
             device=self.config.device,
             dtype=self.config.dtype,
+            note=note,
         )
         append_cost(self.directory.costs, line)
 
@@ -234,7 +244,9 @@ def _learn(context: Context, combination: Combination, baseline: Path, final: Pa
     loop = LearningLoop(parts, config.golf, config.budget, seed, combination.id, final.parent, log)
     name = f"learning: {combination.selection}, seed {combination.seed}"
     progress = loop.run(lambda so_far: context.report(name, so_far.spent, config.budget))
-    context.note_cost(combination, "after", potential, learner.timed_updates, learner.timed_s)
+    if note := progress.note(config.budget, len(parts.unjudged)):
+        context.permission.tell(f"warning: {combination.id}: {note}")
+    context.note_cost(combination, "after", potential, learner.timed_updates, learner.timed_s, note)
     ref = ComponentRef(header["model"], header["parameters"])
     facts = potential_header(ref, potential, config.delta, context.method)
     facts |= {name: header[name] for name in ("training", "imported") if name in header}
@@ -261,7 +273,8 @@ def _parts(context: Context, combination: Combination, learner: Learner, pool: P
         config.golf.inner_steps,
         surrogate_of_run(context, combination) if spec.needs_surrogate else None,
     )
-    return Parts(learner, pool, walks, acquisition, context.oracle, context.service, spec.asks_oracle)
+    unjudged = context.unjudged if spec.needs_surrogate else frozenset()
+    return Parts(learner, pool, walks, acquisition, context.oracle, context.service, spec.asks_oracle, unjudged)
 
 
 def surrogate_of_run(context: Context, combination: Combination) -> Surrogate:

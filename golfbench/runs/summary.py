@@ -10,7 +10,7 @@ from golfbench.benchmark.metrics import Counts, Row, summarise
 from golfbench.benchmark.records import Identity, Record, latest_records, read_records
 from golfbench.errors import NothingToDoError
 from golfbench.oracles.ledger import CACHE_HIT, OF_OTHER_ENGINES, PURPOSES, OracleCall, Purpose, read_calls
-from golfbench.runs.costs import read_costs
+from golfbench.runs.costs import read_costs, read_notes
 from golfbench.runs.directory import SCHEMA_VERSION, RunDirectory, write_json
 
 
@@ -57,7 +57,9 @@ def rows_of(directory: RunDirectory) -> list[Row]:
     if not directory.records.exists():
         raise NothingToDoError(f"{directory.path} has no records yet")
     records = latest_records(read_records(directory.records))
-    return summarise(records, *_accounts(records, directory), read_costs(directory.costs))
+    rows = summarise(records, *_accounts(records, directory), read_costs(directory.costs))
+    notes = read_notes(directory.costs)
+    return [row.model_copy(update={"note": notes.get((row.combination, row.stage), "")}) for row in rows]
 
 
 def write_summary(directory: RunDirectory) -> dict[str, Any]:

@@ -311,7 +311,7 @@ def test_a_limit_of_the_file_size_is_a_write_error_too(open_service: Any, tmp_pa
     try:
         with pytest.raises(WriteError):
             service.submit(GATE, hydrogen("b"), TRAINING).result()
-        with pytest.raises(WriteError, match="ledger"):
+        with pytest.raises(WriteError, match=r"oracle_calls\.jsonl cannot be written"):
             service.submit(GATE, hydrogen("a"), OTHER).result()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
