@@ -183,16 +183,6 @@ class HasLoss(Protocol):
         ...
 
 
-@runtime_checkable
-class HasDevice(Protocol):
-    """A model that does not live on the CPU: batches are made where it lives."""
-
-    @property
-    def device(self) -> torch.device:
-        """Where it lives."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class ImportedWeights:
     """What a reader of a foreign checkpoint returns (see ``specs.CheckpointFormat``).

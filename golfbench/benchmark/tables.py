@@ -434,15 +434,9 @@ NUMBERS: tuple[Column, ...] = (
     Column("Calls:\ninitial\nref.\neval.", _calls("initial", "reference", "evaluation"), wide=True, only="terminal"),
     *(Column(f"Calls:\n{p}", _calls(p), optional=True, wide=True, only="terminal") for p in OF_OTHER_ENGINES),
     *(
-        Column(
-            f"Oracle calls,\n{purpose}",
-            _calls(purpose),
-            optional=purpose in OF_OTHER_ENGINES,
-            wide=True,
-            only="written",
-        )
-        for purpose in PURPOSES
-        if purpose != "training"
+        Column(f"Oracle calls,\n{p}", _calls(p), optional=p in OF_OTHER_ENGINES, wide=True, only="written")
+        for p in PURPOSES
+        if p != "training"
     ),
     Column(
         "Bonds\nchanged,\nconv., %",
