@@ -22,7 +22,7 @@ from rdkit.Chem.Scaffolds import MurckoScaffold
 from rdkit.rdBase import BlockLogs
 
 from golfbench.errors import MoleculeError
-from golfbench.molecules import Molecule
+from golfbench.molecules import MINIMUM_DISTANCE, Molecule, closest_pair
 from golfbench.seeds import derived
 from golfbench.spins import unpaired_electrons
 from golfbench.states import stated
@@ -44,6 +44,8 @@ _NONMETALS = (1, 5, 6, 7, 8, 9, 14, 15, 16, 17, 34, 35, 53)
 _CACHED_TOPOLOGIES = 4096
 #: RDKit's seeds go from 1 to one less than this; 0 would make all conformers alike.
 _SEEDS = 0x7FFFFFFF
+#: Tries at a conformer whose atoms do not overlap.
+_ATTEMPTS = 5
 _SEED_FACTOR, _SEED_POWER = 1_597_334_677, 65_537
 
 
@@ -107,8 +109,21 @@ def embed(smiles: str, id: str, count: int, seed: int) -> list[Molecule]:
     if not made:
         raise MoleculeError(f"{id}: '{smiles}' does not embed in three dimensions")
     charge, multiplicity = charge_and_multiplicity(smiles)
-    positions = [_spread_fragments(mol, mol.GetConformer(c).GetPositions()) for c in made]
+    positions = [_spread_fragments(mol, _apart(mol, c, parameters)) for c in made]
     return [Molecule(f"{id}/{k}", _numbers(smiles), p, charge, multiplicity, smiles) for k, p in enumerate(positions)]
+
+
+def _apart(mol: Chem.Mol, conformer: int, parameters: Any) -> FloatArray:
+    """Return the positions of a conformer, or of another one where RDKit has put two atoms on top of each other."""
+    positions: FloatArray = mol.GetConformer(conformer).GetPositions()
+    again = Chem.Mol(mol)
+    for attempt in range(_ATTEMPTS):
+        if closest_pair(positions)[0] >= MINIMUM_DISTANCE:
+            break
+        parameters.randomSeed = _drawn_seed(conformer * _ATTEMPTS + attempt)
+        if rdDistGeom.EmbedMolecule(again, parameters) == 0:
+            positions = again.GetConformer().GetPositions()
+    return positions
 
 
 def spread_seed(seed: int) -> int:

@@ -24,7 +24,7 @@ _FILLERS = frozenset(
     word
     for line in (
         "total tot net overall system sys mol molecule molecular ref dft qm formal pubchem state num number no n of",
-        "the electron electrons",
+        "the electron electrons input",
     )
     for word in line.split()
 )
@@ -120,8 +120,8 @@ def stated(
         if one.meaning != "charge" and multiplicity is None:
             spins.append(_as_multiplicity(id, one, electrons))
             if one.meaning == "spin":
-                notes.append(f"'{one.key}' is read as {'2S+1' if spins[-1].value == one.value else '2S'}")
-    notes += [f"the charge is the sum of '{s.key}'" for s in said if s.summed and s.meaning == "charge"]
+                notes.append(f"'{one.shown}' is read as {'2S+1' if spins[-1].value == one.value else '2S'}")
+    notes += [f"the charge is the sum of '{s.shown}'" for s in said if s.summed and s.meaning == "charge"]
     notes += ["the two integers that begin the comment line are charge and multiplicity"] * any(
         s.key == _COMMENT for s in said
     )
@@ -140,8 +140,13 @@ class _Said:
     summed: bool = False
 
     def __str__(self) -> str:
-        where = f"the sum of '{self.key}'" if self.summed else f"'{self.key}'" if self.key != _COMMENT else self.key
-        return f"{where} ({self.value:g})"
+        where = self.key if self.key == _COMMENT else f"'{self.shown}'"
+        return f"{'the sum of ' * self.summed}{where} ({self.value:g})"
+
+    @property
+    def shown(self) -> str:
+        """The key as the file has it: results that ASE knows have been renamed."""
+        return self.key.removeprefix("input_")
 
 
 def _words(key: str) -> frozenset[str]:

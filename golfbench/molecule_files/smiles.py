@@ -90,7 +90,12 @@ def _cells(line: str, columns: int) -> list[str]:
 
 def read_smiles(smiles: str, reading: Reading) -> Iterator[Entry | Unusable]:
     """Yield the conformers of a SMILES as it was typed."""
-    return _embedded(smiles, smiles, smiles, reading)
+    for made in _embedded(smiles, smiles, smiles, reading):
+        if isinstance(made, Unusable) and str(made.error) == f"'{smiles}' is not a valid SMILES":
+            error = MoleculeError(f"'{smiles}' is neither a file that exists nor a valid SMILES")
+            yield replace(made, error=error)
+        else:
+            yield made
 
 
 def _embedded(

@@ -82,7 +82,6 @@ def _from_frame(lines: list[str], id: str, source: str, reading: Reading) -> Ent
     name, smiles = _describe(atoms, lines[1], id)
     molecule = _molecule(atoms, lines[1], name, smiles, source, reading)
     if smiles is not None:
-        check_topology(molecule)
         if bond_graph_changed(molecule, molecule.positions):
             raise MoleculeError(f"{name}: its bonds are not those of 'smiles={smiles}': remove that, or mend it")
         if other := stereo_contradictions(molecule):
@@ -128,7 +127,7 @@ def _describe(atoms: Atoms, comment: str, id: str) -> tuple[str, str | None]:
         atoms.calc = None
     leading = LEADING_INTEGERS.match(bare)
     title = bare[leading.end() :].strip() if leading else bare
-    is_name = len(title) <= _LONGEST_NAME and any(map(str.isalpha, title)) and ":" not in title
+    is_name = title[:1].isalnum() and any(map(str.isalpha, title)) and len(title) <= _LONGEST_NAME and ":" not in title
     if title and not is_name:
         atoms.info["comment"] = title
     name = next((texts[key] for key in ("id", "name", "title") if texts.get(key)), title if is_name else "")
@@ -149,22 +148,22 @@ def _molecule(atoms: Atoms, comment: str, name: str, smiles: str | None, source:
     if multiplicity is None and smiles is not None:
         multiplicity = guessed_multiplicity(mol_from_smiles(smiles), source, reading)
     molecule = Molecule(name, atoms.numbers, atoms.positions.copy(), charge or 0, multiplicity or 1, smiles)
-    check_electrons(molecule, _hint(charge, multiplicity))
+    if smiles is not None:
+        check_topology(molecule)
+    check_electrons(molecule, _hint(charge, multiplicity, state.notes))
     if charge is None:
         reading.notes.add(ASSUMED, source)
     return molecule
 
 
-def _hint(charge: int | None, multiplicity: int | None) -> str:
-    """Return what to do about a number of electrons that does not fit what was assumed."""
+def _hint(charge: int | None, multiplicity: int | None, notes: Sequence[str]) -> str:
+    """Return what to do about a number of electrons that does not fit what was assumed or understood."""
     if charge is None:
-        return (
-            "; nothing says the charge: write charge=... multiplicity=... in its comment line, or give --charge "
-            "and --multiplicity"
-        )
+        remedy = "write charge=... multiplicity=... in its comment line, or give --charge and --multiplicity"
+        return f"; nothing says the charge: {remedy}"
     if multiplicity is None:
         return "; nothing says the multiplicity: write multiplicity=... in its comment line, or give --multiplicity"
-    return ""
+    return "".join(f" ({note})" for note in notes)
 
 
 def _is_drawing(molecule: Molecule) -> bool:
