@@ -72,9 +72,8 @@ def _parted(lines: list[str]) -> Iterator[list[str]]:
 
 
 def _in_item(lines: Sequence[str], counts: int) -> bool:
-    """Return whether a counts line is in a mol block that is the value of a data item."""
-    before = lines[counts - _HEADER - 1]
-    return _ITEM.match(before) is not None
+    """Return whether a counts line stands in the value of a data item, as that of a mol block does."""
+    return any(map(_ITEM.match, lines[counts - _HEADER - 1 : counts]))
 
 
 def _parsed(lines: list[str]) -> SdfRecord:
