@@ -91,7 +91,7 @@ def test_gfn2_xtb_takes_two_molecules_downhill_and_a_broken_third_stops_nothing(
         assert row["model_calls"] == row["n_steps"] + 1
     written = list(Chem.SDMolSupplier("out.sdf", removeHs=False))
     assert [mol.GetProp("_Name") for mol in written] == ["O", "CO"]
-    assert [mol.GetProp("method") for mol in written] == ["GFN2-xTB", "GFN2-xTB"]
+    assert [mol.GetProp("golfbench_method") for mol in written] == ["GFN2-xTB", "GFN2-xTB"]
 
 
 def test_mmff94_minimizes_an_sdf_with_shuffled_atoms_and_gives_its_order_back():
