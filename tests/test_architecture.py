@@ -44,6 +44,7 @@ CLI_PACKAGES = {"typer"}
 #: The distributions that golfbench depends on, by the name that is imported; ``pytest`` is what contract tests run in.
 PACKAGES = {"ase", "filelock", "numpy", "platformdirs", "plotly", "pluggy", "psutil", "pydantic", "rdkit", "rich"}
 PACKAGES |= {"safetensors", "torch", "typer", "yaml"}
+PACKAGES |= {"_typeshed"}  # names that type checkers alone see
 
 
 @dataclass(frozen=True)
