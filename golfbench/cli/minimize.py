@@ -30,7 +30,9 @@ def _complete_model(incomplete: str) -> list[tuple[str, str]]:
 
 InputsArgument = Annotated[
     list[str],
-    typer.Argument(metavar="INPUT", help="Files (.sdf, .mol, .xyz, .extxyz, .smi), or SMILES.", show_default=False),
+    typer.Argument(
+        metavar="INPUT", help="Files (.sdf, .mol, .xyz, .extxyz, .smi, .csv; also .gz), or SMILES.", show_default=False
+    ),
 ]
 DriverOption = Annotated[
     str | None,
@@ -56,10 +58,11 @@ ConformersOption = Annotated[
 ]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of the conformers.")]
 ChargeOption = Annotated[
-    int | None, typer.Option("--charge", help="Total charge of XYZ frames without 'charge=' in their comment line.")
+    int | None, typer.Option("--charge", help="Total charge of XYZ frames that do not say it; bonds say it themselves.")
 ]
 MultiplicityOption = Annotated[
-    int | None, typer.Option("--multiplicity", min=1, help="2S+1 of XYZ frames without 'multiplicity='.")
+    int | None,
+    typer.Option("--multiplicity", min=1, help="2S+1 of XYZ frames that do not say it, and of SDF and SMILES."),
 ]
 OutputOption = Annotated[
     Path | None,
@@ -117,11 +120,14 @@ def minimize(
     rule, stepper = stopping_rule(force_max, max_steps), open_optimizer(optimizer)
     check_device(device or "cpu")
     permission = Permission(unsafe, console.note)
+    reading = Reading(conformers, seed, charge, multiplicity)
     with (
         open_output(output, overwrite) as kept,
         open_driver(model, checkpoint, DEFAULT_MODEL, checkpoint_format, permission, device or "cpu") as driver,
     ):
-        entries = read_molecules(inputs, Reading(conformers, seed, charge, multiplicity))
+        entries = read_molecules(inputs, reading)
+        for line in reading.notes.lines():
+            console.warn(line)
         if kept is not None:
             check_bonds(kept.path, entries)
             if len(entries) > 1:
