@@ -157,7 +157,7 @@ class Dice(Rule):
 
 class Inventing(Rule):
     def observe(self, state):
-        made_up = type(state)(99, state.positions + 1.0, -1.0, 0.1)
+        made_up = type(state)(99, state.positions + 1.0, -1.0, state.forces)
         return Decision((made_up,) if state.last else (), end=state.last)
 
 
