@@ -1,7 +1,6 @@
 """Whole runs with a committee, and with a base that is an engine: killed anywhere, they end as they would have."""
 
 import collections
-import itertools
 import json
 import random
 import signal
