@@ -17,12 +17,20 @@ from golfbench.learning import checkpoint
 from golfbench.learning.fitting import beside, fit_to_the_end
 from golfbench.learning.foreign import open_foreign
 from golfbench.learning.learner import Task
-from golfbench.learning.opening import check_matches, matches, new_potential, potential_header, save_potential
+from golfbench.learning.opening import (
+    check_matches,
+    load_potential,
+    matches,
+    new_potential,
+    potential_header,
+    save_potential,
+)
 from golfbench.learning.pool import Pool
 from golfbench.learning.targets import InitialSet
 from golfbench.learning.weights import ModelChoice, choices
 from golfbench.loggers import NO_LOG, Log
 from golfbench.molecules import check_elements
+from golfbench.oracles.as_model import OracleModel
 from golfbench.registry import registry
 from golfbench.runs.config import Baseline, RunConfig
 from golfbench.runs.directory import held
@@ -94,9 +102,9 @@ def check_weights(config: RunConfig, dataset: Dataset, method: str, unsafe: bool
             spec = registry().find(ModelSpec, header["model"])
             _check_elements(dataset, spec.supported_elements(header["parameters"]), file.path)
         elif path := choice.weights.path:
-            header = checkpoint.load(path)[1]
-            check_matches(path, header, choice.ref, config.delta, method)
-            _check_elements(dataset, frozenset(map(int, header["atom_energies_hartree"])), path)
+            check_matches(path, checkpoint.load(path)[1], choice.ref, config.delta, method)
+            potential = load_potential(path, open_named=lambda name: OracleModel(lambda molecules: []))[0]
+            _check_elements(dataset, potential.elements, path)
 
 
 def _check_elements(dataset: Dataset, elements: frozenset[int] | None, path: Path) -> None:

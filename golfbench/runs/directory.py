@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import logging
 from collections.abc import Iterator
@@ -17,6 +18,8 @@ from golfbench.errors import ConfigurationError, GolfbenchError, NothingToDoErro
 from golfbench.oracles.running import RUNNING
 
 SCHEMA_VERSION = 1
+#: Bytes of a file name that is made from a text; most disks take 255, with the ending.
+LONGEST_NAME = 200
 
 
 class RunDirectory:
@@ -152,5 +155,9 @@ def _log_handler(path: Path) -> logging.Handler:
 
 
 def slug(text: str) -> str:
-    """Return a text as a file name."""
-    return "".join(c if c.isalnum() or c in "-=.+" else "_" for c in text)
+    """Return a text as a file name; the end of a long one, which no disk takes, is a hash of the whole."""
+    name = "".join(c if c.isalnum() or c in "-=.+" else "_" for c in text)
+    if len(name.encode()) <= LONGEST_NAME:
+        return name
+    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+    return f"{name.encode()[: LONGEST_NAME - 13].decode(errors='ignore')}_{digest}"

@@ -1,19 +1,22 @@
-"""Checks of selections, on trajectories made by hand: falling, rising, diverging, short."""
+"""Checks of selections, on trajectories made by hand: falling, rising, diverging, short; and on rounds."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
-from golfbench.contracts import Decision, Selection, State
+from golfbench.contracts import Candidate, Decision, FloatArray, Round, RoundSelection, Selection, State
 from golfbench.errors import GolfbenchError
+from golfbench.learning.acquisition import WholeTrajectory
+from golfbench.learning.explorer import candidate_of
 from golfbench.seeds import derived
-from golfbench.specs import SelectionSpec
-from golfbench.testing.results import Check, Finding, check
-from golfbench.testing.samples import sample
+from golfbench.specs import SIGHTS, SelectionSpec
+from golfbench.testing.results import Check, CheckSkipped, Finding, check
+from golfbench.testing.samples import STANDARD, sample
 from golfbench.testing.subject import Subject
 from golfbench.units import KCAL_MOL_TO_HARTREE
 
@@ -80,7 +83,7 @@ class Bench:
     def __init__(self, subject: Subject) -> None:
         assert isinstance(subject.spec, SelectionSpec)
         self.spec = subject.spec
-        self.selection: Selection = subject.create()
+        self.selection: Any = subject.create()
 
     def follow(self, states: Sequence[State], seed: int = 0, surrogate: bool | None = None) -> Course:
         """Show a trajectory to the selection, until it ends or the selection ends it.
@@ -96,9 +99,22 @@ class Bench:
             pass
         return course
 
+    def choose(self, made: Round) -> Sequence[int]:
+        """Show a round to the selection, and return what it chooses.
+
+        Raises:
+            CheckSkipped: If it follows trajectories only.
+        """
+        if not isinstance(self.selection, RoundSelection):
+            raise CheckSkipped("it decides along trajectories, not in rounds")
+        chosen: Sequence[int] = self.selection.choose(made)
+        return chosen
+
     def walk(self, states: Sequence[State], course: Course, seed: int, shown: bool) -> Iterator[Decision]:
         """Yield each decision of a trajectory and note it in ``course``."""
-        memory = self.selection.begin(sample(_MOLECULE), derived(seed, "trajectory"))
+        rng = derived(seed, "trajectory")
+        followed = isinstance(self.selection, Selection)
+        memory = self.selection.begin(sample(_MOLECULE), rng) if followed else WholeTrajectory()
         seen: list[State] = []
         for state in states:
             seen.append(state if shown else replace(state, surrogate_energy=None))
@@ -202,6 +218,8 @@ def input_untouched(bench: Bench) -> Finding:
 def surrogate(bench: Bench) -> Finding:
     """It looks at the surrogate's energy where needs_surrogate says so, and only there."""
     made = trajectories()
+    if not isinstance(bench.selection, Selection):
+        raise CheckSkipped("it decides in rounds, not along trajectories")
     if not bench.spec.needs_surrogate:
         pairs = {name: (bench.follow(s, surrogate=True), bench.follow(s, surrogate=False)) for name, s in made.items()}
         differing = [f"{name}: it decides by it" for name, (a, b) in pairs.items() if a.decisions != b.decisions]
@@ -226,3 +244,119 @@ def asks_oracle(bench: Bench) -> Finding:
     if bool(labels) == bench.spec.asks_oracle:
         return Finding.of_problems([])
     return Finding.of_problems([f"{labels} labels, asks_oracle is {bench.spec.asks_oracle}"])
+
+
+# --- Rules that look at a whole round --------------------------------------------------------------------------------
+
+#: Everything that a rule may see of a state, by what its spec names.
+_SHOWN = {"surrogate": ("surrogate_energy",), "committee": ("energy_spread", "force_spread"), "features": ("features",)}
+_FEATURES = 4
+
+
+def round_of(count: int, budget: int, sees: frozenset[str], seed: int = 0) -> Round:
+    """Return a round with made-up candidates, which have what ``sees`` names and nothing else.
+
+    Args:
+        count: Candidates.
+        budget: Labels that may be asked for.
+        sees: See ``specs.SIGHTS``.
+        seed: Of all numbers.
+    """
+    rng = derived(seed, "round", count)
+    made = [_candidate(k, rng, sees) for k in range(count)]
+    features = rng.normal(size=(6, _FEATURES)) if {"features", "training_set"} <= sees else None
+    return Round(3, made, budget, derived(seed, "choice", count), features)
+
+
+def _candidate(number: int, rng: np.random.Generator, sees: frozenset[str]) -> Candidate:
+    start = sample(STANDARD[number % len(STANDARD)])
+    shape = start.positions.shape
+    seen: dict[str, Any] = {
+        "surrogate_energy": float(rng.normal()),
+        "energy_spread": float(rng.random()) * 0.01,
+        "force_spread": rng.random(len(start)) * 0.01,
+        "features": rng.normal(size=_FEATURES),
+    }
+    named = {name for sight in sees for name in _SHOWN.get(sight, ())}
+    shown = {name: value for name, value in seen.items() if name in named}
+    positions, forces = start.positions + rng.normal(scale=0.05, size=shape), rng.normal(scale=0.02, size=shape)
+    return candidate_of(start, State(1 + number, positions, float(rng.normal(-10, 1)), forces, last=False, **shown))
+
+
+def rounds(sees: frozenset[str]) -> dict[str, Round]:
+    """Return rounds by what is special about them."""
+    return {
+        "many candidates": round_of(24, 5, sees),
+        "as many as may be asked for": round_of(4, 4, sees),
+        "fewer than may be asked for": round_of(2, 8, sees),
+        "one candidate": round_of(1, 1, sees),
+    }
+
+
+def _choices(bench: Bench, sees: frozenset[str]) -> dict[str, list[int]]:
+    return {name: list(bench.choose(made)) for name, made in rounds(sees).items()}
+
+
+@check(CHECKS)
+def chosen_in_range(bench: Bench) -> Finding:
+    """It chooses indices of the candidates, each at most once."""
+    problems = []
+    for name, made in rounds(bench.spec.sees).items():
+        chosen = list(bench.choose(made))
+        if bad := [k for k in chosen if not isinstance(k, int | np.integer) or not 0 <= k < len(made.candidates)]:
+            problems.append(f"{name}: {bad[0]!r} is no index of {len(made.candidates)} candidates")
+        elif len(set(chosen)) < len(chosen):
+            problems.append(f"{name}: a candidate is chosen twice")
+    return Finding.of_problems(problems, "rounds")
+
+
+@check(CHECKS, "chosen-in-range")
+def spends_the_budget(bench: Bench) -> Finding:
+    """It asks for something where there are candidates and a budget: a round that asks for nothing is lost."""
+    if not bench.spec.asks_oracle:
+        return Finding.of_problems([])
+    return Finding.of_problems([name for name, chosen in _choices(bench, bench.spec.sees).items() if not chosen])
+
+
+@check(CHECKS, "chosen-in-range")
+def choice_repeatable(bench: Bench) -> Finding:
+    """The same round gives the same choice, whatever the global generators are at."""
+    python, numpy = random.getstate(), np.random.get_state()
+    try:
+        found = []
+        for seed in (1, 2, 3):
+            random.seed(seed)
+            np.random.seed(seed)
+            found.append(_choices(bench, bench.spec.sees))
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
+    return Finding.of_problems([name for name, first in found[0].items() if any(f[name] != first for f in found)])
+
+
+@check(CHECKS, "chosen-in-range")
+def round_untouched(bench: Bench) -> Finding:
+    """Candidates and training features are as they were after it has chosen."""
+    changed = []
+    for name, made in rounds(bench.spec.sees).items():
+        before = [a.copy() for a in _arrays(made)]
+        bench.choose(made)
+        if not all(np.array_equal(a, b) for a, b in zip(_arrays(made), before, strict=True)):
+            changed.append(name)
+    return Finding.of_problems(changed, "rounds")
+
+
+def _arrays(made: Round) -> list[FloatArray]:
+    found = [] if made.training_features is None else [made.training_features]
+    for candidate in made.candidates:
+        state = candidate.state
+        found += [candidate.molecule.positions, state.positions, state.forces]
+        found += [a for a in (state.force_spread, state.features) if a is not None]
+    return found
+
+
+@check(CHECKS, "choice-repeatable")
+def sees_what_it_names(bench: Bench) -> Finding:
+    """It chooses the same when it is shown more than its spec names."""
+    plain, more = _choices(bench, bench.spec.sees), _choices(bench, frozenset(SIGHTS))
+    return Finding.of_problems([f"{name}: it decides by more" for name in plain if plain[name] != more[name]], "rounds")

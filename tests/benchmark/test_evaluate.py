@@ -11,7 +11,7 @@ from ase.io import read
 from golfbench.benchmark.evaluate import Judge, evaluate
 from golfbench.benchmark.metrics import summary
 from golfbench.benchmark.protocol import Protocol
-from golfbench.benchmark.records import Identity, Status, read_records
+from golfbench.benchmark.records import Identity, RecordFile, Status, read_records
 from golfbench.chemistry import best_rmsd, embed
 from golfbench.contracts import Evaluation, Label, TestMolecule
 from golfbench.minimize import StoppingRule, minimize
@@ -103,7 +103,7 @@ def run(tmp_path):
         folder.mkdir(exist_ok=True)
         executor = Answers(**answers)
         service = OracleService(folder, executor)
-        judge = Judge(MMFF94, service, protocol, test, folder / "records.jsonl", "log.txt")
+        judge = Judge(MMFF94, service, protocol, test, RecordFile(folder / "records.jsonl"), "log.txt")
         walked = []
         evaluate(judge, IDENTITY, model, lbfgs(), done, folder / "ends.extxyz", walked.append)
         service.close()

@@ -1,7 +1,7 @@
 """Ten real conformers, a small PaiNN, and MMFF94 as the oracle: real parts that answer in microseconds."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any
@@ -10,13 +10,18 @@ import numpy as np
 import pytest
 import torch
 
-from golfbench.contracts import Label, LabelledMolecule
-from golfbench.learning.loop import Golf, Parts
-from golfbench.learning.opening import new_network
-from golfbench.learning.pool import fit_references
+from golfbench.contracts import Label, LabelledMolecule, Model
+from golfbench.learning.acquisition import Acquisition
+from golfbench.learning.explorer import Walks
+from golfbench.learning.learner import Learner, Single, Task
+from golfbench.learning.loop import LearningLoop, Parts
+from golfbench.learning.opening import new_potential
+from golfbench.learning.pool import Pool
 from golfbench.learning.potential import Potential
 from golfbench.learning.settings import GolfSettings, TrainSettings
+from golfbench.learning.targets import InitialSet
 from golfbench.loggers import NO_LOG, Log
+from golfbench.minimize import StoppingRule
 from golfbench.oracles.opening import open_oracle
 from golfbench.oracles.service import OracleService
 from golfbench.registry import registry
@@ -43,13 +48,14 @@ def mmff_labelled(labelled: list[LabelledMolecule]) -> list[LabelledMolecule]:
     return [LabelledMolecule(i.molecule, Label(*oracle.label(i.molecule), "MMFF94")) for i in labelled]
 
 
-def build(labels: list[LabelledMolecule], seed: int = 0) -> Potential:
-    return Potential(new_network(PAINN, seed), *fit_references(labels, {}, None))
+def build(labels: list[LabelledMolecule], seed: int = 0, members: int = 1, bases: Sequence[Model] = ()) -> Potential:
+    initial = InitialSet.of(labels, bases, {})
+    return new_potential(PAINN, seed, members, initial.references, initial.scale, bases)
 
 
 @pytest.fixture(scope="session")
 def make_potential() -> Callable[..., Potential]:
-    """Build a small PaiNN with the references and the scale of a training set."""
+    """Build a small PaiNN, or a committee of them, with the references and the scale of a training set."""
     return build
 
 
@@ -93,14 +99,18 @@ class Bench:
         asks_oracle: bool = True,
         initial: list[LabelledMolecule] | None = None,
         log: Log = NO_LOG,
+        make_learner: Callable[[Task], Learner] = Single,
+        members: int = 1,
+        sees: frozenset[str] = frozenset(),
         **golf: Any,
-    ) -> Golf:
+    ) -> LearningLoop:
         labels = self.labels if initial is None else initial
         self.service = OracleService(self.folder, executor or Script())
         if isinstance(selection, str):
             selection = registry().find(SelectionSpec, selection).create({})
         lbfgs = registry().find(OptimizerSpec, "lbfgs")
-        settings = {
+        acquisition = Acquisition("probe", selection, sees)
+        given = {
             "updates_per_label": 2,
             "parallel": 2,
             "steps": 4,
@@ -108,19 +118,25 @@ class Bench:
             "lag": 0,
             "restart": restart,
         } | golf
-        parts = Parts(build(labels), lambda: lbfgs.create({}), selection, surrogate, MMFF94, self.service, asks_oracle)
-        return Golf(
-            parts,
-            labels,
-            GolfSettings(**settings),
-            TrainSettings(batch_size=4),
-            budget,
-            force_max=0.02,
-            seed=0,
-            combination="probe",
-            directory=self.folder / "checkpoints",
-            log=log,
+        settings = GolfSettings(**given)
+        potential = build(labels, members=members)
+        updates = budget * settings.updates_per_label
+        parts = Parts(
+            make_learner(Task(potential, TrainSettings(batch_size=4), updates, 0, "golf/probe", log)),
+            Pool(potential, labels, settings.initial_share, settings.force_norm_guard_hartree_per_angstrom),
+            Walks(
+                acquisition,
+                lambda: lbfgs.create({}),
+                StoppingRule(0.02, settings.steps * settings.inner_steps),
+                settings.inner_steps,
+                surrogate,
+            ),
+            acquisition,
+            MMFF94,
+            self.service,
+            asks_oracle,
         )
+        return LearningLoop(parts, settings, budget, 0, "probe", self.folder / "checkpoints", log)
 
     def ledger(self) -> list[dict[str, Any]]:
         """Return the lines of the ledger without what time and place decide."""

@@ -6,7 +6,8 @@ import torch
 
 from golfbench.contracts import Decision, Evaluation
 from golfbench.errors import ConfigurationError, OracleError
-from golfbench.learning.explorer import collect
+from golfbench.learning.acquisition import Acquisition
+from golfbench.learning.explorer import Walks
 from golfbench.minimize import StoppingRule
 from golfbench.registry import registry
 from golfbench.seeds import derived
@@ -27,7 +28,17 @@ def streams(count: int) -> list[np.random.Generator]:
 
 def walk(model, starts, chosen, surrogate=None, steps: int = 6, inner_steps: int = 3, force_max: float = 1e-6):
     rule = StoppingRule(force_max, steps * inner_steps)
-    return collect(model, starts, chosen, lbfgs(), streams(len(starts)), rule, inner_steps, surrogate)
+    return Walks(Acquisition("probe", chosen), lbfgs, rule, inner_steps, surrogate).offer(
+        model, starts, streams(len(starts))
+    )
+
+
+def ids(offer) -> list[str]:
+    return [candidate.molecule.id for candidate in offer.candidates]
+
+
+def hashes(offer) -> list[str]:
+    return [candidate.molecule.geometry_hash() for candidate in offer.candidates]
 
 
 class Scripted:
@@ -49,7 +60,7 @@ def test_a_surrogate_that_refuses_a_geometry_counts_as_a_rise(potential, starts)
             return 1.0
         raise OracleError("atoms 7 and 11 overlap", "input")
 
-    assert [m.id for m in walk(potential, starts[:1], selection("golf"), energy).requests] == ["a@0"]
+    assert ids(walk(potential, starts[:1], selection("golf"), energy)) == ["a@0"]
 
 
 @pytest.fixture
@@ -67,10 +78,10 @@ def potential(labelled, make_potential):
 def test_golf_labels_the_state_before_the_surrogate_rises(potential, starts):
     surrogate = Scripted(a=[5, 4, 3, 9], b=[5, 6], c=[5, 4, 3, 2, 1, 0, -1])
     harvest = walk(potential, starts, selection("golf"), surrogate)
-    assert [m.id for m in harvest.requests] == ["a@2", "b@1", "c@5"]  # b's start has a label; c: T = 6 steps
+    assert ids(harvest) == ["a@2", "b@1", "c@5"]  # b's start has a label; c: T = 6 steps
     assert harvest.environment_steps == [3, 1, 6]
-    for request, (name, step) in zip(harvest.requests, (("a", 2), ("b", 1), ("c", 5)), strict=True):
-        np.testing.assert_array_equal(request.positions, surrogate.asked[name][step])
+    for candidate, (name, step) in zip(harvest.candidates, (("a", 2), ("b", 1), ("c", 5)), strict=True):
+        np.testing.assert_array_equal(candidate.molecule.positions, surrogate.asked[name][step])
     # One evaluation at each update and one at the start; an environment step is three updates.
     assert harvest.model_calls == sum(3 * steps + 1 for steps in (3, 1, 6))
     assert harvest.diverged == 0
@@ -78,32 +89,32 @@ def test_golf_labels_the_state_before_the_surrogate_rises(potential, starts):
 
 def test_equal_surrogate_energy_is_no_rise(potential, starts):
     harvest = walk(potential, starts[:1], selection("golf"), Scripted(a=[5, 5, 5, 5.1]))
-    assert [m.id for m in harvest.requests] == ["a@2"]
+    assert ids(harvest) == ["a@2"]
 
 
 def test_patience_counts_rises(potential, starts):
     surrogate = Scripted(a=[5, 6, 4, 7, 1, 8, 0])
     harvest = walk(potential, starts[:1], selection("golf", patience=3), surrogate)
-    assert [m.id for m in harvest.requests] == ["a@4"]
+    assert ids(harvest) == ["a@4"]
 
 
 def test_a_ceiling_ends_without_a_label(potential, starts):
     surrogate = Scripted(a=[0.4, 0.3, 0.2, 0.49], b=[0.4, 0.3, 0.2, 0.47])  # 300 kcal/mol are 0.478 Hartree
     harvest = walk(potential, starts[:2], selection("golf", ceiling_kcal_mol=300.0), surrogate)
-    assert [m.id for m in harvest.requests] == ["b@2"]
+    assert ids(harvest) == ["b@2"]
     assert harvest.environment_steps == [3, 3]
 
 
 def test_a_surrogate_without_an_answer_counts_as_a_rise(potential, starts):
     surrogate = Scripted(a=[5, 4, math.nan], b=[5, 4, math.inf])
     harvest = walk(potential, starts[:2], selection("golf"), surrogate)
-    assert [m.id for m in harvest.requests] == ["a@1", "b@1"]
+    assert ids(harvest) == ["a@1", "b@1"]
 
 
 def test_requests_come_in_the_order_of_the_starts_not_of_leaving(potential, starts):
     surrogate = Scripted(a=[5, 4, 3, 2, 1, 6], b=[5, 6], c=[5, 4, 6])
     harvest = walk(potential, starts, selection("golf"), surrogate)
-    assert [m.id for m in harvest.requests] == ["a@4", "b@1", "c@1"]
+    assert ids(harvest) == ["a@4", "b@1", "c@1"]
 
 
 def test_the_real_surrogate_sees_environment_states_only(potential, starts):
@@ -121,24 +132,25 @@ def test_the_real_surrogate_sees_environment_states_only(potential, starts):
     assert len(asked) == steps + 1
     assert asked[:-1] == sorted(asked[:-1], reverse=True)
     assert asked[-1] > asked[-2] or steps == 8
-    assert mmff94.energy(harvest.requests[0]) == asked[-2 if steps > 1 else -1]
+    assert mmff94.energy(harvest.candidates[0].molecule) == asked[-2 if steps > 1 else -1]
 
 
 def test_random_draws_one_state_after_the_start_from_its_own_stream(potential, starts):
     first = walk(potential, starts, selection("random"))
-    assert [m.id[:2] for m in first.requests] == ["a@", "b@", "c@"]
-    assert all(1 <= int(m.id[2:]) <= 6 for m in first.requests)
+    assert [name[:2] for name in ids(first)] == ["a@", "b@", "c@"]
+    assert all(1 <= int(name[2:]) <= 6 for name in ids(first))
     again = walk(potential, starts, selection("random"))
-    assert [m.geometry_hash() for m in again.requests] == [m.geometry_hash() for m in first.requests]
+    assert ids(again) == ids(first)
+    assert hashes(again) == hashes(first)
     assert first.environment_steps == [6, 6, 6]
 
 
 def test_last_labels_the_converged_state(potential, starts):
     harvest = walk(potential, starts[:1], selection("last"), force_max=1e3)  # converged at the start: nothing to label
-    assert harvest.requests == []
+    assert harvest.candidates == []
     assert harvest.environment_steps == [0]
     harvest = walk(potential, starts[:1], selection("last"), steps=2)
-    assert [m.id for m in harvest.requests] == ["a@2"]
+    assert ids(harvest) == ["a@2"]
 
 
 class Falling:
@@ -159,10 +171,10 @@ class Falling:
 def test_a_walk_that_blows_up_is_counted_and_its_last_sound_state_labelled(starts):
     harvest = walk(Falling(4), starts[:1], selection("last"), inner_steps=1)
     assert harvest.diverged == 1
-    assert [m.id for m in harvest.requests] == ["a@4"]  # the state whose force blew up is finite itself
+    assert ids(harvest) == ["a@4"]  # the state whose force blew up is finite itself
     surrogate = Scripted(a=[5, 4, 3, 2, 1, 0])
     harvest = walk(Falling(4), starts[:1], selection("golf"), surrogate, inner_steps=1)
-    assert [m.id for m in harvest.requests] == ["a@3"]
+    assert ids(harvest) == ["a@3"]
 
 
 def test_a_selection_may_ask_for_several_states_and_go_on(potential, starts):
@@ -174,7 +186,7 @@ def test_a_selection_may_ask_for_several_states_and_go_on(potential, starts):
             return Decision(label=(state,), end=state.step == 3)
 
     harvest = walk(potential, starts[:1], Every())
-    assert [m.id for m in harvest.requests] == ["a@0", "a@1", "a@2", "a@3"]
+    assert ids(harvest) == ["a@0", "a@1", "a@2", "a@3"]
 
 
 def test_golf_without_a_surrogate_is_refused(potential, starts):

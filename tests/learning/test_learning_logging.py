@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from golfbench.learning.learner import LOG_EVERY, Trainer
-from golfbench.learning.pool import TrainingSet
+from golfbench.learning.learner import LOG_EVERY, Single, Task
+from golfbench.learning.pool import Pool
 from golfbench.learning.settings import TrainSettings
 from golfbench.loggers import NO_LOG, Log
 from golfbench.units import HARTREE_TO_KCAL_MOL
@@ -53,7 +53,7 @@ class Failing(Listener):
 
 
 def weights(golf):
-    return [p.detach().clone() for p in golf.parts.potential.network.parameters()]
+    return [p.detach().clone() for p in golf.parts.learner.potential().network.parameters()]
 
 
 def learned(bench, name, log=NO_LOG, budget=6):
@@ -65,12 +65,12 @@ def learned(bench, name, log=NO_LOG, budget=6):
 
 def test_a_point_is_the_mean_of_the_batches_since_the_last_in_units_of_people(labelled, make_potential):
     listener = Listener()
-    potential = make_potential(labelled)
     settings = TrainSettings(batch_size=4, energy_weight=0.0, force_weight=1.0)
-    samples = TrainingSet(potential, labelled)
-    trainer = Trainer(potential, samples, settings, 100, 0, "test", log=Log({"one": lambda: listener}))
-    losses = []
-    trainer.run(2 * LOG_EVERY + 3, lambda update, loss: losses.append(loss))
+    potential, silent = make_potential(labelled), make_potential(labelled)
+    learner = Single(Task(potential, settings, 100, 0, "test", Log({"one": lambda: listener})))
+    learner.fit(Pool(potential, labelled), 2 * LOG_EVERY + 3)
+    one_by_one, pool = Single(Task(silent, settings, 100, 0, "test")), Pool(silent, labelled)
+    losses = [one_by_one.fit(pool, 1) for _ in range(2 * LOG_EVERY)]
     assert [step for step, _ in listener.points] == [LOG_EVERY, 2 * LOG_EVERY]
     first, second = (values for _, values in listener.points)
     for values, batch_losses in ((first, losses[:LOG_EVERY]), (second, losses[LOG_EVERY : 2 * LOG_EVERY])):

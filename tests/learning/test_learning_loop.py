@@ -12,7 +12,7 @@ from golfbench.learning.loop import FRUITLESS_ROUNDS
 
 
 def state(golf) -> dict[str, torch.Tensor]:
-    return {name: t.clone() for name, t in golf.parts.potential.network.state_dict().items()}
+    return {name: t.clone() for name, t in golf.parts.learner.potential().network.state_dict().items()}
 
 
 def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
@@ -43,8 +43,8 @@ def test_the_budget_is_spent_exactly(bench, budget, parallel):
         ("probe", "after", "training", "ok")
     }
     assert progress.round == -(-budget // parallel)
-    assert golf.trainer.update == 2 * budget
-    assert len(golf.samples) == 10 + budget
+    assert golf.parts.learner.update == 2 * budget
+    assert len(golf.parts.pool) == 10 + budget
 
 
 def test_the_budget_is_kept_when_a_selection_asks_for_more(bench):
@@ -63,7 +63,7 @@ def test_the_real_golf_labels_the_previous_state(bench, rough):
 
     golf = place.build("golf", surrogate, budget=1, parallel=1, steps=10)
     golf.run()
-    picked = golf.samples.molecule(10)
+    picked = golf.parts.pool.molecule(10)
     round_of_it = [entry for entry in asked if entry[0] == picked.id.partition("@")[0]]
     expected = max(len(round_of_it) - 2, 1)  # the start has its label already
     assert int(picked.id.partition("@")[2]) == expected
@@ -76,13 +76,13 @@ def test_each_label_is_trained_on_with_the_initial_set(bench):
     place = bench("a")
     golf = place.build(At(2), budget=4, parallel=2, updates_per_label=3)
     seen = []
-    draw = golf.samples.draw
+    draw = golf.parts.pool.draw
 
-    def spy(rng, size, share):
-        seen.append((golf.progress.round, draw(rng, size, share)))
+    def spy(rng, size, held_out):
+        seen.append((golf.progress.round, draw(rng, size, held_out)))
         return seen[-1][1]
 
-    golf.samples.draw = spy
+    golf.parts.pool.draw = spy
     golf.run()
     assert [number for number, _ in seen] == [0] * 6 + [1] * 6
     for number, picks in seen:
@@ -97,7 +97,7 @@ def test_known_geometries_cost_nothing_and_the_loop_gives_up(bench, caplog):
         progress = golf.run()
     assert progress.spent == 0
     assert progress.known == 2 * FRUITLESS_ROUNDS == 2 * progress.round
-    assert golf.trainer.update == 0
+    assert golf.parts.learner.update == 0
     assert place.ledger() == []
     assert "no new geometry in 20 rounds" in caplog.text
 
@@ -120,8 +120,8 @@ def test_failed_labels_count_and_are_not_asked_again(bench, script):
     golf = place.build(At(2), budget=6, parallel=2, executor=executor)
     progress = golf.run()
     assert (progress.spent, progress.failed, executor.calls) == (6, 3, 6)
-    assert len(golf.samples) == 10 + 3
-    assert golf.trainer.update == 12
+    assert len(golf.parts.pool) == 10 + 3
+    assert golf.parts.learner.update == 12
     outcomes = collections.Counter(call["outcome"] for call in place.ledger())
     assert outcomes == {"ok": 3, "not_converged": 3}
 
@@ -129,16 +129,16 @@ def test_failed_labels_count_and_are_not_asked_again(bench, script):
 def test_the_force_norm_guard_refuses_labels_but_they_were_paid_for(bench):
     place = bench("a")
     golf = place.build(At(1), budget=4, force_norm_guard_hartree_per_angstrom=0.33)
-    sound = len(golf.samples)
+    sound = len(golf.parts.pool)
     assert 1 < sound < 10  # the initial set is guarded as well, as in the published code
     progress = golf.run()
     assert progress.spent == 4
     assert progress.guarded > 0
-    assert len(golf.samples) == sound + 4 - progress.guarded
+    assert len(golf.parts.pool) == sound + 4 - progress.guarded
     assert len(place.ledger()) == 4
     off = bench("b").build(At(1), budget=4, force_norm_guard_hartree_per_angstrom=None)
     assert off.run().guarded == 0
-    assert len(off.samples) == 14
+    assert len(off.parts.pool) == 14
 
 
 def test_restart_all_starts_from_the_grown_set(bench):
@@ -159,8 +159,8 @@ def test_none_trains_without_labels(bench):
     before = state(golf)
     progress = golf.run()
     assert (progress.spent, progress.trajectories, progress.model_calls) == (6, 0, 0)
-    assert golf.trainer.update == 12
-    assert len(golf.samples) == 10
+    assert golf.parts.learner.update == 12
+    assert len(golf.parts.pool) == 10
     assert place.ledger() == []
     assert not equal(state(golf), before)
 
@@ -254,7 +254,7 @@ def test_a_finished_loop_does_nothing_when_it_is_run_again(bench):
     again.run()
     assert equal(state(again), weights)
     assert place.ledger() == ledger
-    assert again.trainer.update == golf.trainer.update
+    assert again.parts.learner.update == golf.parts.learner.update
 
 
 def test_a_checkpoint_says_how_far_the_loop_is(bench):
@@ -263,7 +263,7 @@ def test_a_checkpoint_says_how_far_the_loop_is(bench):
     reports = []
     golf.run(lambda progress: reports.append(progress.spent))
     assert reports == [2, 4, 6]
-    _, header = checkpoint.load(place.folder / "checkpoints" / "round-00003.safetensors")
+    _, header = checkpoint.load(place.folder / "checkpoints" / "round-0000003.safetensors")
     assert header["progress"] == golf.progress.to_json() | {"round": 3, "spent": 6}
     assert header["update"] == 12
     assert len(header["added"]) == 6
@@ -291,7 +291,7 @@ def test_trajectories_and_training_go_on_while_the_oracle_works(bench):
     seen = []
 
     def look(progress):
-        seen.append((progress.spent, len(golf.samples) - 10, golf.trainer.update))
+        seen.append((progress.spent, len(golf.parts.pool) - 10, golf.parts.learner.update))
         if progress.round == 2:  # two rounds were walked, and nobody has answered yet
             slow.free.set()
 
@@ -318,7 +318,7 @@ def test_as_they_come_every_label_is_learned_from_once(bench):
     place = bench("a")
     golf = place.build(At(1), budget=9, parallel=3, lag=2, deterministic=False, executor=ThreadPoolExecutor(3))
     progress = golf.run()
-    assert (progress.spent, len(golf.samples), golf.trainer.update) == (9, 10 + 9, 18)
+    assert (progress.spent, len(golf.parts.pool), golf.parts.learner.update) == (9, 10 + 9, 18)
     assert progress.waited_rounds <= 9 * 2
     assert sorted(golf._added) == sorted(set(golf._added))
     assert len(place.ledger()) == 9
@@ -332,6 +332,6 @@ def test_a_killed_loop_asks_again_for_what_was_on_its_way(bench, script):
     asked = script()
     again = place.build(At(1), budget=4, parallel=2, lag=1, executor=asked)
     progress = again.run()
-    assert (progress.spent, len(again.samples)) == (4, 14)
+    assert (progress.spent, len(again.parts.pool)) == (4, 14)
     assert asked.calls == 2  # the first two were delivered before the end
     assert len(place.ledger()) == 4

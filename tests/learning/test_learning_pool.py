@@ -4,9 +4,10 @@ import torch
 
 from golfbench.contracts import Label, LabelledMolecule
 from golfbench.errors import ConfigurationError, NothingToDoError
-from golfbench.learning.opening import new_network, open_delta
-from golfbench.learning.pool import TrainingSet, fit_references
+from golfbench.learning.opening import new_network, open_base
+from golfbench.learning.pool import Pool
 from golfbench.learning.potential import Potential
+from golfbench.learning.targets import InitialSet, fit_references, remainders
 from golfbench.molecules import Molecule
 from golfbench.oracles.opening import open_oracle
 from golfbench.registry import registry
@@ -15,10 +16,15 @@ from golfbench.specs import ComponentRef
 SMALL = ComponentRef("painn", {"preset": "small", "features": 16, "interactions": 1, "radial": 8})
 
 
-def grown(labelled, make_potential, initial: int, added: int) -> TrainingSet:
-    samples = TrainingSet(make_potential(labelled), (labelled * 10)[:initial])
-    assert all(samples.add(item) for item in (labelled * 10)[:added])
+def grown(labelled, make_potential, initial: int, added: int, share: float) -> Pool:
+    samples = Pool(make_potential(labelled), (labelled * 10)[:initial], share)
+    assert all(samples.add(row) for row in remainders((labelled * 10)[:added], []))
     return samples
+
+
+def references(labelled, given=None, bases=()):
+    initial = InitialSet.of(labelled, bases, given or {})
+    return initial.references, initial.scale
 
 
 @pytest.mark.parametrize(
@@ -34,9 +40,9 @@ def grown(labelled, make_potential, initial: int, added: int) -> TrainingSet:
     ],
 )
 def test_a_batch_has_the_published_shares(labelled, make_potential, initial, added, size, share, old, new):
-    samples = grown(labelled, make_potential, initial, added)
+    samples = grown(labelled, make_potential, initial, added, share)
     for seed in range(5):
-        picks = samples.draw(np.random.default_rng(seed), size, share)
+        picks = samples.draw(np.random.default_rng(seed), size)
         assert sum(i < initial for i in picks) == old
         assert sum(i >= initial for i in picks) == new
         assert len(set(picks)) == len(picks)
@@ -48,10 +54,10 @@ def test_the_shares_of_the_published_batch_are_57_and_7():
 
 
 def test_every_sample_is_drawn_equally_often(labelled, make_potential):
-    samples = grown(labelled, make_potential, 10, 10)
+    samples = grown(labelled, make_potential, 10, 10, 0.5)
     counts = np.zeros(20)
     for seed in range(500):
-        np.add.at(counts, samples.draw(np.random.default_rng(seed), 6, 0.5), 1)
+        np.add.at(counts, samples.draw(np.random.default_rng(seed), 6), 1)
     assert abs(counts - 150).max() < 50  # binomial: 500 draws of 3 in 10, four standard deviations are 41
 
 
@@ -63,7 +69,7 @@ def test_references_recover_known_atom_energies(labelled):
         )
         for item in labelled
     ]
-    fitted, scale = fit_references(rows, {}, None)
+    fitted, scale = references(rows)
     residual = [row.label.energy - sum(fitted[int(z)] for z in row.molecule.numbers) for row in rows]
     assert np.abs(residual).max() < 1e-9
     assert scale == pytest.approx(np.sqrt(np.mean(np.concatenate([i.label.forces for i in labelled]) ** 2)), rel=1e-12)
@@ -71,20 +77,20 @@ def test_references_recover_known_atom_energies(labelled):
     exact = [
         LabelledMolecule(m, Label(sum(known[int(z)] for z in m.numbers), np.ones((len(m), 3)), "x")) for m in waters
     ]
-    fitted, scale = fit_references(exact, {}, None)
+    fitted, scale = references(exact)
     assert fitted == pytest.approx({1: -0.5, 8: -75.0}, abs=1e-9)
     assert scale == 1.0
 
 
 def test_references_of_the_dataset_come_first(labelled):
     given = {z: -float(z) for z in (1, 6, 7, 8, 9, 16, 17, 35)}
-    assert fit_references(labelled, given, None)[0] == given
-    assert fit_references(labelled, given, open_delta("mmff94"))[0] != given  # they are not those of a difference
+    assert references(labelled, given)[0] == given
+    assert references(labelled, given, [open_base("mmff94")])[0] != given  # they are not those of a difference
 
 
 def test_references_that_miss_an_element_are_refused(labelled):
     with pytest.raises(ConfigurationError, match=r"no reference energy for .*C"):
-        fit_references(labelled, {1: -0.5}, None)
+        references(labelled, {1: -0.5})
 
 
 def in_line(labelled):
@@ -96,54 +102,55 @@ def in_line(labelled):
 
 
 def test_a_force_that_blew_up_in_the_delta_model_does_not_set_the_scale(labelled, caplog):
-    delta = open_delta("mmff94")
+    bases = [open_base("mmff94")]
     rows = in_line(labelled)
     _, forces = open_oracle(ComponentRef("mmff94"), registry()).label(rows[-1].molecule)
     assert np.linalg.norm(forces) > 100  # Hartree/Å; the others have less than 1
-    references, scale = fit_references(rows, {}, delta)
-    assert (references, scale) == fit_references(labelled, {}, delta)
+    atoms, scale = references(rows, bases=bases)
+    assert (atoms, scale) == references(labelled, bases=bases)
     assert 0.01 < scale < 0.1
-    samples = TrainingSet(Potential(new_network(SMALL, 0), references, scale, delta), rows)
+    samples = Pool(Potential(new_network(SMALL, 0), atoms, scale, bases), rows)
     assert len(samples) == samples.initial_size == 10
     assert "ether/0: not learned from" in caplog.text
 
 
 def test_the_guard_is_on_what_is_left_of_the_forces(labelled, make_potential):
     rows = in_line(labelled)
-    assert len(TrainingSet(make_potential(labelled), rows)) == 11  # without a delta model it is a label like others
-    assert len(TrainingSet(make_potential(labelled), rows, guard=1e-3)) == 0
-    assert len(TrainingSet(make_potential(labelled), rows, guard=None)) == 11
+    assert len(Pool(make_potential(labelled), rows)) == 11  # without a delta model it is a label like others
+    assert len(Pool(make_potential(labelled), rows, guard=1e-3)) == 0
+    assert len(Pool(make_potential(labelled), rows, guard=None)) == 11
     with pytest.raises(NothingToDoError, match="no label of the initial training set has forces within"):
-        fit_references(rows, {}, None, guard=1e-3)
+        fit_references(list(remainders(rows, [])), {}, guard=1e-3)
 
 
 def test_an_empty_training_set_is_nothing_to_do():
     with pytest.raises(NothingToDoError, match="empty"):
-        fit_references([], {}, None)
+        references([])
 
 
 def test_targets_are_labels_minus_references_in_units_of_the_scale(labelled, make_potential):
     potential = make_potential(labelled)
-    _, energies, forces = TrainingSet(potential, labelled).batch([4, 1])
-    for row, item in enumerate((labelled[4], labelled[1])):
+    pool = Pool(potential, labelled)
+    for index in (4, 1):
+        sample, item = pool[index], labelled[index]
         reference = sum(potential.atom_energies[int(z)] for z in item.molecule.numbers)
-        assert float(energies[row]) == pytest.approx((item.label.energy - reference) / potential.scale, abs=1e-9)
-    expected = np.concatenate([labelled[4].label.forces, labelled[1].label.forces]) / potential.scale
-    np.testing.assert_allclose(forces.numpy(), expected, rtol=1e-14)
+        assert sample.molecule is item.molecule
+        assert float(sample.energy) == pytest.approx((item.label.energy - reference) / potential.scale, abs=1e-9)
+        np.testing.assert_allclose(sample.forces.numpy(), item.label.forces / potential.scale, rtol=1e-14)
 
 
 def test_a_delta_model_is_subtracted_from_targets_and_added_to_predictions(labelled):
     from golfbench.batches import make_batch
 
-    delta = open_delta("mmff94")
-    references, scale = fit_references(labelled, {}, delta)
-    potential = Potential(new_network(SMALL, 0), references, scale, delta)
+    bases = [open_base("mmff94")]
+    atoms, scale = references(labelled, bases=bases)
+    potential = Potential(new_network(SMALL, 0), atoms, scale, bases)
     item = labelled[2]
     mmff_energy, mmff_forces = open_oracle(ComponentRef("mmff94"), registry()).label(item.molecule)
-    _, energies, forces = TrainingSet(potential, labelled).batch([2])
-    reference = sum(references[int(z)] for z in item.molecule.numbers)
-    assert float(energies[0]) == pytest.approx((item.label.energy - mmff_energy - reference) / scale, abs=1e-9)
-    np.testing.assert_allclose(forces.numpy(), (item.label.forces - mmff_forces) / scale, atol=1e-12)
+    sample = Pool(potential, labelled)[2]
+    reference = sum(atoms[int(z)] for z in item.molecule.numbers)
+    assert float(sample.energy) == pytest.approx((item.label.energy - mmff_energy - reference) / scale, abs=1e-9)
+    np.testing.assert_allclose(sample.forces.numpy(), (item.label.forces - mmff_forces) / scale, atol=1e-12)
     for parameter in potential.network.parameters():
         torch.nn.init.zeros_(parameter)
     silent = potential.energy_forces(make_batch([item.molecule], potential.cutoff))
@@ -155,4 +162,4 @@ def test_a_molecule_that_the_delta_model_cannot_evaluate_is_named(labelled):
     boron = Molecule("borane/0", np.array([5, 1, 1, 1]), 1.2 * np.array([[0, 0, 0], *np.eye(3)]), smiles="B")
     rows = [*labelled, LabelledMolecule(boron, Label(-3.0, np.zeros((4, 3)), "GFN2-xTB"))]
     with pytest.raises(ConfigurationError, match=r"borane/0: the delta model cannot evaluate it: .*element B"):
-        fit_references(rows, {}, open_delta("mmff94"))
+        references(rows, bases=[open_base("mmff94")])

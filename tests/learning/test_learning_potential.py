@@ -12,7 +12,7 @@ from golfbench.chemistry import embed
 from golfbench.contracts import Label, Model
 from golfbench.errors import MoleculeError, OracleError
 from golfbench.learning.opening import new_network, open_fixed_model
-from golfbench.learning.potential import Potential
+from golfbench.learning.potential import Potential, energies_and_forces
 from golfbench.minimize import StoppingRule, minimize
 from golfbench.molecules import Molecule
 from golfbench.oracles.as_model import OracleModel
@@ -53,7 +53,7 @@ def test_energy_is_references_plus_scaled_network_plus_delta(
     plain = Potential(network, REFERENCES, SCALE).energy_forces(batch)
     np.testing.assert_allclose(plain.energies, references + SCALE * raw.numpy(), rtol=0, atol=1e-12)
     extra = mmff94.energy_forces(batch)
-    both = Potential(network, REFERENCES, SCALE, mmff94).energy_forces(batch)
+    both = Potential(network, REFERENCES, SCALE, [mmff94]).energy_forces(batch)
     np.testing.assert_allclose(both.energies - plain.energies, extra.energies, rtol=0, atol=1e-12)
     np.testing.assert_allclose(both.forces - plain.forces, extra.forces, rtol=0, atol=1e-12)
     assert float(extra.energies.abs().max()) > 1e-3  # neither part is nothing
@@ -70,7 +70,7 @@ def test_forces_are_minus_the_gradient(
     with_delta: bool, network: torch.nn.Module, mmff94: Model, molecules: list[Molecule]
 ) -> None:
     # without references: a total energy of 150 Hartree would hide the last digits of the differences
-    potential = Potential(network, dict.fromkeys(REFERENCES, 0.0), 1.0, mmff94 if with_delta else None)
+    potential = Potential(network, dict.fromkeys(REFERENCES, 0.0), 1.0, [mmff94] if with_delta else [])
     h = 2e-5
     for molecule in molecules:
         forces = potential.energy_forces(make_batch([molecule], 3.0)).forces.numpy()
@@ -95,8 +95,7 @@ def test_the_scale_scales_forces_and_references_do_not_enter_them(
 
 
 def test_network_forces_can_be_learned_from(network: torch.nn.Module, molecules: list[Molecule]) -> None:
-    potential = Potential(network, REFERENCES, SCALE)
-    energies, forces = potential.network_energy_forces(make_batch(molecules, 3.0), create_graph=True)
+    energies, forces = energies_and_forces(network, make_batch(molecules, 3.0), create_graph=True)
     gradients = torch.autograd.grad(
         forces.square().sum() + energies.sum(), list(network.parameters()), allow_unused=True
     )
@@ -118,7 +117,7 @@ def test_errors_of_the_delta_model_pass_through_beside_the_others(
     network: torch.nn.Module, mmff94: Model, molecules: list[Molecule]
 ) -> None:
     crushed = molecules[0].at(molecules[0].positions * 0.2)
-    potential = Potential(network, REFERENCES, SCALE, mmff94)
+    potential = Potential(network, REFERENCES, SCALE, [mmff94])
     mixed = potential.energy_forces(make_batch([molecules[0], crushed, molecules[1]], 3.0))
     assert list(mixed.errors) == [1]
     assert isinstance(mixed.errors[1], OracleError)
@@ -146,7 +145,7 @@ class GivesUpBelow:
 
 
 def test_an_error_of_the_delta_model_ends_the_walk(network: torch.nn.Module) -> None:
-    potential = Potential(network, REFERENCES, 0.0, OracleModel(GivesUpBelow(-0.5)))
+    potential = Potential(network, REFERENCES, 0.0, [OracleModel(GivesUpBelow(-0.5))])
     atom = Molecule("hydrogen", np.array([1]), np.zeros((1, 3)), multiplicity=2)
     descent = registry().find(OptimizerSpec, "gradient-descent").create({"rate": 0.1})
     (outcome,) = minimize(potential, [atom], descent, StoppingRule(1e-3, 50))

@@ -47,7 +47,9 @@ def refused(golfbench, tmp_path):
         ("--model", "painn:preset=tiny", "painn: preset=tiny is not one of published, small"),
         ("--model", "painn:small", "'painn:small': parameters are written key=value, 'small' is not"),
         ("--oracle", "gfn2-xtb:acuracy=1", "gfn2-xtb: unknown parameter 'acuracy': did you mean 'accuracy'?"),
-        ("--delta", "gfn2-xtb", "oracle 'gfn2-xtb' is not cheap: it cannot be the surrogate or the delta model"),
+        ("--delta", "gfn2-xtb", "the base 'gfn2-xtb' is the oracle itself: nothing would be left to learn"),
+        ("--learner", "comittee", "unknown learner 'comittee': did you mean 'committee'?"),
+        ("--learner", "committee:member=3", "committee: unknown parameter 'member': did you mean 'members'?"),
         ("--dataset", "folder", "folder: which one? Write folder:path=DIRECTORY"),
         ("--dataset", "folder:path=nowhere", "folder: nowhere is not a folder"),
         ("--seed", "-1", "command line: seeds.0: Input should be greater than or equal to 0 (got -1)"),
@@ -79,7 +81,6 @@ def test_a_number_out_of_range_is_a_usage_error(golfbench, option, value):
             "bad.yaml: unknown key 'golf.updates_per_labl': did you mean 'updates_per_label'?",
         ),
         ("baseline: {rate: 3}", "bad.yaml: unknown key 'baseline.rate'"),
-        ("surrogate: gfn2-xtb", "oracle 'gfn2-xtb' is not cheap: it cannot be the surrogate or the delta model"),
         ("budget: -3", "bad.yaml: budget: Input should be greater than or equal to 0 (got -3)"),
         ("models: painn", "bad.yaml: models: Input should be a valid tuple (got 'painn')"),
         ("seeds: []", "bad.yaml: seeds: Tuple should have at least 1 item"),
@@ -228,7 +229,7 @@ def test_an_element_outside_the_oracle_or_the_model(refused, write_config, copy_
     config = write_config(dataset="folder:path=spoiled", surrogate="uff", delta="uff")
     assert "element Lv is outside gfn2-xtb" in refused("run", config)
     assert atomic_numbers["Lv"] == 116
-    config = write_config(dataset="folder:path=spoiled", oracles=["uff"], surrogate="uff", delta="uff")
+    config = write_config(dataset="folder:path=spoiled", oracles=["uff"], surrogate="uff", delta=None)
     assert "element Lv is outside" in refused("run", config)
 
 

@@ -3,7 +3,8 @@ from filelock import FileLock
 
 from golfbench.errors import ConfigurationError
 from golfbench.learning import checkpoint
-from golfbench.runs.baseline import train_baseline
+from golfbench.learning.targets import InitialSet
+from golfbench.runs.baseline import Recipe, train_baseline
 from golfbench.runs.config import Baseline, RunConfig, load_config
 from golfbench.runs.directory import RunDirectory, slug, write_json
 from golfbench.runs.grid import combinations, plan
@@ -104,28 +105,30 @@ def train(tiny, tiny_model, path, updates=6, stop_at=None, **settings):
         if done == stop_at:
             raise KeyboardInterrupt
 
-    train_baseline(tiny, ComponentRef.parse(tiny_model), None, Baseline(updates=updates, **settings), 0, path, report)
+    baseline = Baseline(updates=updates, **settings)
+    recipe = Recipe(ComponentRef.parse(tiny_model), None, baseline, ComponentRef("single"), 0)
+    train_baseline(tiny, InitialSet.of(tiny.initial, [], tiny.atom_energies), recipe, path, report)
 
 
 def test_an_interrupted_baseline_goes_on_to_the_same_weights(tiny, tiny_model, tmp_path, monkeypatch):
-    monkeypatch.setattr("golfbench.runs.baseline.CHECKPOINT_EVERY", 2)
+    monkeypatch.setattr("golfbench.learning.fitting.SNAPSHOT_EVERY", 2)
     whole, broken = tmp_path / "whole.safetensors", tmp_path / "broken.safetensors"
     train(tiny, tiny_model, whole)
     with pytest.raises(KeyboardInterrupt):
         train(tiny, tiny_model, broken, stop_at=5)
-    assert checkpoint.load(tmp_path / "broken.training.safetensors")[1]["update"] == 4
+    assert checkpoint.load(tmp_path / "broken.training-0000004.safetensors")[1]["update"] == 4
     train(tiny, tiny_model, broken)
     assert whole.read_bytes() == broken.read_bytes()
-    assert not (tmp_path / "broken.training.safetensors").exists()
+    assert not list(tmp_path.glob("broken.training*"))
 
 
 def test_the_state_of_another_training_is_not_gone_on_with(tiny, tiny_model, tmp_path, monkeypatch):
-    monkeypatch.setattr("golfbench.runs.baseline.CHECKPOINT_EVERY", 2)
+    monkeypatch.setattr("golfbench.learning.fitting.SNAPSHOT_EVERY", 2)
     path = tmp_path / "a.safetensors"
     with pytest.raises(KeyboardInterrupt):
         train(tiny, tiny_model, path, stop_at=3)
     for change in ({"learning_rate": 2e-3}, {"batch_size": 2}, {"updates": 8}):
-        with pytest.raises(ConfigurationError, match="is the state of another training"):
+        with pytest.raises(ConfigurationError, match="has the state of another training"):
             train(tiny, tiny_model, path, **change)
     train(tiny, tiny_model, path)
     with pytest.raises(ConfigurationError, match="exists already"):
@@ -133,17 +136,17 @@ def test_the_state_of_another_training_is_not_gone_on_with(tiny, tiny_model, tmp
 
 
 def test_a_damaged_state_is_named_and_the_one_before_is_used(tiny, tiny_model, tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr("golfbench.runs.baseline.CHECKPOINT_EVERY", 2)
+    monkeypatch.setattr("golfbench.learning.fitting.SNAPSHOT_EVERY", 2)
     whole, broken = tmp_path / "whole.safetensors", tmp_path / "broken.safetensors"
     train(tiny, tiny_model, whole)
     with pytest.raises(KeyboardInterrupt):
         train(tiny, tiny_model, broken, stop_at=5)
-    newest, before = (tmp_path / f"broken.{name}.safetensors" for name in ("training", "training-before"))
+    newest, before = (tmp_path / f"broken.training-000000{update}.safetensors" for update in (4, 2))
     assert [checkpoint.load(state)[1]["update"] for state in (newest, before)] == [4, 2]
     newest.write_bytes(newest.read_bytes()[:-1] + b"x")
     with caplog.at_level("WARNING", logger="golfbench"):
         train(tiny, tiny_model, broken)
-    assert "broken.training.safetensors was altered" in caplog.text
+    assert "broken.training-0000004.safetensors was altered" in caplog.text
     assert whole.read_bytes() == broken.read_bytes()
     assert {p.name for p in tmp_path.iterdir()} == {"whole.safetensors", "broken.safetensors"}
 

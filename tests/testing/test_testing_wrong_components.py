@@ -41,10 +41,18 @@ WRONG = [
     ("selection", "peeking", {"surrogate"}, "falling: it decides by it"),
     ("selection", "blind", {"surrogate"}, "falling or rising, it decides the same"),
     ("selection", "silent", {"asks-oracle"}, "asks_oracle is False"),
+    ("selection", "out-of-range", {"chosen-in-range"}, "24 is no index of 24 candidates"),
+    ("selection", "twice", {"chosen-in-range"}, "a candidate is chosen twice"),
+    ("selection", "stingy", {"spends-the-budget"}, "fewer than may be asked for"),
+    ("selection", "round-dice", {"choice-repeatable"}, "many candidates"),
+    ("selection", "sorting", {"round-untouched"}, "many candidates"),
+    ("selection", "round-peeking", {"sees-what-it-names"}, "it decides by more"),
+    ("selection", "unnamed-spread", {"chosen-in-range"}, "raised AttributeError"),
     ("dataset", "muddled", {"ids", "methods"}, "1 labels are GFN1-xTB, not GFN2-xTB"),
     ("executor", "swallowing", {"exceptions"}, "raised None"),
 ]
 SOUND = [("oracle", "sound"), ("model", "sound-net"), ("model", "fixed"), ("executor", "threads")]
+SOUND += [("selection", "by-force"), ("selection", "by-spread")]
 
 
 @pytest.mark.parametrize(("kind", "name", "lines", "reason"), WRONG, ids=[f"{k}-{n}" for k, n, _, _ in WRONG])

@@ -157,7 +157,7 @@ class Dice(Rule):
 
 class Inventing(Rule):
     def observe(self, state):
-        made_up = type(state)(99, state.positions + 1.0, -1.0, 0.1)
+        made_up = type(state)(99, state.positions + 1.0, -1.0, state.forces)
         return Decision((made_up,) if state.last else (), end=state.last)
 
 
@@ -172,6 +172,62 @@ class Peeking(Rule):
     def observe(self, state):
         done = state.last or (state.surrogate_energy is not None and state.surrogate_energy < 0.025)
         return Decision((state,) if done and np.isfinite(state.energy) else (), end=done)
+
+
+class RoundRule:
+    """Chooses the largest forces first: sound."""
+
+    def choose(self, round):
+        return self.best(round)[: round.budget]
+
+    def best(self, round):
+        return np.argsort([-c.state.force_max for c in round.candidates], kind="stable").tolist()
+
+
+class OutOfRange(RoundRule):
+    def choose(self, round):
+        return [len(round.candidates)]
+
+
+class Twice(RoundRule):
+    def choose(self, round):
+        return self.best(round)[:1] * 2
+
+
+class Stingy(RoundRule):
+    """Chooses nothing when everything may be had."""
+
+    def choose(self, round):
+        return self.best(round)[: round.budget] if round.budget < len(round.candidates) else []
+
+
+class RoundDice(RoundRule):
+    def choose(self, round):
+        return random.sample(range(len(round.candidates)), min(round.budget, len(round.candidates)))
+
+
+class Sorting(RoundRule):
+    """Normalizes the forces where they are."""
+
+    def choose(self, round):
+        for candidate in round.candidates:
+            candidate.state.forces[:] /= np.linalg.norm(candidate.state.forces)
+        return [0]
+
+
+class RoundPeeking(RoundRule):
+    """Says that it looks at forces, and takes the spread when it is there."""
+
+    def best(self, round):
+        spreads = [c.state.force_spread for c in round.candidates]
+        return super().best(round) if spreads[0] is None else np.argsort([-s.max() for s in spreads]).tolist()
+
+
+class Spreading(RoundRule):
+    """Sound: names the committee and chooses by it."""
+
+    def best(self, round):
+        return np.argsort([-c.state.force_spread.max() for c in round.candidates], kind="stable").tolist()
 
 
 class Muddled:

@@ -87,6 +87,15 @@ def golfbench_selections():
         selection("peeking", "Peeking"),
         selection("blind", "FirstState", sees=frozenset({"surrogate"})),
         selection("silent", "FirstState", asks_oracle=False),
+        selection("by-force", "RoundRule"),
+        selection("by-spread", "Spreading", sees=frozenset({"committee"})),
+        selection("out-of-range", "OutOfRange"),
+        selection("twice", "Twice"),
+        selection("stingy", "Stingy"),
+        selection("round-dice", "RoundDice"),
+        selection("sorting", "Sorting"),
+        selection("round-peeking", "RoundPeeking"),
+        selection("unnamed-spread", "Spreading"),
     ]
 
 

@@ -20,7 +20,8 @@ def states(surrogate_kcal_mol, broken=(), last=True):
     for step, energy in enumerate(surrogate_kcal_mol):
         positions = HYDROGEN.positions + (np.inf if step in broken else 0.01 * step)
         ends = last and step == len(surrogate_kcal_mol) - 1
-        made.append(State(step, positions, -1.0 - step, 0.1, energy * KCAL_MOL_TO_HARTREE, last=ends))
+        forces = np.full_like(positions, 0.1 / np.sqrt(3))
+        made.append(State(step, positions, -1.0 - step, forces, energy * KCAL_MOL_TO_HARTREE, last=ends))
     return made
 
 
@@ -108,7 +109,7 @@ def test_random_depends_on_its_stream_only():
 def test_golf_refuses_what_it_cannot_work_with():
     memory = registry().find(SelectionSpec, "golf").create({}).begin(HYDROGEN, np.random.default_rng(0))
     with pytest.raises(ConfigurationError, match="surrogate"):
-        memory.observe(State(0, HYDROGEN.positions, -1.0, 0.1))
+        memory.observe(State(0, HYDROGEN.positions, -1.0, np.zeros((2, 3))))
     with pytest.raises(ConfigurationError, match="patience"):
         registry().find(SelectionSpec, "golf").create({"patience": 0})
 
