@@ -13,9 +13,9 @@ from golfbench.contracts import Dataset
 from golfbench.errors import ConfigurationError
 from golfbench.learning.opening import is_oracle
 from golfbench.learning.weights import choices, without_weights
-from golfbench.oracles.ledger import PURPOSES
+from golfbench.oracles.ledger import PURPOSES, shown_purposes
 from golfbench.registry import registry
-from golfbench.runs.bases import check_base
+from golfbench.runs.bases import check_base, is_engine
 from golfbench.runs.config import RunConfig
 from golfbench.runs.loggers import check_loggers
 from golfbench.specs import ComponentRef, ModelSpec, OracleSpec, SelectionSpec
@@ -152,7 +152,8 @@ class Plan:
     @property
     def calls(self) -> dict[str, int]:
         """Oracle calls by purpose, at most, over the whole run."""
-        return {purpose: sum(calls[purpose] for calls in self.calls_by_oracle.values()) for purpose in PURPOSES}
+        counts = {p: sum(calls.get(p, 0) for calls in self.calls_by_oracle.values()) for p in PURPOSES}
+        return {purpose: counts[purpose] for purpose in shown_purposes(counts.__getitem__)}
 
 
 #: Whether a row is one of those that are asked about.
@@ -173,7 +174,7 @@ def plan(config: RunConfig, dataset: Dataset, owns: Owns = lambda row, stage: Tr
     # Baselines are judged once per seed at most, the trained and the fixed once each.
     before = {row for c in combinations(config) if owns(row := c.before(c.seed), "before")}
     asking = [c for c in trained if registry().find(SelectionSpec, ComponentRef.parse(c.selection).name).asks_oracle]
-    calls = {}
+    calls: dict[str, dict[str, int]] = {}
     for oracle in config.oracles:
         ref = ComponentRef.parse(oracle)
         method = registry().find(OracleSpec, ref.name).level_of_theory(ref.parameters)
@@ -185,4 +186,18 @@ def plan(config: RunConfig, dataset: Dataset, owns: Owns = lambda row, stage: Tr
             "reference": expected.reference,
             "evaluation": judged * len(dataset.test) * (1 + len(config.protocol.evaluation_steps)),
         }
+    if config.delta and is_engine(config.delta):
+        # A call at each step of each walk on a network, and one for each label that is learned from.
+        learned = len(dataset.initial) + len(asking) * config.budget
+        explored = len(asking) * config.budget * (config.golf.steps * config.golf.inner_steps + 1)
+        judged = (len(trained) + len(before)) * len(dataset.test) * (config.protocol.rule.max_steps + 1)
+        calls.setdefault(config.delta, {})["base"] = learned + explored + judged
+    watching = [c for c in asking if _watches(c)]
+    if watching and not registry().find(OracleSpec, ComponentRef.parse(config.surrogate).name).cheap:
+        states = len(watching) * config.budget * (config.golf.steps + 1)
+        calls.setdefault(config.surrogate, {})["selection"] = states
     return Plan([*fixed, *trained], calls)
+
+
+def _watches(combination: Combination) -> bool:
+    return registry().find(SelectionSpec, ComponentRef.parse(combination.selection).name).needs_surrogate

@@ -38,10 +38,11 @@ class Run:
         # A short path: the sockets of multiprocessing, which Parsl uses, lie below it.
         self.scratch = Path(tempfile.mkdtemp(prefix="scratch-"))
         molecules = [hydrogen(name, number) for number, name in enumerate(names, 1)]
+        start_forces = np.array([[1.0, 0.0, 0.0], [-1.0, 0.0, 0.0]])
         labels = [Label(m.positions[0, 0], np.zeros((2, 3)), "TEST") for m in molecules]
         below = [Label(label.energy - 1, label.forces, "TEST") for label in labels]
         start = hydrogen("start/0", 0)
-        write_initial(folder / "initial.db", "TEST", [LabelledMolecule(start, Label(0.0, np.eye(2, 3), "TEST"))])
+        write_initial(folder / "initial.db", "TEST", [LabelledMolecule(start, Label(0.0, start_forces, "TEST"))])
         test = [
             TestMolecule(m, label, m.positions + 0.1, minimum)
             for m, label, minimum in zip(molecules, labels, below, strict=True)
