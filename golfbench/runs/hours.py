@@ -52,6 +52,7 @@ def hours_of(
     trained = np.array([len(row.molecule) for row in dataset.initial])
     tested = np.array([len(item.molecule) for item in dataset.test])
     sizes = {"initial": trained, "training": trained, "reference": tested, "evaluation": tested}
+    sizes |= {"base": np.concatenate([trained, tested]), "selection": trained}
     found = []
     for oracle, counts in calls.items():
         ref = ComponentRef.parse(oracle)
