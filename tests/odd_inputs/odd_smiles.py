@@ -207,8 +207,9 @@ def chemistry() -> Iterator[OddInput]:
     yield smi("oganesson", "[Og] x\nO water\n", records(bad("Og|element"), W), **xtb)
     yield smi("proton", "[H+] x\nO water\n", records(either(good("H")), W), **xtb)
     yield smi("hydride", "[H-] x\nO water\n", records(good("H", "x", -1), W), **xtb)
-    yield smi("hexafluorophosphate", "F[P-](F)(F)(F)(F)F x\nO water\n", records(good("F6P", "x", -1), W), **xtb)
-    yield smi("sulfur_hexafluoride", "FS(F)(F)(F)(F)F x\nO water\n", records(good("F6S", "x"), W), **xtb)
+    walked = {**xtb, "max_steps": None}
+    yield smi("hexafluorophosphate", "F[P-](F)(F)(F)(F)F x\nO water\n", records(good("F6P", "x", -1), W), **walked)
+    yield smi("sulfur_hexafluoride", "FS(F)(F)(F)(F)F x\nO water\n", records(good("F6S", "x"), W), **walked)
     yield smi("cubane", "C12C3C4C1C5C2C3C45 cubane\nO water\n", records(good("C8H8", "cubane"), W))
     yield smi("impossible_ring", "C1C/C=C/C1 x\nO water\n", records(either(good("C5H8"), "embed|conformer|stereo"), W))
     yield smi("catenane", "C1CC1.C1CC1 x\nO water\n", records(good("C6H12", "x"), W))

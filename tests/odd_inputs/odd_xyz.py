@@ -275,7 +275,9 @@ def places() -> Iterator[OddInput]:
     yield xyz("picometres", frame("charge=0", pm) + water(), records(either(M), W))
     yield xyz("nanometres", frame("charge=0", nm) + water(), records(bad("overlap|close|Å"), W))
     far = [re.sub(r"\S+$", lambda m: f"{float(m[0]) + 1e5:.6f}", line) for line in METHANOL]
-    yield xyz("far_from_origin", frame("charge=0", far), records(M))
+    yield xyz("far_from_origin", frame("charge=0", far) + water(), records(either(M), W))
+    crystal = [re.sub(r"\S+$", lambda m: f"{float(m[0]) + 1e3:.6f}", line) for line in METHANOL]
+    yield xyz("1000_angstrom_from_origin", frame("charge=0", crystal), records(M))
     overlap = bad("overlap|close|same place")
     yield xyz(
         "all_at_origin", frame("charge=0", [f"{x.split()[0]} 0 0 0" for x in METHANOL]) + water(), records(overlap, W)
