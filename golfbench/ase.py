@@ -16,7 +16,7 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 
 from golfbench.batches import make_batch
-from golfbench.chemistry import charge_and_multiplicity, from_ase
+from golfbench.chemistry import from_ase
 from golfbench.contracts import Evaluation, Model
 from golfbench.errors import CheckpointError, ConfigurationError, GolfbenchError
 from golfbench.golf import checkpoint as checkpoints
@@ -24,18 +24,17 @@ from golfbench.golf.models import load_potential, open_fixed_model
 from golfbench.molecules import Molecule, check_molecule
 from golfbench.registry import registry
 from golfbench.specs import ComponentRef, ModelSpec
+from golfbench.states import looks_like_state
 from golfbench.units import HARTREE_TO_EV
-
-#: What a molecule is besides elements and positions, in ``atoms.info``; ASE itself does not look there.
-_INFO = ("charge", "multiplicity", "smiles")
 
 
 class GolfbenchCalculator(Calculator):
     """Energies and forces of a golfbench model in ASE's units, eV and eV/Å.
 
-    Charge, multiplicity and SMILES of the atoms are the ones given here, else those of ``atoms.info`` (keys
-    ``charge``, ``multiplicity``, ``smiles``), else those that follow from the SMILES, else a neutral singlet. Force
-    fields need the SMILES; its atoms must be in the order of the atoms, hydrogens last (see ``golfbench.chemistry``).
+    Charge, multiplicity and SMILES of the atoms are the ones given here, else those that the atoms say (``charge``,
+    ``multiplicity`` and ``smiles`` in ``atoms.info``, initial charges and magnetic moments, and the spellings of other
+    programs, see ``golfbench.states``), else those that follow from the SMILES, else a neutral singlet. Force fields
+    need the SMILES; its atoms must be in the order of the atoms, hydrogens last (see ``golfbench.chemistry``).
 
     Args:
         model: Name of an oracle or a fixed model, with parameters (``mmff94``, ``psi4:method=hf``), or an open model.
@@ -77,12 +76,12 @@ class GolfbenchCalculator(Calculator):
         elif model is not None:
             self._model = model
         given = {"charge": charge, "multiplicity": multiplicity, "smiles": smiles}
-        self._given = {key: value for key, value in given.items() if value is not None}
+        self._given: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
         """Return what has changed since the last calculation, ``atoms.info`` included."""
         changes: list[str] = super().check_state(atoms, tol=tol)  # type: ignore[no-untyped-call]
-        if self.atoms is not None and any(atoms.info.get(k) != self.atoms.info.get(k) for k in _INFO):
+        if self.atoms is not None and _told(atoms) != _told(self.atoms):
             changes.append("info")
         return changes
 
@@ -95,7 +94,8 @@ class GolfbenchCalculator(Calculator):
         """Compute energy and forces.
 
         Raises:
-            MoleculeError: If the atoms are periodic or cannot be a molecule (overlaps, electrons, elements).
+            MoleculeError: If the atoms are periodic or cannot be a molecule (overlaps, electrons, elements), or what
+                they say of charge and spin is not understood.
             OracleError: What an oracle says of the molecule; ``kind`` says why.
             GolfbenchError: If the model gives no finite energy and forces.
         """
@@ -113,15 +113,11 @@ class GolfbenchCalculator(Calculator):
         self.results = {"energy": energy, "free_energy": energy, "forces": forces * HARTREE_TO_EV}
 
     def _molecule(self, atoms: Atoms) -> Molecule:
-        """Return the molecule of atoms; what was given to the calculator counts more than ``atoms.info``."""
-        told: dict[str, Any] = {key: atoms.info[key] for key in _INFO if atoms.info.get(key) is not None}
-        told |= self._given
-        if "smiles" in told:
-            charge, multiplicity = charge_and_multiplicity(str(told["smiles"]))
-            told = {"charge": charge, "multiplicity": multiplicity, **told}
+        """Return the molecule of atoms; what was given to the calculator counts more than what the atoms say."""
         described = atoms.copy()
-        described.info = {key: value for key, value in atoms.info.items() if key not in _INFO} | told
-        molecule = from_ase(described)
+        if "smiles" in self._given:
+            described.info["smiles"] = self._given["smiles"]
+        molecule = from_ase(described, charge=self._given.get("charge"), multiplicity=self._given.get("multiplicity"))
         if not self._sees_charge and (molecule.charge, molecule.multiplicity) != (0, 1):
             state = f"charge {molecule.charge:+d} and multiplicity {molecule.multiplicity}"
             warnings.warn(f"{molecule.id}: the model does not see {state}", stacklevel=2)
@@ -135,6 +131,13 @@ class GolfbenchCalculator(Calculator):
             raise
         except Exception as error:
             raise GolfbenchError(f"{molecule.id}: {type(error).__name__}: {error}") from error
+
+
+def _told(atoms: Atoms) -> dict[str, str]:
+    """Return what the atoms say of the molecule: ``atoms.info``, where ASE does not look, and sums of columns."""
+    info = {key: repr(value) for key, value in atoms.info.items() if key == "smiles" or looks_like_state(key)}
+    sums = {key: round(float(values.sum()), 3) for key, values in atoms.arrays.items() if looks_like_state(key)}
+    return info | {key: f"sum {total}" for key, total in sums.items() if total}
 
 
 def _load(path: Path, device: str) -> tuple[Model, bool]:

@@ -22,7 +22,11 @@ from rdkit.Chem.Scaffolds import MurckoScaffold
 from rdkit.rdBase import BlockLogs
 
 from golfbench.errors import MoleculeError
-from golfbench.molecules import Molecule
+from golfbench.molecules import MINIMUM_DISTANCE, Molecule, closest_pair
+from golfbench.seeds import derived
+from golfbench.spins import unpaired_electrons
+from golfbench.states import stated
+from golfbench.stereo import differences
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -38,6 +42,11 @@ MAX_MATCHES = 10_000
 #: A new bond is looked for between these only: an ion pair in a salt is close without any change of the bond graph.
 _NONMETALS = (1, 5, 6, 7, 8, 9, 14, 15, 16, 17, 34, 35, 53)
 _CACHED_TOPOLOGIES = 4096
+#: RDKit's seeds go from 1 to one less than this; 0 would make all conformers alike.
+_SEEDS = 0x7FFFFFFF
+#: Tries at a conformer whose atoms do not overlap.
+_ATTEMPTS = 5
+_SEED_FACTOR, _SEED_POWER = 1_597_334_677, 65_537
 
 
 def mol_from_smiles(smiles: str) -> Chem.Mol:
@@ -79,18 +88,18 @@ def embed(smiles: str, id: str, count: int, seed: int) -> list[Molecule]:
     ``FRAGMENT_GAP`` apart.
 
     Args:
-        smiles: The molecule; charge and multiplicity follow from it (unpaired electrons are taken as parallel).
+        smiles: The molecule; charge and multiplicity follow from it (see ``charge_and_multiplicity``).
         id: Name of the molecule; its conformers are ``<id>/0``, ``<id>/1``, ...
         count: Conformers asked for; fewer come back when some attempts fail.
-        seed: Any non-negative integer.
+        seed: Any non-negative integer. RDKit multiplies it by the number of the conformer, so that the second
+            conformer of seed 1 is the first of seed 2: where many seeds are compared, ``spread_seed`` keeps them apart.
 
     Raises:
         MoleculeError: If the SMILES is not valid or no conformer could be embedded.
     """
     mol = mol_from_smiles(smiles)
     parameters: Any = rdDistGeom.ETKDGv3()
-    # RDKit multiplies the seed by the number of the conformer, modulo 2^31 - 1: from 0 all would be alike.
-    parameters.randomSeed = seed % 0x7FFFFFFF or 1
+    parameters.randomSeed = seed if 0 < seed < _SEEDS else _drawn_seed(seed)
     parameters.numThreads = 1
     with BlockLogs():
         made = list(rdDistGeom.EmbedMultipleConfs(mol, count, parameters))
@@ -100,8 +109,39 @@ def embed(smiles: str, id: str, count: int, seed: int) -> list[Molecule]:
     if not made:
         raise MoleculeError(f"{id}: '{smiles}' does not embed in three dimensions")
     charge, multiplicity = charge_and_multiplicity(smiles)
-    positions = [_spread_fragments(mol, mol.GetConformer(c).GetPositions()) for c in made]
+    positions = [_spread_fragments(mol, _apart(mol, c, parameters)) for c in made]
     return [Molecule(f"{id}/{k}", _numbers(smiles), p, charge, multiplicity, smiles) for k, p in enumerate(positions)]
+
+
+def _apart(mol: Chem.Mol, conformer: int, parameters: Any) -> FloatArray:
+    """Return the positions of a conformer, or of another one where RDKit has put two atoms on top of each other."""
+    positions: FloatArray = mol.GetConformer(conformer).GetPositions()
+    again = Chem.Mol(mol)
+    for attempt in range(_ATTEMPTS):
+        if closest_pair(positions)[0] >= MINIMUM_DISTANCE:
+            break
+        parameters.randomSeed = _drawn_seed(conformer * _ATTEMPTS + attempt)
+        if rdDistGeom.EmbedMolecule(again, parameters) == 0:
+            positions = again.GetConformer().GetPositions()
+    return positions
+
+
+def spread_seed(seed: int) -> int:
+    """Return the seed for ``embed`` that stands for a person's seed; 0 gives 1.
+
+    One to one below 2^31 - 1, and such that the conformers of neighbouring seeds have nothing in common.
+
+    Args:
+        seed: Any non-negative integer.
+    """
+    # 2^31 - 1 is prime: a product permutes the numbers below it, and so does a power that has no factor of one less.
+    spread = pow(1 + seed * _SEED_FACTOR, _SEED_POWER, _SEEDS) if seed < _SEEDS else 0
+    return spread or _drawn_seed(seed)
+
+
+def _drawn_seed(seed: int) -> int:
+    """Return RDKit's seed for one that RDKit does not take: 0, or more than 31 bits."""
+    return int(derived(seed, "conformers").integers(1, _SEEDS))
 
 
 def _spread_fragments(mol: Chem.Mol, positions: FloatArray) -> FloatArray:
@@ -119,9 +159,8 @@ def _spread_fragments(mol: Chem.Mol, positions: FloatArray) -> FloatArray:
 
 
 def charge_and_multiplicity(smiles: str) -> tuple[int, int]:
-    """Return the total charge of a SMILES and the multiplicity of its unpaired electrons, all parallel."""
-    unpaired = sum(atom.GetNumRadicalElectrons() for atom in _template(smiles).GetAtoms())
-    return _charge(smiles), unpaired + 1
+    """Return the total charge of a SMILES and the multiplicity that its open valences suggest (see ``spins``)."""
+    return _charge(smiles), unpaired_electrons(_template(smiles)).count + 1
 
 
 def rdkit_mol(molecule: Molecule) -> Chem.Mol:
@@ -163,28 +202,43 @@ def to_ase(molecule: Molecule) -> Atoms:
     return Atoms(numbers=molecule.numbers, positions=molecule.positions, info=info)
 
 
-def from_ase(atoms: Atoms, id: str | None = None) -> Molecule:
-    """Return the molecule of ASE atoms, with charge, multiplicity and SMILES from ``atoms.info``.
+def from_ase(
+    atoms: Atoms,
+    id: str | None = None,
+    *,
+    charge: int | None = None,
+    multiplicity: int | None = None,
+) -> Molecule:
+    """Return the molecule of ASE atoms.
+
+    Charge and multiplicity are what ``atoms.info``, the initial charges and the initial magnetic moments say, in any
+    spelling of ``golfbench.states``; else what the SMILES says; else those of a neutral singlet.
 
     Args:
-        atoms: Not periodic. Without ``info`` it is a neutral singlet.
+        atoms: Not periodic.
         id: Its name; ``atoms.info["id"]`` or else the formula when not given.
+        charge: Total charge, e, whatever the atoms say.
+        multiplicity: 2S + 1, whatever the atoms say.
 
     Raises:
-        MoleculeError: If the atoms are periodic.
+        MoleculeError: If the atoms are periodic, or what they say of charge and spin is not understood, does not fit
+            or contradicts itself.
     """
     name = id or str(atoms.info.get("id") or atoms.symbols)
     if atoms.pbc.any():
         raise MoleculeError(f"{name}: periodic systems are not molecules")
-    info = atoms.info
-    smiles = info.get("smiles")
+    info, numbers = atoms.info, atoms.numbers
+    smiles = None if info.get("smiles") is None else str(info["smiles"])
+    bonds = (0, 1) if smiles is None else charge_and_multiplicity(smiles)
+    known: dict[str, Any] = {"charge": charge, "multiplicity": multiplicity, "otherwise": bonds[0]}
+    state = stated(name, numbers, info, atoms.arrays, **known)
     return Molecule(
         id=name,
-        numbers=atoms.numbers,
+        numbers=numbers,
         positions=atoms.positions.copy(),
-        charge=int(info.get("charge", 0)),
-        multiplicity=int(info.get("multiplicity", 1)),
-        smiles=None if smiles is None else str(smiles),
+        charge=bonds[0] if state.charge is None else state.charge,
+        multiplicity=bonds[1] if state.multiplicity is None else state.multiplicity,
+        smiles=smiles,
     )
 
 
@@ -246,6 +300,28 @@ def bond_graph_changed(molecule: Molecule, positions: FloatArray) -> bool:
     shortest, longest = _distance_limits(check_topology(molecule))
     distances = np.linalg.norm(positions[:, None] - positions[None], axis=-1)
     return not bool(((distances >= shortest) & (distances <= longest)).all())
+
+
+def stereo_changes(molecule: Molecule, positions: FloatArray) -> tuple[str, ...]:
+    """Return in which centres and double bonds a conformation is another stereoisomer than ``molecule``, in words.
+
+    Args:
+        molecule: At the positions to compare with; its bonds are those of its SMILES there.
+        positions: (n_atoms, 3), Å, with the same bonds.
+
+    Raises:
+        MoleculeError: If the molecule has no usable SMILES.
+    """
+    return differences(_template(check_topology(molecule)), molecule.positions, positions)
+
+
+def stereo_contradictions(molecule: Molecule) -> tuple[str, ...]:
+    """Return in which centres and double bonds the positions are another stereoisomer than the SMILES says, in words.
+
+    Raises:
+        MoleculeError: If the molecule has no usable SMILES.
+    """
+    return differences(_template(check_topology(molecule)), None, molecule.positions)
 
 
 @lru_cache(maxsize=_CACHED_TOPOLOGIES)

@@ -95,7 +95,7 @@ def check_molecule(molecule: Molecule, elements: frozenset[int] | None = None, o
     if not np.isfinite(molecule.positions).all():
         raise MoleculeError(f"{molecule.id}: coordinates are not finite")
     check_elements(molecule, elements, owner)
-    _check_electrons(molecule)
+    check_electrons(molecule)
     distance, i, j = closest_pair(molecule.positions)
     if distance < MINIMUM_DISTANCE:
         raise MoleculeError(
@@ -136,13 +136,22 @@ def parse_elements(text: str) -> tuple[int, ...]:
     return tuple(int(atomic_numbers[symbol]) for symbol in symbols)
 
 
-def _check_electrons(molecule: Molecule) -> None:
+def check_electrons(molecule: Molecule, hint: str = "") -> None:
+    """Refuse a multiplicity that the number of electrons cannot have.
+
+    Args:
+        molecule: The molecule.
+        hint: What to do about it, for the message.
+
+    Raises:
+        MoleculeError: With the number of electrons.
+    """
     electrons = int(molecule.numbers.sum()) - molecule.charge
     unpaired = molecule.multiplicity - 1
     if electrons < 1 or unpaired < 0 or unpaired > electrons or (electrons - unpaired) % 2:
         raise MoleculeError(
             f"{molecule.id}: {electrons} electrons (charge {molecule.charge:+d}) cannot have "
-            f"multiplicity {molecule.multiplicity}"
+            f"multiplicity {molecule.multiplicity}{hint}"
         )
 
 

@@ -19,7 +19,7 @@ from ase.io import write as write_atoms
 from golfbench.benchmark.prepare import group_of
 from golfbench.benchmark.protocol import Protocol
 from golfbench.benchmark.records import ENERGY_TOLERANCE_HARTREE, Identity, Record, Status, append_records
-from golfbench.chemistry import best_rmsd, bond_graph_changed, to_ase
+from golfbench.chemistry import best_rmsd, bond_graph_changed, stereo_changes, to_ase
 from golfbench.contracts import FloatArray, Label, Model, Optimizer, TestMolecule
 from golfbench.errors import GolfbenchError, OracleError, WriteError
 from golfbench.minimize import Outcome, Point, minimize
@@ -158,7 +158,12 @@ def _record(judge: Judge, identity: Identity, item: TestMolecule, outcome: Outco
     failure = outcome.error or (end if isinstance(end, OracleError) else None)
     judged = final is not None and item.molecule.smiles is not None  # without a SMILES there is no topology
     changed = bond_graph_changed(item.molecule, outcome.point.positions) if judged else None
-    status = _status(item, outcome, end, final, changed)
+    turned = stereo_changes(item.molecule, outcome.point.positions) if changed is False else ()
+    status = _status(item, outcome, end, final, changed or bool(turned))
+    if turned:
+        log.warning(
+            "%s, %s: became another stereoisomer: %s", identity.combination, item.molecule.id, "; ".join(turned)
+        )
     finite = math.isfinite(outcome.point.force_max)
     if failure is not None:
         log.error("%s, %s: %s: %s", identity.combination, item.molecule.id, type(failure).__name__, failure)
@@ -172,6 +177,7 @@ def _record(judge: Judge, identity: Identity, item: TestMolecule, outcome: Outco
         energies_at_step_hartree=_curve(judge.protocol, labels, final),
         force_max_final_hartree_per_angstrom=outcome.point.force_max if finite else None,
         bond_graph_changed=changed,
+        stereo_changed=bool(turned) if changed is False else None,
         rmsd_to_references_angstrom=_distances(judge.test, item, outcome) if judged else {},
         wall_s=outcome.wall_s,
         error_type=type(failure).__name__ if failure else None,

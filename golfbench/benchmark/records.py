@@ -8,8 +8,8 @@ first of these that applies is the status of a molecule:
   nabla2DFT benchmark, Khrabrov et al. 2024, App. B.3), and has no final energy.
 * ``diverged``: the end point lies above the start under the oracle (Tsypin et al. 2024, Eq. 9), or the walk blew up
   before it had an end point.
-* ``topology_changed``: the bond graph of the end point is not that of the SMILES. It takes part in the mean pct, as
-  in the paper, which leaves out only the diverged; it is never a success.
+* ``topology_changed``: the bond graph of the end point is not that of the SMILES, or it is another stereoisomer than
+  the start. It takes part in the mean pct, as in the paper, which leaves out only the diverged; it is never a success.
 * ``converged``, ``step_limit``, ``time_limit``: how the walk stopped.
 """
 
@@ -30,7 +30,9 @@ from pydantic import (
     NonNegativeFloat,
     NonNegativeInt,
     PositiveInt,
+    SerializerFunctionWrapHandler,
     ValidationError,
+    model_serializer,
     model_validator,
 )
 
@@ -118,6 +120,8 @@ class Record(Identity):
         energies_at_step_hartree: Oracle's energy at the evaluation steps.
         force_max_final_hartree_per_angstrom: The model's largest force norm of an atom at the end point.
         bond_graph_changed: Whether the bond graph of the end point differs from that of the SMILES.
+        stereo_changed: Whether the end point, with the same bonds, is another stereoisomer than the start; ``None``
+            where that was not looked at.
         rmsd_to_references_angstrom: RDKit's GetBestRMS of the end point to each reference minimum of the group, by
             the id of the molecule that the minimum was reached from; its own minimum is among them.
         wall_s: Wall time of the minimization.
@@ -140,11 +144,20 @@ class Record(Identity):
     energies_at_step_hartree: dict[NonNegativeInt, float] = Field(default_factory=dict)
     force_max_final_hartree_per_angstrom: NonNegativeFloat | None = None
     bond_graph_changed: bool | None = None
+    stereo_changed: bool | None = None
     rmsd_to_references_angstrom: dict[str, NonNegativeFloat] = Field(default_factory=dict)
     wall_s: NonNegativeFloat
     error_type: str | None = None
     error_message: str | None = None
     log: str | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_what_was_not_looked_at(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out a field that records of before did not have: their text, and the hashes over it, stay the same."""
+        fields: dict[str, Any] = dump(self)
+        if self.stereo_changed is None:
+            fields.pop("stereo_changed", None)
+        return fields
 
     @model_validator(mode="after")
     def _agree(self) -> Record:
@@ -165,11 +178,13 @@ class Record(Identity):
             "it has a final energy": status is Status.ORACLE_FAILED and end is not None,
             "the force criterion was not met": status is Status.CONVERGED and not self.converged,
             "the force criterion was met": limited and self.converged,
-            "the bond graph is not said to have changed": (
-                status is Status.TOPOLOGY_CHANGED and self.bond_graph_changed is not True
+            "neither the bond graph nor the stereoisomer is said to have changed": (
+                status is Status.TOPOLOGY_CHANGED and not (self.bond_graph_changed or self.stereo_changed)
             ),
-            "the bond graph changed": (
-                status.finished and status is not Status.TOPOLOGY_CHANGED and self.bond_graph_changed is True
+            "the bond graph or the stereoisomer changed": (
+                status.finished
+                and status is not Status.TOPOLOGY_CHANGED
+                and bool(self.bond_graph_changed or self.stereo_changed)
             ),
             "no error type is given": status in (Status.ERROR, Status.ORACLE_FAILED) and not self.error_type,
             "the distance to its own reference minimum is missing": (

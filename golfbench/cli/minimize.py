@@ -29,7 +29,9 @@ def _complete_model(incomplete: str) -> list[tuple[str, str]]:
 
 InputsArgument = Annotated[
     list[str],
-    typer.Argument(metavar="INPUT", help="Files (.sdf, .mol, .xyz, .extxyz, .smi), or SMILES.", show_default=False),
+    typer.Argument(
+        metavar="INPUT", help="Files (.sdf, .mol, .xyz, .extxyz, .smi, .csv; also .gz), or SMILES.", show_default=False
+    ),
 ]
 DriverOption = Annotated[
     str | None,
@@ -55,10 +57,11 @@ ConformersOption = Annotated[
 ]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of the conformers.")]
 ChargeOption = Annotated[
-    int | None, typer.Option("--charge", help="Total charge of XYZ frames without 'charge=' in their comment line.")
+    int | None, typer.Option("--charge", help="Total charge of XYZ frames that do not say it; bonds say it themselves.")
 ]
 MultiplicityOption = Annotated[
-    int | None, typer.Option("--multiplicity", min=1, help="2S+1 of XYZ frames without 'multiplicity='.")
+    int | None,
+    typer.Option("--multiplicity", min=1, help="2S+1 of XYZ frames that do not say it, and of SDF and SMILES."),
 ]
 OutputOption = Annotated[
     Path | None, typer.Option("--output", "-o", metavar="FILE", help="Minimized molecules, as .sdf or .extxyz.")
@@ -112,7 +115,10 @@ def minimize(
     check_device(device or "cpu")
     permission = Permission(unsafe, console.note)
     with open_driver(model, checkpoint, DEFAULT_MODEL, checkpoint_format, permission, device or "cpu") as driver:
-        entries = read_molecules(inputs, Reading(conformers, seed, charge, multiplicity))
+        reading = Reading(conformers, seed, charge, multiplicity)
+        entries = read_molecules(inputs, reading)
+        for line in reading.notes.lines():
+            console.warn(line)
         if output is not None:
             check_bonds(output, entries)
         _warn_of_charges(driver, entries)
@@ -143,7 +149,7 @@ def _show(rows: Sequence[OwnRow], driver: Driver, optimizer: str, json: bool) ->
         console.print_table(COLUMNS, [_cells(row) for row in rows], title=f"{driver.name}, {optimizer}")
     for row in rows:
         if row.error_message is not None:
-            where = row.id if row.input == row.id else f"{row.input}: {row.id}"
+            where = row.input if row.input.endswith(row.id) else f"{row.input}: {row.id}"
             console.fail(f"{where}: {row.error_message}")
 
 

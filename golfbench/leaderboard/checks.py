@@ -14,7 +14,7 @@ from math import isclose
 from golfbench.benchmark.metrics import summary
 from golfbench.benchmark.prepare import group_of
 from golfbench.benchmark.records import ENERGY_TOLERANCE_HARTREE, Record, Status
-from golfbench.chemistry import best_rmsd, bond_graph_changed
+from golfbench.chemistry import best_rmsd, bond_graph_changed, stereo_changes
 from golfbench.contracts import Dataset, FloatArray, TestMolecule
 from golfbench.errors import ConfigurationError
 from golfbench.golf.loop import FRUITLESS_ROUNDS
@@ -184,6 +184,10 @@ def _geometry_problems(
     changed = bond_graph_changed(item.molecule, end)
     if changed != record.bond_graph_changed:
         yield f"bond_graph_changed is {record.bond_graph_changed}, but its end point says {changed}"
+    if record.stereo_changed is not None and not changed:  # records of before do not say it
+        turned = bool(stereo_changes(item.molecule, end))
+        if turned != record.stereo_changed:
+            yield f"stereo_changed is {record.stereo_changed}, but its end point says {turned}"
     group = group_of(item.molecule.id)
     near = {
         id: best_rmsd(item.molecule, end, other.minimum_positions)

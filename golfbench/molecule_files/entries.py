@@ -2,16 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
+from ase import Atoms
 from rdkit import Chem
 
 from golfbench.chemistry import FloatArray, IntArray
-from golfbench.errors import ConfigurationError, MoleculeError
+from golfbench.errors import MoleculeError
 from golfbench.molecules import Molecule
+
+#: Files that a note names.
+_NAMED = 3
+
+
+class Notes:
+    """What a person should know of how his files were understood: one line for each kind of thing."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, dict[str, list[str]]] = {}
+
+    def add(self, text: str, source: str) -> None:
+        """Note something of a record (``file:number``), of a whole file, or of a SMILES as it was typed."""
+        file = re.sub(r":\d+$", "", source)
+        self._found.setdefault(text, {}).setdefault(file, []).append(source)
+
+    def lines(self) -> list[str]:
+        """Return what was noted, in the order in which it came up, with the files and how often."""
+        return [f"{self._where(files)}: {text}" for text, files in self._found.items()]
+
+    @staticmethod
+    def _where(files: Mapping[str, Sequence[str]]) -> str:
+        named = [
+            sources[0] if len(sources) == 1 else f"{file} ({len(sources)} molecules)"
+            for file, sources in list(files.items())[:_NAMED]
+        ]
+        more = len(files) - len(named)
+        return ", ".join(named) + (f" and {more} more" if more else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,14 +50,16 @@ class Reading:
     Attributes:
         conformers: Conformers made of each SMILES.
         seed: Seed of their coordinates.
-        charge: Total charge of XYZ frames that do not say it; ``None`` means 0.
-        multiplicity: Multiplicity of XYZ frames that do not say it; ``None`` means 1.
+        charge: Total charge of XYZ frames that do not say it. What bonds say can be confirmed only.
+        multiplicity: Multiplicity of what does not say it: frames and records without a field for it, SMILES.
+        notes: Where the readers say what they assumed.
     """
 
     conformers: int = 1
     seed: int = 0
     charge: int | None = None
     multiplicity: int | None = None
+    notes: Notes = field(default_factory=Notes, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +71,16 @@ class Entry:
         source: The file and the number of the record or line in it, or the SMILES as it was typed.
         order: (n_atoms,) the place in the file of each atom of ``molecule``.
         mol: The record as it was read, atoms in the file's order; ``None`` where the bonds are not known.
+        fields: Data of the record by name, in its order; a name may come twice.
+        atoms: An XYZ frame with its facts and columns; ``None`` for other files.
     """
 
     molecule: Molecule
     source: str
     order: IntArray
     mol: Chem.Mol | None
+    fields: tuple[tuple[str, str], ...] = ()
+    atoms: Atoms | None = None
 
     def in_file_order(self, positions: FloatArray) -> FloatArray:
         """Return positions (n_atoms, 3) of ``molecule`` in the order of the file."""
@@ -70,24 +105,12 @@ class EndPoint:
     Attributes:
         entry: The molecule.
         positions: (n_atoms, 3), Å, in the order of ``entry.molecule``.
-        facts: What is written beside it, by name with the unit.
+        facts: What is written beside it, by name with the unit; the writer puts ``golfbench_`` before each name.
     """
 
     entry: Entry
     positions: FloatArray
     facts: Mapping[str, str | float]
-
-
-def text_of(path: str) -> str:
-    """Return the text of a file.
-
-    Raises:
-        ConfigurationError: If it cannot be read.
-    """
-    try:
-        return Path(path).read_text(encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise ConfigurationError(f"{path}: {error.strerror or error}") from error
 
 
 def attempt(id: str, source: str, make: Callable[[], Entry]) -> Entry | Unusable:
@@ -96,8 +119,6 @@ def attempt(id: str, source: str, make: Callable[[], Entry]) -> Entry | Unusable
         return make()
     except MoleculeError as error:
         return Unusable(id, source, error)
-
-
-def empty(path: str) -> Unusable:
-    """Return what stands for a file without any molecule."""
-    return Unusable(Path(path).name, path, MoleculeError("the file holds no molecule"))
+    except (ValueError, RuntimeError, OverflowError) as error:  # RDKit's and numpy's, for what nobody thought of
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        return Unusable(id, source, MoleculeError(f"{id}: {reason}"))

@@ -16,7 +16,7 @@ from pydantic import NonNegativeFloat, NonNegativeInt
 
 from golfbench.batches import Batch
 from golfbench.benchmark.records import FrozenModel, Status
-from golfbench.chemistry import bond_graph_changed
+from golfbench.chemistry import bond_graph_changed, stereo_changes
 from golfbench.contracts import Evaluation, Model, Optimizer
 from golfbench.errors import (
     ConfigurationError,
@@ -54,6 +54,7 @@ class OwnRow(FrozenModel):
         energy_change_kcal_mol: Final minus initial.
         force_max_final_ev_per_angstrom: The model's largest force norm of an atom at the end point.
         bond_graph_changed: Whether the end point has other bonds than the SMILES; ``None`` where there is none.
+        stereo_changed: Whether it has the same bonds and is another stereoisomer than the start.
         wall_s: Wall time of the minimization.
         error_type: Type of the exception.
         error_message: Its first line.
@@ -73,6 +74,7 @@ class OwnRow(FrozenModel):
     energy_change_kcal_mol: float | None = None
     force_max_final_ev_per_angstrom: NonNegativeFloat | None = None
     bond_graph_changed: bool | None = None
+    stereo_changed: bool | None = None
     wall_s: NonNegativeFloat = 0.0
     error_type: str | None = None
     error_message: str | None = None
@@ -187,10 +189,14 @@ def _walk(
 def _judge(entry: Entry, outcome: Outcome, start: float) -> OwnRow:
     point, molecule = outcome.point, entry.molecule
     status, error = _status(outcome), outcome.error
-    changed = None
+    changed = stereo_changed = None
     if status.finished and molecule.smiles is not None:
         changed = bond_graph_changed(molecule, point.positions)
-        status = Status.TOPOLOGY_CHANGED if changed else status
+        turned = () if changed else stereo_changes(molecule, point.positions)
+        stereo_changed = None if changed else bool(turned)
+        status = Status.TOPOLOGY_CHANGED if changed or turned else status
+        if turned:
+            error = MoleculeError(f"it became another stereoisomer: {'; '.join(turned)}")
     if isinstance(error, OracleError) and isinstance(error.__cause__, MoleculeError) and molecule.smiles is None:
         error = MoleculeError(f"{error} (an XYZ file has no bonds: give an SDF or a SMILES, or another model)")
     energy = point.energy if status.finished else math.nan
@@ -205,6 +211,7 @@ def _judge(entry: Entry, outcome: Outcome, start: float) -> OwnRow:
         energy_change_kcal_mol=_finite((energy - start) * HARTREE_TO_KCAL_MOL),
         force_max_final_ev_per_angstrom=_finite(point.force_max * HARTREE_TO_EV),
         bond_graph_changed=changed,
+        stereo_changed=stereo_changed,
         wall_s=outcome.wall_s,
     )
 

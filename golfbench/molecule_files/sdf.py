@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import io
+import logging
+import re
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 import numpy as np
-from rdkit import Chem
+from rdkit import Chem, rdBase
 from rdkit.rdBase import BlockLogs
 
-from golfbench.chemistry import IntArray, charge_and_multiplicity, mol_from_smiles
+from golfbench.chemistry import IntArray, mol_from_smiles
 from golfbench.errors import MoleculeError
-from golfbench.molecule_files.entries import Entry, Reading, Unusable, attempt, empty, text_of
-from golfbench.molecules import Molecule
+from golfbench.molecule_files.bonds import charge_of_bonds, guessed_multiplicity
+from golfbench.molecule_files.entries import Entry, Reading, Unusable, attempt
+from golfbench.molecule_files.sdf_records import SdfRecord, split_records
+from golfbench.molecule_files.text import empty, file_name, text_of
+from golfbench.molecules import Molecule, check_electrons
+from golfbench.states import stated
+from golfbench.stereo import open_elements
 
 #: More neighbours than this and an atom cannot be flat: the coordinates are those of a drawing.
 _MOST_FLAT_NEIGHBOURS = 3
@@ -22,33 +28,90 @@ _MOST_FLAT_NEIGHBOURS = 3
 
 def read_sdf(path: str, reading: Reading) -> Iterator[Entry | Unusable]:
     """Yield the records of an SDF or MOL file."""
-    text = text_of(path)
-    if not text.strip():
+    records = list(split_records(text_of(path, reading.notes)))
+    if not records:
         yield empty(path)
-        return
-    supplier: Any = Chem.SDMolSupplier()
-    with BlockLogs():
-        supplier.SetData(text, sanitize=False, removeHs=False)
-        records = list(supplier)
     for number, record in enumerate(records, start=1):
-        title = record.GetProp("_Name").strip() if record is not None and record.HasProp("_Name") else ""
-        id, source = title or f"{Path(path).name}:{number}", f"{path}:{number}"
-        yield attempt(id, source, partial(_from_record, record, id, source))
+        id, source = record.title or f"{file_name(path)}:{number}", f"{path}:{number}"
+        yield attempt(id, source, partial(_from_record, record, id, source, reading))
 
 
-def _from_record(record: Chem.Mol | None, id: str, source: str) -> Entry:
-    if record is None:
-        raise MoleculeError(f"{id}: is not a valid mol block")
-    if record.GetNumAtoms() == 0:
+def _from_record(record: SdfRecord, id: str, source: str, reading: Reading) -> Entry:
+    if record.empty:
+        raise MoleculeError(f"{id}: the record is empty")
+    read = _mol(record.block, id)
+    if read.GetNumAtoms() == 0:
         raise MoleculeError(f"{id}: no atoms")
-    mol = _sanitized(record, id)
+    mol = _sanitized(read, id)
     _check_complete(mol, id)
     smiles, order = smiles_order(mol, id)
-    charge, multiplicity = charge_and_multiplicity(smiles)
     numbers = np.array([atom.GetAtomicNum() for atom in mol.GetAtoms()])[order]
     positions = mol.GetConformer().GetPositions()[order]
+    charge = charge_of_bonds(mol, id, "--charge", reading.charge)
+    facts, known = dict(record.fields), reading.multiplicity
+    state = stated(id, numbers, facts, multiplicity=known, otherwise=charge, strict=False)
+    charge_of_bonds(mol, id, "a data field", state.charge)
+    if (multiplicity := state.multiplicity) is None:
+        multiplicity = guessed_multiplicity(mol, source, reading, _told_spins(record.block))
     molecule = Molecule(id, numbers, positions, charge, multiplicity, smiles)
-    return Entry(molecule, source, order, record)
+    check_electrons(molecule)
+    _note_other_isomer(molecule, record, source, reading)
+    return Entry(molecule, source, order, read, record.fields)
+
+
+def _mol(block: str, id: str) -> Chem.Mol:
+    with BlockLogs():
+        mol = Chem.MolFromMolBlock(block, sanitize=False, removeHs=False)
+    if mol is None:
+        raise MoleculeError(f"{id}: is not a valid mol block: {_reason(block)}")
+    return mol
+
+
+def _reason(block: str) -> str:
+    """Return why RDKit does not take a mol block; it says so in its log only."""
+    heard, logger = io.StringIO(), logging.getLogger("rdkit")
+    before = logger.handlers, logger.propagate
+    rdBase.LogToPythonLogger()
+    logger.handlers, logger.propagate = [logging.StreamHandler(heard)], False
+    try:
+        Chem.MolFromMolBlock(block, sanitize=False, removeHs=False)
+    finally:
+        logger.handlers, logger.propagate = before
+        rdBase.LogToCppStreams()
+    lines = [re.sub(r"^\[[\d:]+\]\s*", "", line).strip(" *") for line in heard.getvalue().splitlines()]
+    said = [line for line in lines if line and "Violation" not in line]
+    return said[0] if said else "RDKit does not say why"
+
+
+def _told_spins(block: str) -> dict[int, int]:
+    """Return the unpaired electrons of the atoms of which a mol block says them: M  RAD, 1 singlet to 3 triplet."""
+    told: dict[int, int] = {}
+    for line in block.split("\n"):
+        if line.startswith("M  RAD"):
+            numbers = [int(text) for text in line.split()[3:] if text.isdecimal()]
+            told |= {atom - 1: spin - 1 for atom, spin in zip(numbers[::2], numbers[1::2], strict=False)}
+        elif found := re.match(r"M  V30 (\d+) .*\bRAD=([123])", line):
+            told[int(found[1]) - 1] = int(found[2]) - 1
+    return told
+
+
+def _note_other_isomer(molecule: Molecule, record: SdfRecord, source: str, reading: Reading) -> None:
+    """Note a SMILES among the data that is another stereoisomer than the coordinates, which count."""
+    for name, value in record.fields:
+        if "smiles" in name.lower() and _is_other_isomer(value.strip(), str(molecule.smiles)):
+            text = f"its coordinates are another stereoisomer than its data field '{name}' says; the coordinates count"
+            reading.notes.add(text, source)
+
+
+def _is_other_isomer(said: str, seen: str) -> bool:
+    with BlockLogs():
+        mols = [Chem.MolFromSmiles(smiles) for smiles in (said, seen)]
+        if None in mols or open_elements(said):
+            return False
+        (said, seen), (said_flat, seen_flat) = (
+            [Chem.MolToSmiles(mol, isomericSmiles=isomeric) for mol in mols] for isomeric in (True, False)
+        )
+    return said_flat == seen_flat and said != seen
 
 
 def _sanitized(record: Chem.Mol, id: str) -> Chem.Mol:

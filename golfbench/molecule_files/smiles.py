@@ -2,39 +2,107 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
-from pathlib import Path
+import csv
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
+from rdkit import Chem
+from rdkit.rdBase import BlockLogs
 
-from golfbench.chemistry import embed, rdkit_mol
+from golfbench.chemistry import embed, mol_from_smiles, rdkit_mol, spread_seed
 from golfbench.errors import MoleculeError
-from golfbench.molecule_files.entries import Entry, Reading, Unusable, empty, text_of
+from golfbench.molecule_files.bonds import charge_of_bonds, guessed_multiplicity
+from golfbench.molecule_files.entries import Entry, Reading, Unusable
+from golfbench.molecule_files.isomers import fixed_isomer
+from golfbench.molecule_files.text import empty, file_name, text_of
+from golfbench.molecules import Molecule, check_electrons
+
+#: First words of a header line that do not speak of SMILES.
+_HEADINGS = re.compile(r"smi|^(structure|mol|molecule|molecule.?name|compound|name|title|id|mol.?id)$", re.IGNORECASE)
+_NAMES = re.compile(r"name|title|^id$|[_ ]?id$", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """Where a line has its SMILES and its name; ``names`` are the headings of all columns, if there are any."""
+
+    smiles: int = 0
+    name: int | None = 1
+    names: tuple[str, ...] = ()
 
 
 def read_smiles_file(path: str, reading: Reading) -> Iterator[Entry | Unusable]:
-    """Read ``SMILES name`` lines; blank lines, comments (``#``) and a header that begins with ``SMILES`` are none."""
+    """Read lines of a SMILES and a name, parted by blanks, a tab, a comma or a semicolon.
+
+    Blank lines and comments (``#``) are none. A first line that names columns is skipped, which is noted; it says which
+    column the SMILES is, and the columns behind the name become data of the molecule.
+    """
+    columns: _Columns | None = None
     found = False
-    for number, line in enumerate(text_of(path).splitlines(), start=1):
-        smiles, _, name = line.strip().partition(" ") if "\t" not in line else line.strip().partition("\t")
-        if not smiles or smiles.startswith("#") or (number == 1 and smiles.lower() == "smiles"):
+    for number, line in enumerate(text_of(path, reading.notes).split("\n"), start=1):
+        if not line.strip() or line.lstrip().startswith("#"):
             continue
+        if columns is None and (columns := _header(line)) is not None:
+            reading.notes.add("the first line names columns, and was skipped", path)
+            continue
+        columns = columns or _Columns()
         found = True
-        id = name.strip() or f"{Path(path).name}:{number}"
-        yield from _embedded(smiles, id, f"{path}:{number}", reading)
+        cells = _cells(line, len(columns.names))
+        cells += [""] * (columns.smiles + 1 - len(cells))
+        name = cells[columns.name] if columns.name is not None and columns.name < len(cells) else ""
+        fields = [(key, cell) for key, cell in zip(columns.names, cells, strict=False) if cell and cell != name]
+        id, source = name or f"{file_name(path)}:{number}", f"{path}:{number}"
+        yield from _embedded(cells[columns.smiles], id, source, reading, tuple(fields[1:]))
     if not found:
         yield empty(path)
 
 
+def _header(line: str) -> _Columns | None:
+    """Return the columns that a line names, or nothing if it is no header."""
+    cells = _cells(line, len(line))
+    if not any(map(_HEADINGS.search, cells[:1])) and not any("smiles" in cell.lower() for cell in cells):
+        return None
+    if _is_smiles(cells[0]):
+        return None
+    smiles = next((k for k, cell in enumerate(cells) if "smi" in cell.lower()), 0)
+    others = [k for k in range(len(cells)) if k != smiles]
+    name = next((k for k in others if _NAMES.search(cells[k])), others[0] if others else None)
+    return _Columns(smiles, name, tuple(cells))
+
+
+def _is_smiles(text: str) -> bool:
+    with BlockLogs():
+        return Chem.MolFromSmiles(text, sanitize=False) is not None
+
+
+def _cells(line: str, columns: int) -> list[str]:
+    """Return the cells of a line with so many headings; what is behind the last of them is part of it."""
+    if "\t" in line:
+        return [cell.strip() for cell in line.strip().split("\t")]
+    first = line.split(maxsplit=1)[0]
+    for delimiter in (",", ";"):  # neither is in a SMILES
+        if delimiter in first or (columns and delimiter in line):
+            return [cell.strip() for cell in next(csv.reader([line.strip()], delimiter=delimiter))]
+    return line.strip().split(maxsplit=max(columns - 1, 1))
+
+
 def read_smiles(smiles: str, reading: Reading) -> Iterator[Entry | Unusable]:
     """Yield the conformers of a SMILES as it was typed."""
-    return _embedded(smiles, smiles, smiles, reading)
+    for made in _embedded(smiles, smiles, smiles, reading):
+        if isinstance(made, Unusable) and str(made.error) == f"'{smiles}' is not a valid SMILES":
+            error = MoleculeError(f"'{smiles}' is neither a file that exists nor a valid SMILES")
+            yield replace(made, error=error)
+        else:
+            yield made
 
 
-def _embedded(smiles: str, id: str, source: str, reading: Reading) -> Iterator[Entry | Unusable]:
+def _embedded(
+    smiles: str, id: str, source: str, reading: Reading, fields: Sequence[tuple[str, str]] = ()
+) -> Iterator[Entry | Unusable]:
     try:
-        made = embed(smiles, id, reading.conformers, reading.seed)
+        made = _conformers(smiles, id, source, reading)
     except MoleculeError as error:
         yield Unusable(id, source, error)
         return
@@ -44,7 +112,26 @@ def _embedded(smiles: str, id: str, source: str, reading: Reading) -> Iterator[E
         return
     for molecule in made:
         named = molecule if reading.conformers > 1 else replace(molecule, id=id)
-        yield Entry(named, source, np.arange(len(named)), rdkit_mol(named))
+        yield Entry(named, source, np.arange(len(named)), rdkit_mol(named), tuple(fields))
     for k in range(len(made), reading.conformers):
         lost = f"{id}/{k}: only {len(made)} of {reading.conformers} conformers could be embedded"
         yield Unusable(f"{id}/{k}", source, MoleculeError(lost))
+
+
+def _conformers(smiles: str, id: str, source: str, reading: Reading) -> list[Molecule]:
+    mol = mol_from_smiles(smiles)
+    charge_of_bonds(mol, id, "--charge", reading.charge)
+    multiplicity = reading.multiplicity
+    if multiplicity is None:
+        multiplicity = guessed_multiplicity(mol, source, reading)
+    isomer = fixed_isomer(smiles)
+    if isomer != smiles:
+        reading.notes.add(
+            f"its SMILES leaves stereo open: all conformers are of one isomer, {isomer}; write the one that you mean",
+            source,
+        )
+    made = [
+        replace(m, multiplicity=multiplicity) for m in embed(isomer, id, reading.conformers, spread_seed(reading.seed))
+    ]
+    check_electrons(made[0])
+    return made

@@ -5,19 +5,22 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from ase import Atoms
 from ase.io import write as write_atoms
 from rdkit import Chem
 
-from golfbench.chemistry import to_ase
+from golfbench.chemistry import charge_and_multiplicity, to_ase
 from golfbench.errors import ConfigurationError, WriteError
 from golfbench.molecule_files.entries import EndPoint, Entry, Unusable
+from golfbench.molecule_files.sdf_records import written
 
+#: Begins the names of the facts that golfbench adds to those of a user's file.
+PREFIX = "golfbench_"
 OUTPUT_SUFFIXES = (".sdf", ".extxyz", ".xyz")
 
 
@@ -66,31 +69,66 @@ def write_molecules(path: Path, ends: Sequence[EndPoint]) -> None:
 
 
 def _sdf(ends: Sequence[EndPoint]) -> str:
-    text = io.StringIO()
-    writer: Any = Chem.SDWriter(text)
-    writer.SetKekulize(False)  # the bonds stay as they were read
-    for end in ends:
-        assert end.entry.mol is not None
-        mol = Chem.Mol(end.entry.mol)
-        mol.UpdatePropertyCache(strict=False)
-        mol.GetConformer().SetPositions(end.entry.in_file_order(end.positions))
-        mol.GetConformer().Set3D(True)
-        mol.SetProp("_Name", end.entry.molecule.id)
-        for name, value in end.facts.items():
-            mol.SetProp(name, str(value))
-        writer.write(mol)
-    writer.close()
-    return text.getvalue()
+    return "".join(map(_sdf_record, ends))
+
+
+def _sdf_record(end: EndPoint) -> str:
+    entry = end.entry
+    assert entry.mol is not None
+    mol = Chem.Mol(entry.mol)
+    mol.UpdatePropertyCache(strict=False)
+    mol.GetConformer().SetPositions(entry.in_file_order(end.positions))
+    mol.GetConformer().Set3D(True)
+    # The bonds stay as they were read. The coordinates are the stereo: marks would say less, or "either".
+    block = Chem.MolToMolBlock(mol, includeStereo=False, kekulize=False)
+    ours = {**_facts(end), **_state_beyond_bonds(entry)}
+    given = [*entry.fields, *(_xyz_facts(entry.atoms) if entry.atoms is not None else [])]
+    fields = [(name, value) for name, value in given if name not in ours]
+    return written(entry.molecule.id, block, [*fields, *((name, str(value)) for name, value in ours.items())])
+
+
+def _facts(end: EndPoint) -> dict[str, str | float]:
+    """Return what golfbench adds, under names that are nobody else's."""
+    return {f"{PREFIX}{name}": value for name, value in end.facts.items()}
+
+
+def _state_beyond_bonds(entry: Entry) -> dict[str, int]:
+    """Return the multiplicity where the bonds suggest another one, so that the file is read back as it was."""
+    molecule = entry.molecule
+    known = molecule.smiles is not None and charge_and_multiplicity(molecule.smiles)[1] == molecule.multiplicity
+    return {} if known else {"multiplicity": molecule.multiplicity}
+
+
+def _xyz_facts(atoms: Atoms) -> list[tuple[str, str]]:
+    return [(name, str(value)) for name, value in atoms.info.items() if np.ndim(value) == 0]
 
 
 def _extxyz(ends: Sequence[EndPoint]) -> str:
     text = io.StringIO()
     for end in ends:
-        entry = end.entry
-        atoms = to_ase(entry.molecule.at(end.positions))[np.argsort(entry.order)]
-        assert isinstance(atoms, Atoms)
+        write_atoms(text, _frame(end), format="extxyz")
+    return text.getvalue()
+
+
+def _frame(end: EndPoint) -> Atoms:
+    """Return the atoms with what their file said of them, in its order."""
+    entry, molecule = end.entry, end.entry.molecule
+    positions = entry.in_file_order(end.positions)
+    if entry.atoms is None:
+        told = to_ase(molecule)[np.argsort(entry.order)]
+        assert isinstance(told, Atoms)
+        atoms, facts = told, dict(entry.fields)
         if not np.array_equal(entry.order, np.arange(len(entry.order))):
             del atoms.info["smiles"]  # a SMILES is the topology of atoms in its own order only
-        atoms.info |= dict(end.facts)
-        write_atoms(text, atoms, format="extxyz")
-    return text.getvalue()
+    else:
+        atoms, facts = entry.atoms.copy(), dict(entry.atoms.info)
+        atoms.info = dict(to_ase(molecule).info)
+    atoms.set_positions(positions)
+    named = {key: value for key, value in facts.items() if key not in atoms.info}
+    atoms.info |= {_key(key): value for key, value in named.items()} | _facts(end)
+    return atoms
+
+
+def _key(name: str) -> str:
+    """Return a name of a fact that a comment line can hold."""
+    return re.sub(r"[\s=\"'{}\[\]]+", "_", name).strip("_") or "unnamed"

@@ -4,57 +4,98 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.data import covalent_radii
 from ase.io import read as read_atoms
 
-from golfbench.chemistry import bond_graph_changed, check_topology, from_ase, rdkit_mol
+from golfbench.chemistry import (
+    BROKEN_FACTOR,
+    bond_graph_changed,
+    charge_and_multiplicity,
+    check_topology,
+    mol_from_smiles,
+    rdkit_mol,
+    stereo_contradictions,
+)
 from golfbench.errors import MoleculeError
-from golfbench.molecule_files.entries import Entry, Reading, Unusable, attempt, empty, text_of
-from golfbench.molecules import Molecule
+from golfbench.molecule_files.bonds import guessed_multiplicity
+from golfbench.molecule_files.entries import Entry, Reading, Unusable, attempt
+from golfbench.molecule_files.text import empty, file_name, text_of
+from golfbench.molecules import Molecule, check_electrons
+from golfbench.states import LEADING_INTEGERS, stated
 
 #: Texts in the comment line of an XYZ frame. ASE would read ``F`` as false, ``[H][H]`` as a list, and drop ``\``.
-_COMMENT_TEXT = re.compile(r'(?:^|\s)(id|smiles)=(?:"((?:[^"\\]|\\.)*)"|(\S+))')
+_COMMENT_TEXT = re.compile(r'(?:^|\s)(id|name|title|smiles)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|(\S+))', re.IGNORECASE)
+#: A fact in a comment line.
+_PAIR = re.compile(r"""[^\s="']+\s*=\s*(?:"(?:[^"\\]|\\.)*"|'[^']*'|\{[^}]*\}|\[[^\]]*\]|\S+)""")
+#: A comment line is the name of its molecule if it is not longer than this.
+_LONGEST_NAME = 60
+#: More neighbours than this and an atom of these elements (B, C, N, Si, P, S) cannot be flat.
+_MOST_FLAT_NEIGHBOURS, _NEVER_FLAT = 3, (5, 6, 7, 14, 15, 16)
+_FLAT_ANGSTROM = 1e-3
+ASSUMED = (
+    "charge 0 is assumed, which nothing says; write charge=... and multiplicity=... in the comment line, or give "
+    "--charge and --multiplicity"
+)
 
 
 def read_xyz(path: str, reading: Reading) -> Iterator[Entry | Unusable]:
     """Yield the frames of an XYZ file."""
-    frames = list(_frames(text_of(path).splitlines()))
+    frames = list(_frames(text_of(path, reading.notes).rstrip().split("\n")))
     if not frames:
         yield empty(path)
     for number, frame in enumerate(frames, start=1):
-        id, source = f"{Path(path).name}:{number}", f"{path}:{number}"
+        id, source = f"{file_name(path)}:{number}", f"{path}:{number}"
         yield attempt(id, source, partial(_from_frame, frame, id, source, reading))
 
 
 def _frames(lines: list[str]) -> Iterator[list[str]]:
-    """Yield the lines of each frame; where a frame does not begin with a count, all that is left is one frame."""
+    """Yield the lines of each frame. One that is not as long as it says ends where the next number stands alone."""
     at = 0
     while at < len(lines):
         if not lines[at].strip():
             at += 1
             continue
-        size = int(lines[at]) + 2 if lines[at].strip().isdecimal() else len(lines)
-        yield lines[at : at + size]
-        at += size
+        size = int(lines[at]) + 2 if _is_count(lines[at]) else len(lines)
+        first = at + 2 if _is_count(lines[at]) else at + 1
+        end = next((k for k in range(first, min(at + size, len(lines))) if _is_count(lines[k])), at + size)
+        yield lines[at:end]
+        at = end
+
+
+def _is_count(line: str) -> bool:
+    return line.strip().isascii() and line.strip().isdecimal()
 
 
 def _from_frame(lines: list[str], id: str, source: str, reading: Reading) -> Entry:
-    if not lines[0].strip().isdecimal():
-        raise MoleculeError(f"{id}: '{lines[0].strip()[:40]}' is no number of atoms; nothing behind it was read")
+    if not _is_count(lines[0]):
+        raise MoleculeError(f"{id}: '{lines[0].strip()[:40]}' is no number of atoms")
     if len(lines) < int(lines[0]) + 2:
-        raise MoleculeError(f"{id}: the file ends before its last atom")
-    molecule = _named(_atoms(lines, id), lines[1], id, reading)
-    if molecule.smiles is not None:
-        check_topology(molecule)
+        raise MoleculeError(f"{id}: the frame ends before its last atom")
+    if int(lines[0]) == 0:
+        raise MoleculeError(f"{id}: no atoms")
+    atoms = _atoms(lines, id)
+    name, smiles = _describe(atoms, lines[1], id)
+    molecule = _molecule(atoms, lines[1], name, smiles, source, reading)
+    if smiles is not None:
         if bond_graph_changed(molecule, molecule.positions):
-            raise MoleculeError(f"{id}: its bonds are not those of 'smiles={molecule.smiles}': remove that, or mend it")
-    return Entry(molecule, source, np.arange(len(molecule)), None if molecule.smiles is None else rdkit_mol(molecule))
+            raise MoleculeError(f"{name}: its bonds are not those of 'smiles={smiles}': remove that, or mend it")
+        if other := stereo_contradictions(molecule):
+            raise MoleculeError(
+                f"{name}: its coordinates are another stereoisomer than 'smiles={smiles}' ({_became(other)})"
+            )
+    elif _is_drawing(molecule):
+        reading.notes.add("all atoms lie in one plane, as in a drawing, although some have four neighbours", source)
+    mol = None if smiles is None else rdkit_mol(molecule)
+    return Entry(molecule, source, np.arange(len(molecule)), mol, atoms=atoms)
+
+
+def _became(changes: Sequence[str]) -> str:
+    return "; ".join(changes).replace(" became ", " there, here ")
 
 
 def _atoms(lines: list[str], id: str) -> Atoms:
@@ -68,22 +109,71 @@ def _atoms(lines: list[str], id: str) -> Atoms:
     return atoms
 
 
-def _named(atoms: Atoms, comment: str, id: str, reading: Reading) -> Molecule:
-    """Return the molecule of a frame; a bare word of its comment line, which ASE reads as ``True``, says nothing."""
-    info = {key: value for key, value in atoms.info.items() if not isinstance(value, bool | np.bool_)}
-    info |= {key: bare or quoted.replace('\\"', '"') for key, quoted, bare in _COMMENT_TEXT.findall(comment)}
-    name = info.get("id") or id
-    for key, given, otherwise in (("charge", reading.charge, 0), ("multiplicity", reading.multiplicity, 1)):
-        info[key] = _integer(info.get(key, otherwise if given is None else given), key, name)
-    atoms.info = info
-    return from_ase(atoms, name)
+def _describe(atoms: Atoms, comment: str, id: str) -> tuple[str, str | None]:
+    """Return name and SMILES of a frame, and leave in ``atoms`` the facts that its comment line states.
+
+    Energies and forces of the start, which ASE knows as results, keep their values under other names.
+    """
+    bare = " ".join(_PAIR.sub(" ", comment).split())
+    for word in bare.split():  # ASE reads a bare word as true
+        if atoms.info.get(word) is True or isinstance(atoms.info.get(word), np.bool_):
+            del atoms.info[word]
+    texts = {key.lower(): short or long.replace('\\"', '"') for key, long, short in _COMMENT_TEXT.findall(comment)}
+    atoms.info |= texts
+    if atoms.calc is not None:
+        for key, value in atoms.calc.results.items():
+            target = atoms.arrays if np.shape(value)[:1] == (len(atoms),) and key not in atoms.info else atoms.info
+            target[f"input_{key}"] = value
+        atoms.calc = None
+    leading = LEADING_INTEGERS.match(bare)
+    title = bare[leading.end() :].strip() if leading else bare
+    is_name = title[:1].isalnum() and any(map(str.isalpha, title)) and len(title) <= _LONGEST_NAME and ":" not in title
+    if title and not is_name:
+        atoms.info["comment"] = title
+    name = next((texts[key] for key in ("id", "name", "title") if texts.get(key)), title if is_name else "")
+    return name or id, texts.get("smiles")
 
 
-def _integer(value: Any, key: str, id: str) -> int:
-    try:
-        number = int(value)
-    except (TypeError, ValueError):
-        number = None
-    if number is None or number != float(value):
-        raise MoleculeError(f"{id}: {key} must be an integer, not {value}")
-    return number
+def _molecule(atoms: Atoms, comment: str, name: str, smiles: str | None, source: str, reading: Reading) -> Molecule:
+    """Return the molecule of a frame: what it says, else the options, else its SMILES, else a neutral singlet."""
+    if atoms.pbc.any():
+        raise MoleculeError(f"{name}: periodic systems are not molecules")
+    bonds = None if smiles is None else charge_and_multiplicity(smiles)
+    fallback = next((charge for charge in (reading.charge, bonds and bonds[0]) if charge is not None), None)
+    state = stated(name, atoms.numbers, atoms.info, atoms.arrays, comment, otherwise=fallback or 0)
+    for note in state.notes:
+        reading.notes.add(note, source)
+    charge = fallback if state.charge is None else state.charge
+    multiplicity = reading.multiplicity if state.multiplicity is None else state.multiplicity
+    if multiplicity is None and smiles is not None:
+        multiplicity = guessed_multiplicity(mol_from_smiles(smiles), source, reading)
+    molecule = Molecule(name, atoms.numbers, atoms.positions.copy(), charge or 0, multiplicity or 1, smiles)
+    if smiles is not None:
+        check_topology(molecule)
+    check_electrons(molecule, _hint(charge, multiplicity, state.notes))
+    if charge is None:
+        reading.notes.add(ASSUMED, source)
+    return molecule
+
+
+def _hint(charge: int | None, multiplicity: int | None, notes: Sequence[str]) -> str:
+    """Return what to do about a number of electrons that does not fit what was assumed or understood."""
+    if charge is None:
+        remedy = "write charge=... multiplicity=... in its comment line, or give --charge and --multiplicity"
+        return f"; nothing says the charge: {remedy}"
+    if multiplicity is None:
+        return "; nothing says the multiplicity: write multiplicity=... in its comment line, or give --multiplicity"
+    return "".join(f" ({note})" for note in notes)
+
+
+def _is_drawing(molecule: Molecule) -> bool:
+    """Return whether all atoms lie in a plane, and one of them has more neighbours than a flat atom can have."""
+    if len(molecule) <= _MOST_FLAT_NEIGHBOURS:
+        return False
+    centred = molecule.positions - molecule.positions.mean(axis=0)
+    if np.linalg.svd(centred, compute_uv=False)[-1] > _FLAT_ANGSTROM * np.sqrt(len(molecule)):
+        return False
+    radii = covalent_radii[molecule.numbers]
+    distances = np.linalg.norm(centred[:, None] - centred[None], axis=-1)
+    neighbours = (distances < BROKEN_FACTOR * (radii[:, None] + radii[None])).sum(axis=1) - 1
+    return bool((neighbours[np.isin(molecule.numbers, _NEVER_FLAT)] > _MOST_FLAT_NEIGHBOURS).any())
