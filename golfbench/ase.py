@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 
 from golfbench.batches import make_batch
 from golfbench.chemistry import from_ase
-from golfbench.contracts import Evaluation, Model
+from golfbench.contracts import Evaluation, Model, device_of
 from golfbench.errors import CheckpointError, ConfigurationError, GolfbenchError
 from golfbench.golf import checkpoint as checkpoints
 from golfbench.golf.models import load_potential, open_fixed_model
@@ -124,7 +123,7 @@ class GolfbenchCalculator(Calculator):
         return molecule
 
     def _evaluate(self, molecule: Molecule) -> Evaluation:
-        device = getattr(self._model, "device", torch.device("cpu"))
+        device = device_of(self._model)
         try:
             return self._model.energy_forces(make_batch([molecule], self._model.cutoff, device))
         except GolfbenchError:

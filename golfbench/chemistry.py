@@ -281,6 +281,17 @@ def _at(template: Chem.Mol, positions: FloatArray) -> Chem.Mol:
     return mol
 
 
+def superposed(positions: FloatArray, target: FloatArray, kept: npt.NDArray[np.bool_]) -> FloatArray:
+    """Return positions (n_atoms, 3), Å, moved and turned to the least squares distance of the kept atoms to a target.
+
+    A geometry is never mirrored.
+    """
+    centre, goal = positions[kept].mean(axis=0), target[kept].mean(axis=0)
+    left, _, right = np.linalg.svd((positions[kept] - centre).T @ (target[kept] - goal))
+    handed = np.diag([1.0, 1.0, np.sign(np.linalg.det(left @ right)) or 1.0])
+    return np.asarray((positions - centre) @ (left @ handed @ right) + goal, dtype=np.float64)
+
+
 def bond_graph_changed(molecule: Molecule, positions: FloatArray) -> bool:
     """Tell whether a conformation still has the bonds of its SMILES.
 

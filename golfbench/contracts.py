@@ -2,6 +2,9 @@
 
 A plugin needs no base class: an object with these attributes and methods is one. The runner owns stopping, counting,
 timing and seeds; a component only does what its Protocol says.
+
+What a component may do beside has a Protocol of its own (``HasEnergy``, ``MeasuresCpu``, ``Closes``, ``HasDevice``,
+``HasSlots``, ``DatasetChecks``, ``DatasetBuilds``); the suite asks by ``isinstance`` whether it does.
 """
 
 from __future__ import annotations
@@ -16,6 +19,8 @@ import numpy.typing as npt
 from golfbench.molecules import Molecule
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import torch
 
     from golfbench.batches import Batch
@@ -53,6 +58,38 @@ class Oracle(Protocol):
         Raises:
             golfbench.errors.OracleError: If the engine gives no label; ``kind`` says why.
         """
+        ...
+
+
+@runtime_checkable
+class HasEnergy(Protocol):
+    """An oracle that has the energy alone for less than energy and forces."""
+
+    def energy(self, molecule: Molecule) -> float:
+        """Return the energy (Hartree) that ``label`` would return.
+
+        Raises:
+            golfbench.errors.OracleError: As for ``Oracle.label``.
+        """
+        ...
+
+
+@runtime_checkable
+class MeasuresCpu(Protocol):
+    """An oracle whose engine runs in a process that outlives the call: nobody else can tell what a call took."""
+
+    @property
+    def last_cpu_s(self) -> float | None:
+        """CPU seconds of the last answered call; ``None`` if it was not measured."""
+        ...
+
+
+@runtime_checkable
+class Closes(Protocol):
+    """A component that holds something (a process, a file, a connection) until it is told that nobody needs it."""
+
+    def close(self) -> None:
+        """Give back what is held. May be called twice."""
         ...
 
 
@@ -112,10 +149,7 @@ class ImportedWeights:
 
 @runtime_checkable
 class Model(Protocol):
-    """A potential that the minimizer can walk on.
-
-    One that does not live on the CPU says so by an attribute ``device``; its batches are made there.
-    """
+    """A potential that the minimizer can walk on; on the CPU, unless it is a ``HasDevice``."""
 
     @property
     def cutoff(self) -> float | None:
@@ -125,6 +159,21 @@ class Model(Protocol):
     def energy_forces(self, batch: Batch) -> Evaluation:
         """Evaluate a batch. The result for a molecule must not depend on the other molecules of the batch."""
         ...
+
+
+@runtime_checkable
+class HasDevice(Protocol):
+    """A model that says where it lives; its batches are made there."""
+
+    @property
+    def device(self) -> torch.device | str:
+        """Where its batches must be."""
+        ...
+
+
+def device_of(model: Model) -> torch.device | str:
+    """Return where the batches of a model must be."""
+    return model.device if isinstance(model, HasDevice) else "cpu"
 
 
 @runtime_checkable
@@ -277,6 +326,42 @@ class DatasetReader(Protocol):
         Raises:
             golfbench.errors.ConfigurationError: If a file is missing, empty or not what it says.
         """
+        ...
+
+
+@runtime_checkable
+class DatasetChecks(Protocol):
+    """A reader that can prove more of its dataset than that it can be read."""
+
+    def check(self, recompute: int = 0) -> list[str]:
+        """Return one line for each thing that is wrong.
+
+        Args:
+            recompute: Labels to compute anew with the engine of the dataset; 0 for none.
+        """
+        ...
+
+
+@runtime_checkable
+class DatasetBuilds(Protocol):
+    """A reader that can make its dataset anew from its sources."""
+
+    def build(self, output: Path) -> None:
+        """Build it in a folder; called again after an interruption, go on.
+
+        Raises:
+            golfbench.errors.GolfbenchError: If a source is missing or an engine fails.
+        """
+        ...
+
+
+@runtime_checkable
+class HasSlots(Protocol):
+    """An executor that knows how many calls it runs at a time."""
+
+    @property
+    def slots(self) -> int | None:
+        """Calls at a time; ``None`` if nobody knows."""
         ...
 
 

@@ -7,6 +7,7 @@ about that model alone.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -19,9 +20,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import unquote, urlparse
 
+from golfbench.durable import write_atomically
 from golfbench.errors import ComponentMissingError, GolfbenchError
 from golfbench.registry import Registry, registry
-from golfbench.specs import ComponentRef, ModelSpec
+from golfbench.specs import ComponentRef, ModelSpec, Spec
 
 #: Name of the model whose environment this process runs in.
 INSIDE_VARIABLE = "GOLFBENCH_ENVIRONMENT"
@@ -99,6 +101,21 @@ def own_environment(spec: ModelSpec, found: Registry | None = None) -> Environme
     return Environment(spec.name, _home() / spec.name, (*requirements, *spec.environment), tuple(pins))
 
 
+def is_installed(module: str) -> bool:
+    """Say whether a module can be found, without importing it or a package above it."""
+    try:
+        return importlib.util.find_spec(module.partition(".")[0]) is not None
+    except ValueError:  # a module that is imported already and hides its spec
+        return True
+
+
+def missing(spec: Spec) -> list[str]:
+    """Return the modules that the component requires and that are not installed, or its environment."""
+    if isinstance(spec, ModelSpec) and (environment := own_environment(spec)):
+        return [] if environment.is_current() else [f"environment {environment.name}"]
+    return [module for module in spec.requires if not is_installed(module)]
+
+
 def environment_of(model: str) -> Environment | None:
     """Return the environment of a model of the grid, as a person writes it, or ``None`` for this process."""
     name = ComponentRef.parse(model).name
@@ -152,7 +169,7 @@ def install(environment: Environment, tell: Callable[[str], None]) -> None:
         for command in commands:
             tell(" ".join(command[:4]) + " ...")
             _run(command, environment)
-        (environment.path / _MARKER).write_text(json.dumps(environment.content, indent=2), encoding="utf-8")
+        write_atomically(environment.path / _MARKER, json.dumps(environment.content, indent=2))
     except BaseException:
         shutil.rmtree(environment.path, ignore_errors=True)
         raise

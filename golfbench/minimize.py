@@ -22,7 +22,7 @@ from golfbench.batches import make_batch
 from golfbench.contracts import FloatArray, Model, Optimizer
 from golfbench.errors import GolfbenchError, MoleculeError, OracleError
 from golfbench.molecules import Molecule
-from golfbench.units import HARTREE_TO_EV
+from golfbench.stopping import StoppingRule as StoppingRule
 
 #: Atoms and pairs evaluated together, by type of device. A CPU core is fastest on as many as its cache holds (four
 #: drug-like molecules: 18 ms for a call of PaiNN and a molecule, 21 ms alone, 25 ms among sixteen); a GPU wants many.
@@ -31,24 +31,6 @@ LOAD = {"cpu": 8_000, "cuda": 400_000}
 MOLECULES_IN_FLIGHT = {"cpu": 32, "cuda": 512}
 #: Atoms per Å³ of a molecule's interior: bounds the neighbours within a cutoff.
 _DENSITY = 0.1
-
-
-@dataclass(frozen=True, slots=True)
-class StoppingRule:
-    """When a molecule leaves; the same rule for every optimizer, applied per molecule.
-
-    Attributes:
-        force_max: Converged when no atom's force norm is above this, eV/Å (the unit the field quotes it in).
-        max_steps: Optimizer updates allowed.
-    """
-
-    force_max: float
-    max_steps: int
-
-    @property
-    def force_max_hartree(self) -> float:
-        """The threshold in Hartree/Å."""
-        return self.force_max / HARTREE_TO_EV
 
 
 @dataclass(frozen=True, slots=True)

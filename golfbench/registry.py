@@ -131,6 +131,10 @@ class Registry:
         for name in (spec.name, *spec.aliases):
             self._specs[kind].setdefault(name, []).append(spec)
 
+    def distributions(self) -> dict[str, str]:
+        """Return the versions of the distributions whose plugins are loaded, by name, whoever made them."""
+        return {p.distribution: p.version for p in sorted(self.plugins, key=lambda p: p.distribution) if not p.error}
+
     def specs(self, kind: str) -> list[Spec]:
         """Return every component of a kind, by name; clashing names appear once for each distribution."""
         listed = [s for name, found in self._specs[kind].items() for s in found if s.name == name]

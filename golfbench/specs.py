@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,9 @@ from typing import Any
 from golfbench.errors import ComponentMissingError, ConfigurationError, unknown_name
 
 Scalar = int | float | str | bool | None
-#: A comma outside round brackets.
-_COMMA = re.compile(r",(?![^(]*\))")
+_QUOTED = r'"(?:[^"\\]|\\.)*"'
+#: A text in double quotes, or one character.
+_PART = re.compile(f"{_QUOTED}|.", re.DOTALL)
 
 #: Elements of drug-like molecules in the shipped data: H C N O F S Cl Br.
 DRUGLIKE_ELEMENTS = frozenset({1, 6, 7, 8, 9, 16, 17, 35})
@@ -280,25 +281,60 @@ class ComponentRef:
 
     @classmethod
     def parse(cls, text: str) -> ComponentRef:
-        """Parse ``psi4:method=hf,basis=sto-3g``; a comma in brackets belongs to its value: ``basis=6-31g(d,p)``.
+        """Parse ``psi4:method=hf,basis=sto-3g``.
+
+        A comma in brackets or in double quotes belongs to its value: ``basis=6-31g(d,p)``. A value in double quotes is
+        a JSON string: ``folder:path="first, second"``.
 
         Raises:
-            ConfigurationError: If a parameter has no ``=``.
+            ConfigurationError: If a parameter has no ``=``, or a value in quotes is no JSON string.
         """
         name, _, rest = text.partition(":")
-        parameters = {}
-        for item in filter(None, _COMMA.split(rest)):
-            key, equals, value = item.partition("=")
-            if not equals:
-                raise ConfigurationError(f"'{text}': parameters are written key=value, '{item}' is not")
-            parameters[key.strip()] = value.strip()
         if not name.strip():
             raise ConfigurationError(f"'{text}' names no component")
-        return cls(name.strip(), parameters)
+        return cls(name.strip(), {key: _unquoted(value) for key, value in _pairs(rest, text)})
 
     def __str__(self) -> str:
-        listed = ",".join(f"{key}={value}" for key, value in self.parameters.items())
+        listed = ",".join(f"{key}={_quoted(str(value))}" for key, value in self.parameters.items())
         return f"{self.name}:{listed}" if listed else self.name
+
+
+def _pairs(listed: str, text: str) -> Iterator[tuple[str, str]]:
+    """Yield the key and the value, as it is written, of each parameter."""
+    for item in filter(None, _split(listed)):
+        key, equals, value = item.partition("=")
+        if not equals:
+            raise ConfigurationError(f"'{text}': parameters are written key=value, '{item}' is not")
+        yield key.strip(), value.strip()
+
+
+def _split(listed: str) -> list[str]:
+    """Split at the commas outside round brackets and double quotes."""
+    items, depth = [""], 0
+    for part in _PART.findall(listed):
+        depth = max(0, depth + (part == "(") - (part == ")"))
+        if part == "," and not depth:
+            items.append("")
+        else:
+            items[-1] += part
+    return items
+
+
+def _unquoted(value: str) -> str:
+    if not value.startswith('"'):
+        return value
+    try:
+        text = json.loads(value)
+    except ValueError as error:
+        raise ConfigurationError(f"the value {value} begins with a quote and is no JSON string: {error}") from None
+    return str(text)
+
+
+def _quoted(value: str) -> str:
+    """Return a value as ``ComponentRef.parse`` reads it: in quotes only where it must be."""
+    whole = _split(f"{value},") == [value, ""] and '"' not in re.sub(_QUOTED, "", value)
+    plain = whole and value == value.strip() and not value.startswith('"')
+    return value if plain else json.dumps(value, ensure_ascii=False)
 
 
 def parse_arguments(text: str) -> dict[str, Any]:
@@ -315,8 +351,7 @@ def parse_arguments(text: str) -> dict[str, Any]:
         inside = inside[1:-1].strip()
     if inside.startswith("{"):
         return _json_object(inside)
-    pairs = ComponentRef.parse(f"arguments:{inside}").parameters
-    return {name: _json_or_text(value) for name, value in pairs.items()}
+    return {name: _json_or_text(value) for name, value in _pairs(inside, f"arguments:{inside}")}
 
 
 def _json_object(text: str) -> dict[str, Any]:

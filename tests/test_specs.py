@@ -1,7 +1,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from golfbench.errors import ComponentMissingError, ConfigurationError
@@ -34,6 +34,11 @@ PSI4 = OracleSpec(
         ("folder:path=/data/a=b:c", "folder", {"path": "/data/a=b:c"}),
         ("painn:preset=small,", "painn", {"preset": "small"}),
         ("psi4:basis=", "psi4", {"basis": ""}),
+        ('folder:path="/data/first, second",reader=x', "folder", {"path": "/data/first, second", "reader": "x"}),
+        (r'folder:path="5\" disk, C:\\data"', "folder", {"path": '5" disk, C:\\data'}),
+        ('folder:path=" a "', "folder", {"path": " a "}),
+        ('ase:arguments=(f(a,b),c="x,y)"),reuse=1', "ase", {"arguments": '(f(a,b),c="x,y)")', "reuse": "1"}),
+        ('folder:path=5" disk', "folder", {"path": '5" disk'}),
     ],
 )
 def test_a_component_is_parsed_as_people_write_it(text, name, parameters):
@@ -48,6 +53,8 @@ def test_a_component_is_parsed_as_people_write_it(text, name, parameters):
         ("psi4:method=hf,sto-3g", "'sto-3g' is not"),
         ("", "names no component"),
         (":method=hf", "names no component"),
+        ('folder:path="a,b"c', 'the value "a,b"c begins with a quote and is no JSON string: Extra data'),
+        ('folder:path="a', 'the value "a begins with a quote and is no JSON string: Unterminated'),
     ],
 )
 def test_what_cannot_be_parsed_is_refused(text, message):
@@ -59,10 +66,17 @@ def test_what_cannot_be_parsed_is_refused(text, message):
 words = st.text(st.characters(whitelist_categories=("Ll", "Nd"), whitelist_characters="-."), min_size=1, max_size=8)
 
 
-@given(words, st.dictionaries(words, words, max_size=4))
+@given(words, st.dictionaries(words, st.text('aÅ,"()\\\\= \n', max_size=12), max_size=4))
+@example("folder", {"path": "first,second", "b": "(", "c": '"'})
 def test_writing_and_parsing_a_component_are_inverse(name, parameters):
     wanted = ComponentRef(name, parameters)
     assert ComponentRef.parse(str(wanted)) == wanted
+
+
+@pytest.mark.parametrize("text", ["psi4:basis=6-31g(d,p),method=hf", 'ase:arguments=(a="x,y",b={"c": [1, 2]})'])
+def test_what_needs_no_quotes_is_written_without(text):
+    """Run ids hash these strings."""
+    assert str(ComponentRef.parse(text)) == text
 
 
 def test_values_take_the_type_of_the_default():

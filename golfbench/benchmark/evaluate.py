@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import logging
 import math
-import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -21,7 +19,8 @@ from golfbench.benchmark.protocol import Protocol
 from golfbench.benchmark.records import ENERGY_TOLERANCE_HARTREE, Identity, Record, Status, append_records
 from golfbench.chemistry import best_rmsd, bond_graph_changed, stereo_changes, to_ase
 from golfbench.contracts import FloatArray, Label, Model, Optimizer, TestMolecule
-from golfbench.errors import GolfbenchError, OracleError, WriteError
+from golfbench.durable import append_whole
+from golfbench.errors import GolfbenchError, OracleError
 from golfbench.minimize import Outcome, Point, minimize
 from golfbench.oracles.service import Account, OracleService
 from golfbench.specs import ComponentRef
@@ -237,16 +236,4 @@ def _append_endpoint(path: Path, item: TestMolecule, outcome: Outcome, record: R
     atoms.info |= {"molecule": item.molecule.id, "status": record.status.value}
     frame = io.StringIO()
     write_atoms(frame, atoms, format="extxyz")
-    _append_whole(path, frame.getvalue().encode())
-
-
-def _append_whole(path: Path, block: bytes) -> None:
-    """Append all of a block or nothing: half a frame would spoil those behind it."""
-    try:
-        with path.open("ab", buffering=0) as file:
-            end = file.tell()
-            if file.write(block) < len(block):  # a full disk takes what fits
-                file.truncate(end)
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    except OSError as error:
-        raise WriteError(f"{path.name} cannot be written: {error.strerror}") from error
+    append_whole(path, frame.getvalue().encode())  # half a frame would spoil those behind it

@@ -17,6 +17,7 @@ from typing import get_args
 
 from pydantic import NonNegativeInt
 
+from golfbench.benchmark.failures import FailedWalks, failed_walks
 from golfbench.benchmark.records import ENERGY_TOLERANCE_HARTREE, FrozenModel, Identity, Record, Stage, Status
 from golfbench.errors import ConfigurationError
 from golfbench.units import HARTREE_TO_KCAL_MOL
@@ -55,18 +56,22 @@ NetworkCosts = Mapping[tuple[str, str], NetworkCost]
 
 
 class CallsByPurpose(FrozenModel):
-    """Oracle calls (or cache hits) by purpose; they are never added up."""
+    """Oracle calls (or cache hits) by purpose (see ``oracles.ledger.PURPOSES``); they are never added up."""
 
     initial: NonNegativeInt = 0
     training: NonNegativeInt = 0
     reference: NonNegativeInt = 0
     evaluation: NonNegativeInt = 0
+    base: NonNegativeInt = 0
 
 
 class Summary(FrozenModel):
     """Metrics of a set of records. ``None`` means that no record has the number.
 
     *Finished* molecules have an end point that did not diverge; they are the denominator of the paper's means.
+    *Judged* are those and the diverged; *failed* is the rest (``oracle_failed``, ``error``, ``skipped``,
+    ``interrupted``). Failed ones stay in the denominators, but where nothing at all was judged, nothing is known of
+    the model, and there is no pct, residual, success or divergence.
 
     Attributes:
         n: Records.
@@ -81,7 +86,7 @@ class Summary(FrozenModel):
         residual_kcal_mol_mean_all: Mean residual energy where whatever did not finish counts with its start.
         success_pct: Successes among all records, %.
         success_pct_of_finished: Successes among the finished, %.
-        divergence_pct: Diverged and failed in the oracle, among all records, %.
+        divergence_pct: Diverged, among all records, %; what failed is not among them.
         topology_changed_pct: Changed bond graphs, among all records, %.
         step_limit_pct: Stopped by the step limit, among all records, %.
         convergence_pct: Met the force criterion, whatever the status, among all records, %.
@@ -124,16 +129,27 @@ class Row(Summary, Identity):
     """One row of a table: the summary of one combination and stage.
 
     Attributes:
+        residual_kcal_mol_std: Population standard deviation of the residual energy over the finished molecules.
+        failures: The failed molecules in groups, with the reasons.
         oracle_calls: What the ledger counted for it.
         cache_hits: Labels that came from the cache instead.
         parameters: Trainable parameters of the network.
         ms_per_training_step: Wall time of one update of its weights.
+        note: What a reader must know of its training, empty if nothing.
     """
 
+    residual_kcal_mol_std: float | None
+    failures: tuple[FailedWalks, ...]
     oracle_calls: CallsByPurpose
     cache_hits: CallsByPurpose
     parameters: int | None = None
     ms_per_training_step: float | None = None
+    note: str = ""
+
+    @property
+    def n_failed(self) -> int:
+        """Molecules of which nothing can be said."""
+        return sum(group.count for group in self.failures)
 
 
 def pct(record: Record) -> float | None:
@@ -174,27 +190,27 @@ def summary(records: Iterable[Record]) -> Summary:
     everyone = list(records)
     _check_unique(everyone)
     finished = [r for r in everyone if r.status.finished]
+    counted = everyone if any(r.status.judged for r in everyone) else []
     pcts = _known(pct(r) for r in finished)
     statuses = Counter(r.status for r in everyone)
-    cov_pct, mat_angstrom = coverage(everyone)
-    n = len(everyone)
+    cov_pct, mat_angstrom = coverage(counted)
     model_calls, wall_s = sum(r.model_calls for r in everyone), math.fsum(r.wall_s for r in everyone)
     return Summary(
-        n=n,
+        n=len(everyone),
         n_finished=len(finished),
         n_at_minimum=sum(map(at_minimum, everyone)),
         n_without_reference=sum(_descent(r) is None for r in everyone),
         pct_mean=_mean(pcts),
         pct_std=_population_std(pcts),
-        pct_mean_all=_mean(_known(map(_pct_or_start, everyone))),
+        pct_mean_all=_mean(_known(map(_pct_or_start, counted))),
         residual_kcal_mol_mean=_mean(_known(map(residual_kcal_mol, finished))),
-        residual_kcal_mol_mean_all=_mean(_known(map(_residual_or_start, everyone))),
-        success_pct=_percentage(sum(map(success, everyone)), n),
+        residual_kcal_mol_mean_all=_mean(_known(map(_residual_or_start, counted))),
+        success_pct=_percentage(sum(map(success, everyone)), len(counted)),
         success_pct_of_finished=_percentage(sum(map(success, finished)), len(finished)),
-        divergence_pct=_percentage(sum(r.status.divergence for r in everyone), n),
-        topology_changed_pct=_percentage(statuses[Status.TOPOLOGY_CHANGED], n),
-        step_limit_pct=_percentage(statuses[Status.STEP_LIMIT], n),
-        convergence_pct=_percentage(sum(r.converged for r in everyone), n),
+        divergence_pct=_percentage(statuses[Status.DIVERGED], len(counted)),
+        topology_changed_pct=_percentage(statuses[Status.TOPOLOGY_CHANGED], len(counted)),
+        step_limit_pct=_percentage(statuses[Status.STEP_LIMIT], len(counted)),
+        convergence_pct=_percentage(sum(r.converged for r in everyone), len(counted)),
         steps_mean=_mean([r.n_steps for r in finished]),
         steps_capped=any(not r.converged for r in finished),
         model_calls=model_calls,
@@ -269,7 +285,14 @@ def summarise(
         identity = _common_identity(group)
         counted = CallsByPurpose(**(calls or {}).get(key, {}))
         hits = CallsByPurpose(**(cache_hits or {}).get(key, {}))
-        row = Row(**dict(identity), **dict(summary(group)), oracle_calls=counted, cache_hits=hits)
+        row = Row(
+            **dict(identity),
+            **dict(summary(group)),
+            residual_kcal_mol_std=_population_std(_known(residual_kcal_mol(r) for r in group if r.status.finished)),
+            failures=failed_walks(group),
+            oracle_calls=counted,
+            cache_hits=hits,
+        )
         if cost := (costs or {}).get(key):
             known = {"parameters": cost.parameters, "ms_per_training_step": cost.ms_per_training_step}
             row = row.model_copy(update=known)

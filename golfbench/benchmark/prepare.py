@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from threading import Lock
 
 from golfbench.benchmark.protocol import Protocol
 from golfbench.contracts import Dataset, Label, LabelledMolecule, Optimizer, TestMolecule
@@ -18,6 +19,9 @@ from golfbench.oracles.service import Account, OracleService
 from golfbench.specs import ComponentRef
 
 log = logging.getLogger(__name__)
+
+#: Told the name of a task, the steps done and the steps in all.
+Report = Callable[[str, int, int], None]
 
 #: Walks to reference minima at a time; how many calls run at a time is the service's business.
 MOST_WALKERS = 64
@@ -65,11 +69,16 @@ def group_of(molecule_id: str) -> str:
 
 def expected_calls(dataset: Dataset, method: str, protocol: Protocol) -> Expected:
     """Return what ``prepare`` will ask the oracle for; the minima are an upper bound."""
-    if method == dataset.method:
-        return Expected(0, 0)
+    own = method == dataset.method
     # A walk that starts elsewhere than the molecule (see ``prepare``) needs the label of the molecule besides.
-    walks = sum(protocol.reference_steps + (1 if item.minimum_positions is None else 2) for item in dataset.test)
-    return Expected(len(dataset.initial), walks)
+    walks = [protocol.reference_steps + (1 if item.minimum_positions is None else 2) for item in dataset.test]
+    if not own:
+        return Expected(len(dataset.initial), sum(walks))
+    lacking = [
+        walk if item.minimum is None else int(item.start is None)
+        for item, walk in zip(dataset.test, walks, strict=True)
+    ]
+    return Expected(0, sum(lacking))
 
 
 def prepare(
@@ -79,67 +88,152 @@ def prepare(
     service: OracleService,
     optimizer: Callable[[], Optimizer],
     protocol: Protocol,
+    report: Report = lambda task, done, total: None,
 ) -> Dataset:
     """Return the dataset at the oracle's level of theory, asking for what it does not have.
 
-    Where the dataset's method is the oracle's it is returned as it is. Otherwise its initial set is labelled anew
-    (purpose ``initial``) and each test molecule is minimized under the oracle (purpose ``reference``): from the
-    dataset's own minimum where it has one, which is nearer at any level of theory than the start is. A fresh
-    ``optimizer`` is made for each.
+    Where the dataset's method is the oracle's, starts without a label are labelled and test molecules without a minimum
+    are minimized. Otherwise the initial set is labelled anew (purpose ``initial``) and so is each test molecule. All of
+    this has the purpose ``reference``. A walk begins at the dataset's own minimum where it has one, which is nearer at
+    any level of theory than the start is. A fresh ``optimizer`` is made for each.
+
+    Args:
+        dataset: As it was read.
+        method: The oracle's level of theory.
+        oracle: As a person writes it.
+        service: Where labels come from.
+        optimizer: Makes one for each walk.
+        protocol: When a walk to a minimum ends.
+        report: Shows how far it is: labels, calls of walks, walks.
 
     Raises:
         OracleError: If no initial label or no reference minimum at all could be had.
     """
-    if method == dataset.method:
+    bound = expected_calls(dataset, method, protocol)
+    if bound == Expected(0, 0):
         return dataset
-    initial = _relabel(dataset.initial, oracle, service)
-    test = _minima(dataset.test, oracle, service, optimizer, protocol)
+    initial = list(dataset.initial) if method == dataset.method else _relabel(dataset.initial, oracle, service, report)
+    test = list(dataset.test) if method == dataset.method else [_unlabelled(item) for item in dataset.test]
+    test = _complete(test, _Reference(oracle, service, optimizer, protocol, report, bound.reference), report)
     if not initial or not any(item.minimum for item in test):
         raise OracleError(f"{oracle}: no label or no reference minimum could be had; see the ledger")
+    if method == dataset.method:
+        return replace(dataset, test=test)
     return replace(dataset, method=method, initial=initial, test=test, atom_energies={}, checkpoints={})
 
 
+def _unlabelled(item: TestMolecule) -> TestMolecule:
+    """Forget labels of another level of theory, but not where its minimum is."""
+    return TestMolecule(item.molecule, None, item.minimum_positions)
+
+
 def _relabel(
-    initial: Sequence[LabelledMolecule], oracle: ComponentRef, service: OracleService
+    initial: Sequence[LabelledMolecule], oracle: ComponentRef, service: OracleService, report: Report
 ) -> list[LabelledMolecule]:
     molecules = [item.molecule for item in initial]
-    labels = service.label_all(oracle, molecules, Account("", "before", "initial"))
+    counter = _Counter("labelling the initial set", len(molecules), report)
+    account = Account("", "before", "initial")
+    asked = [service.submit(oracle, molecule, account) for molecule in molecules]
+    for future in asked:
+        future.add_done_callback(counter.add_answered)
+    labels = [service.answer(future) for future in asked]
     return [
         LabelledMolecule(m, answer) for m, answer in zip(molecules, labels, strict=True) if isinstance(answer, Label)
     ]
 
 
-def _minima(
-    test: Sequence[TestMolecule],
-    oracle: ComponentRef,
-    service: OracleService,
-    optimizer: Callable[[], Optimizer],
-    protocol: Protocol,
-) -> list[TestMolecule]:
-    """Walk each molecule in a thread of its own: none of them waits for the calls of another."""
-    account = Account("", "reference", "reference")
+class _Counter:
+    """Counts what several threads do, and shows it."""
 
-    def label_all(molecules: Sequence[Molecule]) -> list[Label | OracleError]:
-        return service.label_all(oracle, molecules, account)
+    def __init__(self, task: str, total: int, report: Report) -> None:
+        self._task, self._total, self._report = task, total, report
+        self._done, self._lock = 0, Lock()
+        report(task, 0, total)
 
-    def walk(item: TestMolecule) -> TestMolecule:
-        start = item.molecule
-        nearest = start if item.minimum_positions is None else start.at(item.minimum_positions)
-        (outcome,) = minimize(OracleModel(label_all), [nearest], optimizer(), protocol.reference_rule)
-        return _with_minimum(start, outcome, label_all)
+    def add_answered(self, future: Future[Label]) -> None:
+        """Count an answer; what was dropped because the run ends is none."""
+        if isinstance(future.exception(), OracleError | None):
+            self.add()
 
+    def add(self, count: int = 1) -> None:
+        with self._lock:
+            self._done += count
+            self._report(self._task, self._done, self._total)
+
+
+class _Reference:
+    """Asks for what the test molecules lack, on the account ``reference``.
+
+    Args:
+        oracle: As a person writes it.
+        service: Where labels come from.
+        optimizer: Makes one for each walk.
+        protocol: When a walk ends.
+        report: Shows calls and walks.
+        calls: How many there are at most.
+    """
+
+    def __init__(
+        self,
+        oracle: ComponentRef,
+        service: OracleService,
+        optimizer: Callable[[], Optimizer],
+        protocol: Protocol,
+        report: Report,
+        calls: int,
+    ) -> None:
+        self._oracle, self._service, self._optimizer, self._protocol = oracle, service, optimizer, protocol
+        self._calls = _Counter("oracle calls for them, at most", calls, report)
+
+    def label_all(self, molecules: Sequence[Molecule]) -> list[Label | OracleError]:
+        """Label molecules, in order."""
+        labels = self._service.label_all(self._oracle, molecules, Account("", "reference", "reference"))
+        self._calls.add(len(molecules))
+        return labels
+
+    def complete(self, item: TestMolecule) -> TestMolecule:
+        """Return a test molecule with its labels, as far as they can be had."""
+        if item.minimum is None:
+            start = item.molecule
+            nearest = start if item.minimum_positions is None else start.at(item.minimum_positions)
+            (outcome,) = minimize(
+                OracleModel(self.label_all), [nearest], self._optimizer(), self._protocol.reference_rule
+            )
+            return _with_minimum(item, outcome, self.label_all)
+        if item.start is None:
+            (label,) = self.label_all([item.molecule])
+            if isinstance(label, Label):
+                return replace(item, start=label)
+            log.warning("%s: no energy of the start: %s", item.molecule.id, label)
+        return item
+
+
+def _complete(test: Sequence[TestMolecule], reference: _Reference, report: Report) -> list[TestMolecule]:
+    """Complete each molecule in a thread of its own: none of them waits for the calls of another."""
     walkers = ThreadPoolExecutor(min(len(test), MOST_WALKERS), thread_name_prefix="walker")
+    counter = _Counter("test molecules with reference energies and minimum", len(test), report)
+
+    def complete(item: TestMolecule) -> TestMolecule:
+        done = reference.complete(item)
+        counter.add()
+        return done
+
     try:
-        return list(walkers.map(walk, test))
+        return list(walkers.map(complete, test))
     except BaseException:
         walkers.shutdown(wait=False, cancel_futures=True)  # they end when the service does
         raise
 
 
-def _with_minimum(start: Molecule, walk: Outcome, label_all: LabelAll) -> TestMolecule:
+def _with_minimum(item: TestMolecule, walk: Outcome, label_all: LabelAll) -> TestMolecule:
     """Attach the labels of start and minimum; the service knows the geometry of the minimum by now."""
-    first, last = label_all([start, start.at(walk.point.positions)]) if walk.status == "converged" else (None, None)
-    if not isinstance(first, Label) or not isinstance(last, Label):
+    start = item.molecule
+    if walk.status != "converged":
         log.warning("%s: no reference minimum (%s after %d steps)", start.id, walk.status, walk.point.step)
-        return TestMolecule(start)
+        return TestMolecule(start, item.start)
+    (last,) = label_all([start.at(walk.point.positions)])
+    first = item.start or label_all([start])[0]
+    if not isinstance(first, Label) or not isinstance(last, Label):
+        log.warning("%s: no reference minimum: %s", start.id, first if isinstance(first, OracleError) else last)
+        return TestMolecule(start, item.start)
     return TestMolecule(start, first, walk.point.positions, last)

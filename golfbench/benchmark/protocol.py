@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from golfbench.minimize import StoppingRule
+from golfbench.stopping import StoppingRule
 
 
 class Protocol(BaseModel):

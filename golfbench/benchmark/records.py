@@ -4,8 +4,8 @@ A record holds energies, counts and a status, never a metric: metrics are recomp
 first of these that applies is the status of a molecule:
 
 * ``skipped``, ``error``, ``interrupted``: there is no end point to judge. They stay in every denominator.
-* ``oracle_failed``: the oracle gave no energy for the end point. It counts as divergence (the wider rule of the
-  nabla2DFT benchmark, Khrabrov et al. 2024, App. B.3), and has no final energy.
+* ``oracle_failed``: the oracle gave no energy for the end point, which therefore is not judged. It has no final
+  energy.
 * ``diverged``: the end point lies above the start under the oracle (Tsypin et al. 2024, Eq. 9), or the walk blew up
   before it had an end point.
 * ``topology_changed``: the bond graph of the end point is not that of the SMILES, or it is another stereoisomer than
@@ -36,7 +36,8 @@ from pydantic import (
     model_validator,
 )
 
-from golfbench.errors import ConfigurationError, WriteError
+from golfbench.durable import append_whole, write_errors
+from golfbench.errors import ConfigurationError
 
 SCHEMA_VERSION = 1
 #: Energies closer than this (Hartree) are the same: about 0.0006 kcal/mol, above the noise of a converged engine.
@@ -64,9 +65,14 @@ class Status(StrEnum):
         return self in _FINISHED
 
     @property
-    def divergence(self) -> bool:
-        """Whether it counts in the divergence percentage."""
-        return self in (Status.DIVERGED, Status.ORACLE_FAILED)
+    def judged(self) -> bool:
+        """Whether the oracle compared the end of the walk with its start, or the walk blew up."""
+        return self.finished or self is Status.DIVERGED
+
+    @property
+    def failed(self) -> bool:
+        """Whether something broke, so that nothing is known of the walk's end."""
+        return not self.judged
 
 
 _FINISHED = (Status.CONVERGED, Status.STEP_LIMIT, Status.TIME_LIMIT, Status.TOPOLOGY_CHANGED)
@@ -228,16 +234,9 @@ def append_records(path: str | os.PathLike[str], records: Iterable[Record]) -> N
     block = "".join(_line(record) for record in records).encode()
     if not block:
         return
-    try:
-        with open(path, "a+b", buffering=0) as file:
-            end = _mend(file)
-            try:
-                _write(file, block)
-            except OSError:
-                file.truncate(end)
-                raise
-    except OSError as error:
-        raise WriteError(f"{path}: {error.strerror or error}; the records before are safe") from error
+    with write_errors(str(path)), open(path, "a+b", buffering=0) as file:
+        _mend(file)
+        append_whole(file, block, sync=True)
 
 
 def read_records(path: str | os.PathLike[str]) -> list[Record]:
@@ -274,26 +273,19 @@ def _parse(line: bytes, where: str) -> Record:
         raise ConfigurationError(f"{where}: {field + ': ' if field else ''}{first['msg']}") from None
 
 
-def _mend(file: FileIO) -> int:
-    """Make the file end with a line end, as ``read_records`` understands its tail; return its size."""
+def _mend(file: FileIO) -> None:
+    """Make the file end with a line end, as ``read_records`` understands its tail."""
     size = file.seek(0, os.SEEK_END)
     if size == 0:
-        return 0
+        return
     file.seek(-1, os.SEEK_END)
     if file.read(1) == b"\n":
-        return size
+        return
     file.seek(0)
     tail = file.readall().rpartition(b"\n")[2]
     try:
         _parse(tail, "the last line")
     except ConfigurationError:
-        return file.truncate(size - len(tail))
-    _write(file, b"\n")
-    return size + 1
-
-
-def _write(file: FileIO, block: bytes) -> None:
-    rest = memoryview(block)
-    while rest:
-        rest = rest[file.write(rest) :]
-    os.fsync(file.fileno())
+        file.truncate(size - len(tail))
+    else:
+        append_whole(file, b"\n")

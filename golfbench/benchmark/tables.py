@@ -1,9 +1,14 @@
-"""Tables of rows: for the terminal, Markdown, LaTeX and programs. Every number is formatted here and nowhere else."""
+"""Tables of rows: for the terminal, Markdown, LaTeX and programs. Every number is formatted here and nowhere else.
+
+A table has names, then a few numbers, and with ``wide`` what they cost and the rest. What all lines agree in is said
+once, in the notes below the table.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -12,10 +17,21 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from golfbench.benchmark.metrics import SUCCESS_KCAL_MOL, CallsByPurpose, Row, SeedMean, seed_means
+from golfbench.benchmark.metrics import (
+    COVERAGE_ANGSTROM,
+    SUCCESS_KCAL_MOL,
+    Row,
+    SeedMean,
+    seed_means,
+)
 from golfbench.benchmark.records import Status
+from golfbench.oracles.ledger import PURPOSES, shown_purposes
 
 MISSING = "–"
+#: Between two columns of the terminal.
+GAP = 2
+#: The column of names becomes no narrower: the table rather becomes wider than the terminal.
+LEAST_NAMES = 14
 
 Line = Row | SeedMean
 
@@ -27,18 +43,18 @@ class Column:
     Attributes:
         header: Its title.
         cell: What it shows of a line.
-        text: Words rather than numbers: aligned to the left, and made narrow when there is little room.
-        constant: What the caption calls it; the column moves there when all lines agree. Empty: it always stays.
-        optional: It is left out when no line has it.
-        only: The kinds of table that have it, of ``terminal``, ``markdown`` and ``latex``. Empty: all.
+        constant: What the notes call it when all lines agree; only names have it. Empty: it is always shown.
+        optional: It is left out when no line has it, or all have nothing of it.
+        wide: It is shown only when all columns are asked for.
+        only: The kinds of table that have it, of ``terminal`` and ``written``. Empty: both.
     """
 
     header: str
     cell: Callable[[Line], str]
-    text: bool = False
     constant: str = ""
     optional: bool = False
-    only: tuple[str, ...] = ()
+    wide: bool = False
+    only: str = ""
 
 
 #: What LaTeX reads as something else, and what its fonts do not have by that name.
@@ -63,55 +79,78 @@ LATEX = str.maketrans(
 )
 
 
-def rich_table(rows: Sequence[Row], dataset: str = "") -> Table:
-    """Return a table for the terminal; it fits 120 columns, with the second number of each pair on a second line.
+def rich_table(rows: Sequence[Row], width: int = 80, wide: bool = False) -> Table:
+    """Return a table for the terminal; names are broken into lines, and never cut.
 
     Args:
         rows: From ``metrics.summarise``.
-        dataset: Named in the caption.
+        width: Columns of the terminal. A table that needs more has its own ``width``.
+        wide: With all columns.
     """
     lines = _lines(rows)
-    columns, dropped = _columns(lines, "terminal")
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, caption_justify="left")
-    table.caption = Text(" ".join(_caption(rows, dropped, dataset)))
-    for column in columns:
-        justify: Literal["left", "right"] = "left" if column.text else "right"
-        table.add_column(column.header, justify=justify, overflow="fold", no_wrap=not column.text)
-    for line in lines:
+    numbers = _columns(lines, "terminal", wide)
+    model, varying = _names(lines)
+    cells = [[column.header, *(column.cell(line) for line in lines)] for column in numbers]
+    widths = [max(len(part) for cell in column for part in cell.split("\n")) for column in cells]
+    names = [(model.header, varying.header), *((model.cell(line), varying.cell(line)) for line in lines)]
+    room = max(LEAST_NAMES, width - sum(widths) - GAP * len(widths))
+    stacked = [_stacked(*name, room) for name in names]
+    widths = [max(len(part) for name in stacked for part in name.split("\n")), *widths]
+
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, GAP - 1, 0, 0), pad_edge=False, show_edge=False)
+    table.width = sum(widths) + GAP * (len(widths) - 1)
+    for number, (column_cells, least) in enumerate(zip([stacked, *cells], widths, strict=True)):
+        justify: Literal["left", "right"] = "right" if number else "left"
+        table.add_column(column_cells[0], justify=justify, no_wrap=True, min_width=least, max_width=least)
+    for number, line in enumerate(lines, start=1):
         style = "bold" if isinstance(line, SeedMean) else ""
-        table.add_row(*(Text(_broken(column, line)) for column in columns), style=style)
+        table.add_row(*(Text(column[number]) for column in [stacked, *cells]), style=style)
     return table
 
 
-def markdown_table(rows: Sequence[Row], dataset: str = "") -> str:
-    """Return a Markdown table with COV, MAT, topology and convergence added, and the caption below it."""
-    lines = _lines(rows)
-    columns, dropped = _columns(lines, "markdown")
-    cells = [[column.cell(line).replace("|", "\\|") for column in columns] for line in lines]
-    rule = [":--" if column.text else "--:" for column in columns]
-    table = [[column.header for column in columns], rule, *cells]
-    body = "\n".join("| " + " | ".join(line).replace("\n", " ") + " |" for line in table)
-    return f"{body}\n\n{' '.join(_caption(rows, dropped, dataset))}\n"
+def markdown_table(rows: Sequence[Row], dataset: str = "", wide: bool = False, said: Sequence[str] = ()) -> str:
+    """Return a Markdown table with the notes below it: eight columns, nine where something failed, or all.
 
-
-def latex_table(rows: Sequence[Row], dataset: str = "") -> str:
-    """Return a LaTeX table for a paper: the packages booktabs and graphicx, shrunk to the line where it is wider.
-
-    It has the columns of Markdown less those that a paper has a table of its own for, and the same caption.
+    Args:
+        rows: From ``metrics.summarise``.
+        dataset: Named in the notes.
+        wide: With all columns.
+        said: Paragraphs right below the table.
     """
     lines = _lines(rows)
-    columns, dropped = _columns(lines, "latex")
-    cells = [" & ".join(_latex_cell(column.cell(line), column, "t") for column in columns) + r" \\" for line in lines]
-    head = " & ".join(_latex_cell(column.header, column, "b") for column in columns) + r" \\"
-    caption = escaped_latex(" ".join(_caption(rows, dropped, dataset)))
-    aligned = "".join("l" if column.text else "r" for column in columns)
+    columns = [*_names(lines), *_columns(lines, "written", wide)]
+    cells = [[column.cell(line).replace("|", "\\|") for column in columns] for line in lines]
+    rule = [":--"] * 2 + ["--:"] * (len(columns) - 2)
+    table = [[column.header for column in columns], rule, *cells]
+    body = "\n".join("| " + " | ".join(line).replace("\n", " ") + " |" for line in table)
+    below = [_markdown_text(line) for line in (*said, *failure_lines(rows))]
+    paragraphs = [body, *below, " ".join(notes(rows, dataset, wide))]
+    return "\n\n".join(paragraphs) + "\n"
+
+
+def _markdown_text(text: str) -> str:
+    """Return text of an error message so that it cannot be markup."""
+    return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", text)
+
+
+def latex_table(rows: Sequence[Row], dataset: str = "", wide: bool = False) -> str:
+    """Return a LaTeX table for a paper: the packages booktabs and graphicx, shrunk to the line where it is wider.
+
+    It has the columns of Markdown, and the notes as its caption.
+    """
+    lines = _lines(rows)
+    names = _names(lines)
+    columns = [(column, "l") for column in names] + [(column, "r") for column in _columns(lines, "written", wide)]
+    cells = [" & ".join(_latex_cell(c.cell(line), aligned, "t") for c, aligned in columns) + r" \\" for line in lines]
+    head = " & ".join(_latex_cell(c.header, aligned, "b") for c, aligned in columns) + r" \\"
+    caption = escaped_latex(" ".join([*notes(rows, dataset, wide), *failure_lines(rows)]))
     parts = [
         "% needs \\usepackage{booktabs,graphicx}",
         r"\begin{table}",
         r"\centering",
         rf"\caption{{{caption}}}\medskip",
         r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
-        rf"\begin{{tabular}}{{{aligned}}}",
+        rf"\begin{{tabular}}{{{''.join(aligned for _, aligned in columns)}}}",
         *(r"\toprule", head, r"\midrule", *cells, r"\bottomrule"),
         r"\end{tabular}}",
         r"\end{table}",
@@ -125,13 +164,11 @@ def escaped_latex(text: str) -> str:
     return "".join(c if ord(c) < 256 else f"{{[}}U+{ord(c):04X}]" for c in translated)
 
 
-def _latex_cell(text: str, column: Column, place: str) -> str:
+def _latex_cell(text: str, aligned: str, place: str) -> str:
     lines = [escaped_latex(line) for line in text.split("\n")]
     if len(lines) == 1:
         return lines[0]
-    return (
-        rf"\begin{{tabular}}[{place}]{{@{{}}{'l' if column.text else 'r'}@{{}}}}" + r"\\".join(lines) + r"\end{tabular}"
-    )
+    return rf"\begin{{tabular}}[{place}]{{@{{}}{aligned}@{{}}}}" + r"\\".join(lines) + r"\end{tabular}"
 
 
 def csv_text(rows: Iterable[Row]) -> str:
@@ -139,17 +176,18 @@ def csv_text(rows: Iterable[Row]) -> str:
 
     There are no rows for means over seeds; they are the reader's to take.
     """
-    output = io.StringIO()
-    writer = csv.DictWriter(output, _csv_fields(), lineterminator="\n", restval=0)
+    output, lines = io.StringIO(), [_flat(row) for row in rows]
+    purposes = shown_purposes(lambda p: sum(line[f"oracle_calls_{p}"] + line[f"cache_hits_{p}"] for line in lines))
+    writer = csv.DictWriter(output, _csv_fields(purposes), lineterminator="\n", restval=0, extrasaction="ignore")
     writer.writeheader()
-    writer.writerows(_flat(row) for row in rows)
+    writer.writerows(lines)
     return output.getvalue()
 
 
-def _csv_fields() -> list[str]:
+def _csv_fields(purposes: Sequence[str]) -> list[str]:
     nested = {
-        "oracle_calls": list(CallsByPurpose.model_fields),
-        "cache_hits": list(CallsByPurpose.model_fields),
+        "oracle_calls": purposes,
+        "cache_hits": purposes,
         "statuses": [str(status) for status in Status],
     }
     fields = []
@@ -161,7 +199,9 @@ def _csv_fields() -> list[str]:
 def _flat(row: Row) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for field, value in row.model_dump(mode="json").items():
-        if isinstance(value, dict):
+        if field == "failures":
+            flat[field] = "; ".join(group.line for group in row.failures)
+        elif isinstance(value, dict):
             flat |= {f"{field}_{key}": count for key, count in value.items()}
         else:
             flat[field] = value
@@ -183,46 +223,87 @@ def _row(line: Line) -> Row:
     return line if isinstance(line, Row) else line.rows[0]
 
 
-def _broken(column: Column, line: Line) -> str:
-    """Return the cell for the terminal: ``painn:preset=small`` breaks after the colon, not anywhere."""
-    cell = column.cell(line)
-    return cell.replace(":", ":\n").replace(",", ",\n") if column.text else cell
+def _folded(text: str, width: int) -> list[str]:
+    """Break a name behind ``:`` and ``,``, and where that is not enough anywhere: nothing of it is lost."""
+    lines = [""]
+    for piece in re.findall(r"[^:,]+[:,]* ?|[:,]+ ?", text):
+        if lines[-1] and len(lines[-1] + piece.rstrip()) > width:
+            lines.append("")
+        lines[-1] += piece
+        while len(lines[-1].rstrip()) > width:
+            at = lines[-1].rfind(" ", 1, width + 1) + 1 or width
+            lines[-1:] = [lines[-1][:at], lines[-1][at:]]
+    return [line.rstrip() for line in lines]
 
 
-def _columns(lines: Sequence[Line], kind: str) -> tuple[list[Column], list[str]]:
-    """Return the columns to show, and the caption's words for those in which all lines agree."""
-    shown, dropped = [], []
-    for column in COLUMNS:
-        if column.only and kind not in column.only:
-            continue
-        cells = {column.cell(line) for line in lines}
-        # A fixed model has no seed: that alone is no reason for a column.
-        cells -= {MISSING} if column.constant == "seed" else set()
-        if column.optional and cells <= {MISSING}:
-            continue
-        if column.constant and len(cells) <= 1:
-            dropped += [f"{column.constant} {cell}" for cell in cells]
-        else:
-            shown.append(column)
-    return shown, dropped
+def _stacked(model: str, varying: str, width: int) -> str:
+    return "\n".join([*_folded(model, width), *(f" {line}" for line in _folded(varying, width - 1))])
 
 
-def _caption(rows: Sequence[Row], dropped: Sequence[str], dataset: str) -> list[str]:
+def _names(lines: Sequence[Line]) -> tuple[Column, Column]:
+    """Return the columns of names: the model, and whatever else tells the lines apart."""
+    shown = [column for column in NAMES if _constant(column, lines) is None]
+
+    def cell(line: Line) -> str:
+        return ", ".join(text for column in shown if (text := column.cell(line)) not in ("", MISSING))
+
+    return Column("Model", _named("model")), Column(", ".join(column.header for column in shown), cell)
+
+
+def _constant(column: Column, lines: Sequence[Line]) -> set[str] | None:
+    """Return the one cell that all lines share, where it is to be said once; ``None`` if the column is needed."""
+    cells = {column.cell(line) for line in lines} - {MISSING}  # a fixed model has no seed: no reason for a column
+    return cells if column.constant and len(cells) <= 1 else None
+
+
+def _columns(lines: Sequence[Line], kind: str, wide: bool) -> list[Column]:
+    """Return the columns of numbers."""
+    return [
+        column
+        for column in NUMBERS
+        if (wide or not column.wide)
+        and column.only in ("", kind)
+        and not (column.optional and {column.cell(line) for line in lines} <= {MISSING, "0"})
+    ]
+
+
+def failure_lines(rows: Sequence[Row]) -> list[str]:
+    """Return a line for each row with failed molecules: how many, and why."""
+    model, varying = _names(_lines(rows))
+    return [
+        f"Failed: {row.n_failed} of {row.n} molecules of {model.cell(row)} ({varying.cell(row)}): "
+        + "; ".join(group.line for group in row.failures)
+        + "."
+        for row in rows
+        if row.failures
+    ]
+
+
+def notes(rows: Sequence[Row], dataset: str = "", wide: bool = False) -> list[str]:
+    """Return the sentences below a table: what all lines share, and what the columns are."""
+    lines = _lines(rows)
     methods = sorted({row.method for row in rows})
     facts = [f"Dataset {dataset}"] if dataset else []
     facts += [f"energies under {', '.join(methods)}"] if methods else []
-    heading = "; ".join([*facts, *dropped])
+    facts += [
+        column.constant + cell.removeprefix(column.constant)
+        for column in NAMES
+        for cell in _constant(column, lines) or ()
+    ]
+    heading = "; ".join(facts)
     sentences = [heading[0].upper() + heading[1:] + "."] if heading else []
     sentences += [
-        "pct and residual energy: mean over the molecules that finished (did not diverge or fail), pct ± standard"
-        " deviation over them; in brackets over all molecules, those that did not finish at their start.",
-        f"Success: residual below {SUCCESS_KCAL_MOL:g} kcal/mol, of all molecules; in brackets of those that finished."
-        " Div.: the end point lies above the start, or the oracle failed there.",
+        "Residual: energy of the end point above the reference minimum. pct: 100 % is the way from the start down to"
+        " that minimum. Both: mean over the molecules that finished (did not diverge or fail) ± standard deviation over"
+        " them; in brackets over all molecules, those that did not finish with their start.",
+        f"Success: residual below {SUCCESS_KCAL_MOL:g} kcal/mol and bonds unchanged, of all molecules."
+        " Div.: diverged, the end point lies above the start, of all molecules.",
     ]
-    return sentences + [note for note, applies in _notes(rows).items() if applies]
+    sentences += [note for note, applies in _notes(rows, wide).items() if applies]
+    return sentences + [f"{row.combination}: {row.note}." for row in rows if row.note]
 
 
-def _notes(rows: Sequence[Row]) -> dict[str, bool]:
+def _notes(rows: Sequence[Row], wide: bool) -> dict[str, bool]:
     """Return the sentences that only some tables need."""
     means = seed_means(rows)
     lacking = max((row.n_without_reference for row in rows), default=0)
@@ -231,9 +312,11 @@ def _notes(rows: Sequence[Row]) -> dict[str, bool]:
         "In means of seeds, ±: sample standard deviation over seeds.": bool(means),
         "[1/3]: only 1 of 3 seeds has the number.": partial,
         "Calls, +: labels that were known already and cost no call.": any(_hits(row) for row in rows),
-        "≥: some molecules were stopped before they converged.": any(row.steps_capped for row in rows),
         "n, in brackets: starts that are the minimum already and have no pct.": any(row.n_at_minimum for row in rows),
         f"Without a start or reference energy: up to {lacking} molecules of a row.": lacking > 0,
+        "≥: some molecules were stopped before they converged.": wide and any(row.steps_capped for row in rows),
+        f"COV: share of the reference minima that an end point comes within {COVERAGE_ANGSTROM:g} Å of. MAT: mean"
+        " distance (RMSD) from a reference minimum to the nearest end point.": wide,
     }
 
 
@@ -259,15 +342,16 @@ def _number(line: Line, field: str, decimals: int, spaced: str = " ") -> str:
     return text if spread.count == len(line.rows) else f"{text} [{spread.count}/{len(line.rows)}]"
 
 
-def _pct(line: Line) -> str:
-    mean = _number(line, "pct_mean", 1)
-    if isinstance(line, Row) and line.pct_std is not None:
-        mean += f" ± {fixed(line.pct_std, 1)}"
-    return f"{mean}\n({_number(line, 'pct_mean_all', 1)})"
+def _with_all(field: str, spread: str, decimals: int) -> Callable[[Line], str]:
+    """Return a cell: the mean over the finished with its spread, and below it the mean over all molecules."""
 
+    def cell(line: Line) -> str:
+        text = _number(line, field, decimals)
+        if isinstance(line, Row) and getattr(line, spread) is not None:
+            text += f" ± {fixed(getattr(line, spread), decimals)}"
+        return f"{text}\n({_number(line, f'{field}_all', decimals).partition(' ± ')[0]})"
 
-def _pair(field: str, other: str, decimals: int) -> Callable[[Line], str]:
-    return lambda line: f"{_number(line, field, decimals)}\n({_number(line, other, decimals)})"
+    return cell
 
 
 def _plain(field: str, decimals: int) -> Callable[[Line], str]:
@@ -279,13 +363,13 @@ def _named(field: str) -> Callable[[Line], str]:
 
 
 def _stage_and_selection(line: Line) -> str:
-    return f"{_row(line).stage}\n{_row(line).selection}"
+    return f"{_row(line).stage} {_row(line).selection}".strip()
 
 
 def _seed(line: Line) -> str:
     if isinstance(line, SeedMean):
-        return f"mean of\n{len(line.rows)} seeds"
-    return MISSING if line.seed is None else str(line.seed)
+        return f"mean of {len(line.rows)} seeds"
+    return MISSING if line.seed is None else f"seed {line.seed}"
 
 
 def _count(line: Line, field: str) -> str:
@@ -315,42 +399,63 @@ def _paid_and_known(line: Line, purpose: str) -> str:
     return _count(line, f"oracle_calls.{purpose}") + (f" +{known}" if known != "0" else "")
 
 
+def _failed(line: Line) -> str:
+    count = _count(line, "n_failed")
+    return MISSING if count == "0" else count
+
+
 def _parameters(line: Line) -> str:
     count = _row(line).parameters
     return MISSING if count is None else str(count)
 
 
-def _cost(line: Line) -> str:
-    count = _row(line).parameters
-    size = MISSING if count is None else f"{count / 1000:.0f}k"
-    times = (_number(line, field, 1).split(" ")[0] for field in ("ms_per_force_call", "ms_per_training_step"))
-    return "\n".join((size, *times))
+def _lines_of(*cells: Callable[[Line], str]) -> Callable[[Line], str]:
+    """Return a cell of several numbers, one a line, without their spreads."""
+    return lambda line: "\n".join(cell(line).partition("\n")[0] for cell in cells)
 
 
-TERMINAL, MARKDOWN, WRITTEN = ("terminal",), ("markdown",), ("markdown", "latex")
-COLUMNS: tuple[Column, ...] = (
-    Column("Stage,\nselection", _stage_and_selection, text=True, only=TERMINAL),
-    Column("Stage", _named("stage"), text=True, only=WRITTEN),
-    Column("Model", _named("model"), text=True),
-    Column("Optimizer", _named("optimizer"), text=True, constant="optimizer"),
-    Column("Selection", _named("selection"), text=True, constant="selection", only=WRITTEN),
-    Column("Oracle", _named("oracle"), text=True, constant="oracle"),
-    Column("Seed", _seed, text=True, constant="seed"),
-    Column("pct, %\n(all)", _pct),
-    Column("Residual,\nkcal/mol\n(all)", _pair("residual_kcal_mol_mean", "residual_kcal_mol_mean_all", 2)),
-    Column("Success, %\n(finished)", _pair("success_pct", "success_pct_of_finished", 1)),
+#: What tells lines apart beside the model.
+NAMES: tuple[Column, ...] = (
+    Column("Stage, selection", _stage_and_selection),
+    Column("optimizer", _named("optimizer"), constant="optimizer "),
+    Column("oracle", _named("oracle"), constant="oracle "),
+    Column("seed", _seed, constant="seed "),
+)
+NUMBERS: tuple[Column, ...] = (
+    Column("Residual,\nkcal/mol\n(all)", _with_all("residual_kcal_mol_mean", "residual_kcal_mol_std", 2)),
+    Column("pct, %\n(all)", _with_all("pct_mean", "pct_std", 1)),
+    Column("Success,\n%", _plain("success_pct", 1)),
     Column("Div.,\n%", _plain("divergence_pct", 1)),
+    Column("Failed", _failed, optional=True),
     Column("n", _n),
-    Column("Param.\nms/call\nms/step", _cost, only=TERMINAL),
-    Column("Steps", _steps),
-    Column("Calls:\ninitial\ntrain.", _calls("initial", "training"), only=TERMINAL),
-    Column("Calls:\nref.\neval.", _calls("reference", "evaluation"), only=TERMINAL),
-    *(Column(f"Oracle calls,\n{p}", _calls(p), only=WRITTEN) for p in CallsByPurpose.model_fields),
-    Column("Parameters", _parameters, optional=True, only=MARKDOWN),
-    Column("ms per\nforce call", _plain("ms_per_force_call", 1), only=WRITTEN),
-    Column("ms per training step", _plain("ms_per_training_step", 1), optional=True, only=MARKDOWN),
-    Column("Topology changed, %", _plain("topology_changed_pct", 1), only=MARKDOWN),
-    Column("Converged, %", _plain("convergence_pct", 1), only=MARKDOWN),
-    Column("COV, %", _plain("cov_pct", 1), only=MARKDOWN),
-    Column("MAT, Å", _plain("mat_angstrom", 2), only=MARKDOWN),
+    Column("Train.\ncalls", lambda line: _paid_and_known(line, "training").replace(" ", "\n")),
+    Column("Success of\nfinished, %", _plain("success_pct_of_finished", 1), wide=True),
+    Column("Steps", _steps, wide=True),
+    Column("Calls:\ninitial\nref.\neval.", _calls("initial", "reference", "evaluation"), wide=True, only="terminal"),
+    Column("Calls:\nbase", _calls("base"), optional=True, wide=True, only="terminal"),
+    *(
+        Column(f"Oracle calls,\n{purpose}", _calls(purpose), optional=purpose == "base", wide=True, only="written")
+        for purpose in PURPOSES
+        if purpose != "training"
+    ),
+    Column(
+        "Bonds\nchanged,\nconv., %",
+        _lines_of(_plain("topology_changed_pct", 1), _plain("convergence_pct", 1)),
+        wide=True,
+        only="terminal",
+    ),
+    Column("COV, %\nMAT, Å", _lines_of(_plain("cov_pct", 1), _plain("mat_angstrom", 2)), wide=True, only="terminal"),
+    Column(
+        "Parameters\nms/call\nms/step",
+        _lines_of(_parameters, _plain("ms_per_force_call", 1), _plain("ms_per_training_step", 1)),
+        wide=True,
+        only="terminal",
+    ),
+    Column("Bonds changed, %", _plain("topology_changed_pct", 1), wide=True, only="written"),
+    Column("Converged, %", _plain("convergence_pct", 1), wide=True, only="written"),
+    Column("COV, %", _plain("cov_pct", 1), wide=True, only="written"),
+    Column("MAT, Å", _plain("mat_angstrom", 2), wide=True, only="written"),
+    Column("Parameters", _parameters, optional=True, wide=True, only="written"),
+    Column("ms per\nforce call", _plain("ms_per_force_call", 1), wide=True, only="written"),
+    Column("ms per training step", _plain("ms_per_training_step", 1), optional=True, wide=True, only="written"),
 )

@@ -99,7 +99,7 @@ def export(
     if file.exists() and cache.path.exists() and file.samefile(cache.path):
         raise ConfigurationError(f"{file} is the cache itself")
     written, damaged = cache.export(file, _name_of(oracle), method)
-    console.note(f"{written} labels written to {file}")
+    console.saved(f"{written} labels written to {file}")
     if damaged:
         console.fail(f"{damaged} damaged labels are left out: see `{console.PROGRAM} cache verify`")
         raise typer.Exit(1)

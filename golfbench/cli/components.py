@@ -7,8 +7,9 @@ from collections.abc import Callable
 import typer
 
 from golfbench.cli import console
-from golfbench.cli.describe import SCHEMA_VERSION, as_json, missing
+from golfbench.cli.describe import SCHEMA_VERSION, as_json
 from golfbench.cli.options import JsonOption
+from golfbench.environments import missing
 from golfbench.registry import plural, registry
 
 LISTED_KINDS = ("model", "optimizer", "selection", "oracle", "executor", "logger")

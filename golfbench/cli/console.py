@@ -2,16 +2,22 @@
 
 Tables and progress bars are drawn only on a terminal. In a pipe a table is tab-separated lines and progress is plain
 lines, so that both can be cut, searched and logged.
+
+No verb fails because something could not be printed (see ``streams``).
 """
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import sys
 import time
 from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
+
+from golfbench.cli import streams
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
@@ -37,13 +43,28 @@ def fail(text: str) -> None:
     note(f"error: {text}")
 
 
+def saved(text: str) -> None:
+    """Tell where results are written: what was lost on stdout is no failure after that."""
+    streams.session.saved = True
+    note(text)
+
+
 def print_json(data: Any) -> None:
     """Print one JSON document on stdout, in the order of its keys.
 
     Raises:
         ValueError: If a number is NaN or infinite, which JSON does not have.
     """
-    print(json.dumps(data, indent=2, allow_nan=False, ensure_ascii=False))
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    ascii_only = not encoding.lower().startswith("utf")  # escapes of JSON instead of those of the stream
+    print(json.dumps(data, indent=2, allow_nan=False, ensure_ascii=ascii_only))
+
+
+def print_utf8(text: str) -> None:
+    """Print a document that says of itself that it is UTF-8, whatever the terminal has."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")
+    print(text, end="")
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str = "") -> None:
@@ -67,13 +88,25 @@ def _draw_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: st
     from rich.table import Table
     from rich.text import Text
 
+    console = Console()
+    if sum(max(map(len, column.split()), default=0) + 3 for column in columns) >= console.width:
+        _print_lists(columns, rows)  # rich would break words, and then leave whole columns empty
+        return
     table = Table(title=title or None, header_style="bold", title_justify="left")
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
         # Text: brackets in names and messages are not markup.
         table.add_row(*map(Text, row))
-    Console().print(table)
+    console.print(table)
+
+
+def _print_lists(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a line for each cell, for a terminal in which the headings have no room beside each other."""
+    for row in rows:
+        for column, cell in zip(columns, row, strict=True):
+            print(f"{column}: {cell}")
+        print()
 
 
 class Progress:
@@ -85,9 +118,11 @@ class Progress:
     """
 
     def __init__(self) -> None:
-        self._bars: Bars | None = _new_bars() if sys.stderr.isatty() else None
+        draws = sys.stderr.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
+        self._bars: Bars | None = _new_bars() if draws else None
         self._tasks: dict[str, TaskID] = {}
         self._next_line: dict[str, float] = {}
+        self._began: dict[str, tuple[float, int]] = {}
 
     def __enter__(self) -> Self:
         if self._bars:
@@ -108,12 +143,26 @@ class Progress:
             self._bars.update(self._tasks[task], completed=done, total=total)
         elif done == total or time.monotonic() >= self._next_line.get(task, 0.0):
             self._next_line[task] = time.monotonic() + LINE_INTERVAL_S
-            print(f"{task}: {done}/{total}", file=sys.stderr, flush=True)
+            print(f"{task}: {done}/{total}{self._rate(task, done)}", file=sys.stderr, flush=True)
+
+    def _rate(self, task: str, done: int) -> str:
+        """Return how fast a task goes, once it has gone on for a while."""
+        began, first = self._began.setdefault(task, (time.monotonic(), done))
+        passed = time.monotonic() - began
+        return f", {60 * (done - first) / passed:.3g} a minute" if passed >= 1.0 and done > first else ""
 
 
 def _new_bars() -> Bars:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(30), MofNCompleteColumn(), TimeElapsedColumn())
+    times = (TimeElapsedColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(30), MofNCompleteColumn(), *times)
     return Progress(*columns, console=Console(stderr=True))

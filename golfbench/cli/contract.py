@@ -11,6 +11,7 @@ import typer
 from golfbench.cli import console
 from golfbench.cli.describe import SCHEMA_VERSION
 from golfbench.cli.options import JsonOption
+from golfbench.cli.streams import session
 from golfbench.environments import check_here, own_environment
 from golfbench.errors import ConfigurationError, unknown_name
 from golfbench.registry import KINDS, Registry, registry
@@ -131,6 +132,8 @@ def new(kind: KindArgument, name: NewNameArgument, output: DirectoryOption = Non
         taken = registry().get(kind, name)
         raise ConfigurationError(f"{kind} '{name}' exists already, in {taken.distribution}: choose another name")
     folder = output or Path(f"golfbench-{name}")
-    for path in write_package(kind, name, folder):
+    written = write_package(kind, name, folder)
+    session.saved = True
+    for path in written:
         print(path)
     console.note(f"next: pip install -e {folder} && golfbench plugins check {name}")

@@ -15,6 +15,7 @@ from golfbench.cli import console
 from golfbench.cli.components import lister
 from golfbench.cli.describe import SCHEMA_VERSION
 from golfbench.cli.options import JsonOption, complete
+from golfbench.cli.streams import session
 from golfbench.errors import ConfigurationError
 from golfbench.registry import registry
 from golfbench.specs import ComponentRef, DatasetSpec
@@ -49,8 +50,10 @@ def _open(name: str) -> Any:
 
 def check(name: NameArgument, recompute: RecomputeOption = 0, json: JsonOption = False) -> None:
     """Read a dataset and prove what it says of itself; exit 1 when something is wrong."""
+    from golfbench.contracts import DatasetChecks
+
     reader = _open(name)
-    problems: list[str] = reader.check(recompute=recompute) if hasattr(reader, "check") else []
+    problems: list[str] = reader.check(recompute=recompute) if isinstance(reader, DatasetChecks) else []
     facts = {} if problems else _facts(reader.read())
     if json:
         console.print_json({"schema_version": SCHEMA_VERSION, "dataset": name, **facts, "problems": problems})
@@ -74,8 +77,11 @@ def _facts(dataset: Dataset) -> dict[str, str | int]:
 
 def build(name: NameArgument, output: BuildOutputOption) -> None:
     """Build a dataset anew from its sources, as its card says; the same command goes on after an interruption."""
+    from golfbench.contracts import DatasetBuilds
+
     reader = _open(name)
-    if not hasattr(reader, "build"):
+    if not isinstance(reader, DatasetBuilds):
         raise ConfigurationError(f"dataset '{name}' cannot be built: it can only be read")
+    session.resumes = True
     reader.build(output)
-    console.note(f"{name} is built in {output}")
+    console.saved(f"{name} is built in {output}")

@@ -1,33 +1,17 @@
-"""Specs in words and in JSON, and whether what they require is installed; nothing is imported for it."""
+"""Specs in words and in JSON; nothing is imported for it."""
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterator
 from dataclasses import asdict, fields
 from typing import Any
 
-from golfbench.environments import own_environment
+from golfbench.environments import missing, own_environment
 from golfbench.specs import CheckpointFormat, ModelSpec, Parameter, Spec
 
 SCHEMA_VERSION = 1
 #: Fields of every spec, which have lines of their own; the others are capabilities.
 COMMON_FIELDS = frozenset(field.name for field in fields(Spec))
-
-
-def is_installed(module: str) -> bool:
-    """Say whether a module can be found, without importing it or a package above it."""
-    try:
-        return importlib.util.find_spec(module.partition(".")[0]) is not None
-    except ValueError:  # a module that is imported already and hides its spec
-        return True
-
-
-def missing(spec: Spec) -> list[str]:
-    """Return the modules that the component requires and that are not installed, or its environment."""
-    if isinstance(spec, ModelSpec) and (environment := own_environment(spec)):
-        return [] if environment.is_current() else [f"environment {environment.name}"]
-    return [module for module in spec.requires if not is_installed(module)]
 
 
 def as_json(kind: str, spec: Spec) -> dict[str, Any]:

@@ -15,8 +15,9 @@ import typer
 
 import golfbench
 from golfbench.cli import console
-from golfbench.cli.describe import SCHEMA_VERSION, missing
+from golfbench.cli.describe import SCHEMA_VERSION
 from golfbench.cli.options import DEFAULTS, JsonOption
+from golfbench.environments import missing
 from golfbench.errors import ComponentMissingError
 from golfbench.registry import KINDS, registry
 from golfbench.specs import ComponentRef, Spec

@@ -13,6 +13,7 @@ import typer
 from golfbench.cli import console
 from golfbench.cli.describe import SCHEMA_VERSION
 from golfbench.cli.options import JsonOption
+from golfbench.cli.streams import session
 from golfbench.errors import GolfbenchError, NothingToDoError
 
 if TYPE_CHECKING:
@@ -60,7 +61,8 @@ def add(
     json: JsonOption = False,
 ) -> None:
     """Make entries of a run: one for each combination, with all its seeds and end points; exit 1 if any is refused."""
-    from golfbench.leaderboard.entries import canonical_text, write_text
+    from golfbench.durable import write_atomically
+    from golfbench.leaderboard.entries import canonical_text
     from golfbench.leaderboard.making import entries_of, track_of
     from golfbench.leaderboard.tracks import read_track
     from golfbench.runs.directory import RunDirectory
@@ -72,7 +74,8 @@ def add(
     kept = [path for path in made if path.exists() and not overwrite]
     written = [path for path in made if path not in kept]
     for path in written:
-        write_text(path, canonical_text(made[path]))
+        write_atomically(path, canonical_text(made[path]), parents=True)
+        session.saved = True
     if json:
         names = {"entries": list(map(str, written)), "kept": list(map(str, kept)), "refused": refused}
         console.print_json({"schema_version": SCHEMA_VERSION, "track": chosen.name, **names})
@@ -135,13 +138,19 @@ def verify(files: FilesArgument, sample: SampleOption = 5, seed: SeedOption = 0,
 def build(leaderboards: FolderOption = LEADERBOARDS, site: SiteOption = None, check: CheckOption = False) -> None:
     """Make tables, CSV files and the schema anew from the entries; the same entries give the same bytes."""
     from golfbench.leaderboard.build import built, drift, write
+    from golfbench.leaderboard.standings import all_standings
 
-    files = built(leaderboards, site)
+    tracks = all_standings(leaderboards)
+    files = built(leaderboards, tracks)
+    if site is not None:
+        from golfbench.site.folder import site_files
+
+        files |= site_files(leaderboards, site, tracks)
     if check:
         _fail_all([f"{path} is not what `leaderboard build` writes" for path in drift(files)])
         return
     for path in write(files):
-        console.note(f"{path} is written")
+        console.saved(f"{path} is written")
 
 
 def _opened(files: Sequence[Path], found: dict[str, list[str]]) -> Iterator[tuple[Path, Entry, Track, Dataset]]:

@@ -30,6 +30,7 @@ from golfbench.cli import (
     status,
     train,
 )
+from golfbench.cli.streams import open_streams, session
 from golfbench.environments import ElsewhereError, run_instead
 from golfbench.errors import GolfbenchError, WriteError
 from golfbench.registry import ALLOW_LIST_VARIABLE, Registry, registry
@@ -51,6 +52,8 @@ VERBS = (
     datasets,
     cache,
 )
+#: A disk without room, by error number: clusters give everybody a share.
+FULL = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up"}
 NO_PLUGINS = "--no-plugins"
 INTERRUPTED = 130
 
@@ -64,22 +67,33 @@ class ErrorReportingGroup(TyperGroup):
         Raises:
             typer.Exit: With the exit code of the error that was reported.
         """
+        session.begin()
         try:
             return super().invoke(ctx)
         except ElsewhereError as error:  # nothing was done yet
             run_instead(error.environment, sys.argv[1:])
         except GolfbenchError as error:
             console.fail(str(error))
+            _tell_notes(error)
             raise typer.Exit(error.exit_code) from error
         except KeyboardInterrupt as error:
-            console.note("interrupted; the same command resumes where it stopped")
+            console.note(f"interrupted{'; the same command resumes where it stopped' if session.resumes else ''}")
+            _tell_notes(error)
             raise typer.Exit(INTERRUPTED) from error
         except OSError as error:
-            if error.errno != errno.ENOSPC:
+            if error.errno not in FULL:
                 raise
             place = f" ({error.filename})" if error.filename else ""
-            console.fail(f"the disk is full{place}: free some space; the same command resumes")
+            again = "; the same command resumes" if session.resumes else ""
+            console.fail(f"{FULL[error.errno]}{place}: free some space{again}")
+            _tell_notes(error)
             raise typer.Exit(WriteError.exit_code) from error
+
+
+def _tell_notes(error: BaseException) -> None:
+    """Print what was added to an exception on its way, such as where the work is that was done."""
+    for text in getattr(error, "__notes__", ()):
+        console.note(text)
 
 
 def _print_version(wanted: bool) -> None:
@@ -144,15 +158,25 @@ def interrupt(number: int, frame: object) -> None:
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    open_streams()
     limit_threads()
     signal.signal(signal.SIGTERM, interrupt)
     if NO_PLUGINS in takewhile(lambda argument: argument.startswith("-"), sys.argv[1:]):
         os.environ[ALLOW_LIST_VARIABLE] = ""
+    sys.exit(session.exit_code(_run()))
+
+
+def _run() -> int:
     try:
         app = build_app()
         add_plugin_commands(app, registry())
         app(prog_name=console.PROGRAM)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except KeyboardInterrupt:  # before any verb began
+        return INTERRUPTED
     except Exception:  # noqa: BLE001 - the last resort: a traceback and what to do with it
         traceback.print_exc()
         console.fail("a defect in golfbench or in a plugin (see `golfbench plugins list`): report the lines above")
-        sys.exit(1)
+        return 1
+    return 0

@@ -9,6 +9,7 @@ import typer
 
 from golfbench.cli import console
 from golfbench.cli.options import DEFAULTS, DeviceOption, FormatOption, JsonOption, UnsafeOption, complete
+from golfbench.cli.streams import session
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,7 +65,13 @@ MultiplicityOption = Annotated[
     typer.Option("--multiplicity", min=1, help="2S+1 of XYZ frames that do not say it, and of SDF and SMILES."),
 ]
 OutputOption = Annotated[
-    Path | None, typer.Option("--output", "-o", metavar="FILE", help="Minimized molecules, as .sdf or .extxyz.")
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        help="Minimized molecules, as .sdf or .extxyz. What is done is in NAME.partial.sdf until all are.",
+    ),
 ]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace the output file if it exists.")]
 
@@ -104,32 +111,42 @@ def minimize(
     from golfbench.molecule_files.driver import open_driver
     from golfbench.molecule_files.entries import Reading
     from golfbench.molecule_files.minimizing import exit_code, minimize_own, open_optimizer, stopping_rule
+    from golfbench.molecule_files.output import open_output
     from golfbench.molecule_files.reading import read_molecules
-    from golfbench.molecule_files.writing import check_bonds, check_output, write_molecules
+    from golfbench.molecule_files.writing import check_bonds
     from golfbench.runs.baseline import Permission
     from golfbench.runs.grid import check_device
 
-    if output is not None:
-        check_output(output, overwrite)
     rule, stepper = stopping_rule(force_max, max_steps), open_optimizer(optimizer)
     check_device(device or "cpu")
     permission = Permission(unsafe, console.note)
-    with open_driver(model, checkpoint, DEFAULT_MODEL, checkpoint_format, permission, device or "cpu") as driver:
+    with (
+        open_output(output, overwrite) as kept,
+        open_driver(model, checkpoint, DEFAULT_MODEL, checkpoint_format, permission, device or "cpu") as driver,
+    ):
         reading = Reading(conformers, seed, charge, multiplicity)
         entries = read_molecules(inputs, reading)
         for line in reading.notes.lines():
             console.warn(line)
-        if output is not None:
-            check_bonds(output, entries)
+        if kept is not None:
+            check_bonds(kept.path, entries)
+            if len(entries) > 1:
+                console.note(f"what is done is in {kept.partial} until all are")
         _warn_of_charges(driver, entries)
         with console.Progress() as progress:
-            rows, ends = minimize_own(
-                entries, driver, stepper, rule, lambda done, total: progress("minimizing", done, total)
+            rows = minimize_own(
+                entries,
+                driver,
+                stepper,
+                rule,
+                lambda done, total: progress("minimizing", done, total),
+                kept.add if kept is not None else None,
             )
+    if kept:
+        session.saved = True
     _show(rows, driver, optimizer, json)
-    if output is not None and ends:
-        write_molecules(output, ends)
-        console.note(f"{len(ends)} of {len(rows)} molecules written to {output}")
+    if kept:
+        console.note(f"{len(kept)} of {len(rows)} molecules written to {kept.path}")
     raise typer.Exit(exit_code(rows))
 
 
@@ -141,16 +158,17 @@ def _warn_of_charges(driver: Driver, entries: Sequence[Entry | Unusable]) -> Non
 
 
 def _show(rows: Sequence[OwnRow], driver: Driver, optimizer: str, json: bool) -> None:
-    """Print the rows on stdout and the reason of each failure on stderr."""
+    """Print the rows on stdout; why some failed, and how many, on stderr."""
+    from golfbench.molecule_files.minimizing import failures, summary
+
     if json:
         head = {"schema_version": SCHEMA_VERSION, "model": driver.name, "method": driver.method, "optimizer": optimizer}
         console.print_json({**head, "rows": [row.model_dump(mode="json") for row in rows]})
     else:
         console.print_table(COLUMNS, [_cells(row) for row in rows], title=f"{driver.name}, {optimizer}")
-    for row in rows:
-        if row.error_message is not None:
-            where = row.input if row.input.endswith(row.id) else f"{row.input}: {row.id}"
-            console.fail(f"{where}: {row.error_message}")
+    for line in failures(rows):
+        console.fail(line)
+    console.note(summary(rows))
 
 
 def _cells(row: OwnRow) -> tuple[Any, ...]:

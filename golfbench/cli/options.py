@@ -108,7 +108,8 @@ DatasetOption = Annotated[
         metavar="NAME",
         envvar="GOLFBENCH_DATASET",
         autocompletion=complete("dataset"),
-        help="Dataset with the initial training set and the test molecules.",
+        help="Dataset with the initial training set and the test molecules. Parameters follow a colon; a value with a "
+        """comma stands in double quotes: 'folder:path="a,b"'.""",
     ),
 ]
 OutputOption = Annotated[
@@ -126,6 +127,9 @@ LoggerOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout instead of a table.")]
+WideOption = Annotated[
+    bool, typer.Option("--wide", help="Show all columns: steps, oracle calls by purpose, geometries, times.")
+]
 FormatOption = Annotated[
     str | None,
     typer.Option("--checkpoint-format", metavar="NAME", help="Format of a file made elsewhere (`plugins show MODEL`)."),

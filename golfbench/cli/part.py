@@ -13,12 +13,14 @@ from pathlib import Path
 
 from golfbench.cli import console
 from golfbench.cli.main import INTERRUPTED, interrupt
+from golfbench.cli.streams import open_streams
 from golfbench.errors import GolfbenchError
 from golfbench.threads import limit_threads
 
 
 def main() -> int:
     """Run the part and return the exit code."""
+    open_streams()
     limit_threads()
     signal.signal(signal.SIGTERM, interrupt)
     from golfbench.runs.baseline import Permission

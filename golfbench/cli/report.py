@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from golfbench.cli import console
+from golfbench.cli.options import WideOption
 from golfbench.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from golfbench.benchmark.metrics import Row
     from golfbench.runs.directory import RunDirectory
 
 
@@ -42,9 +44,15 @@ def register(app: typer.Typer) -> None:
     app.command()(report)
 
 
-def report(runs: RunsArgument, format: FormatOption = Format.TABLE, output: OutputOption = None) -> None:
+def report(
+    runs: RunsArgument,
+    format: FormatOption = Format.TABLE,
+    wide: WideOption = False,
+    output: OutputOption = None,
+) -> None:
     """Recompute a run's table from its records and its ledger, and write its summary anew.
 
+    The formats csv, json and html have all numbers with and without --wide.
     With --format html: one page of all runs, with plots and the geometries of every molecule.
     """
     from golfbench.runs.directory import RunDirectory
@@ -55,12 +63,12 @@ def report(runs: RunsArgument, format: FormatOption = Format.TABLE, output: Outp
             print_page(runs)
         else:
             for path in runs:
-                print_rows(RunDirectory(path), format)
+                print_rows(RunDirectory(path), format, wide)
     if output is not None:
-        from golfbench.leaderboard.entries import write_text
+        from golfbench.durable import write_atomically
 
-        write_text(output, text.getvalue())
-        console.note(f"{output} is written")
+        write_atomically(output, text.getvalue(), parents=True)
+        console.saved(f"{output} is written")
 
 
 def print_page(runs: Sequence[Path]) -> None:
@@ -71,17 +79,17 @@ def print_page(runs: Sequence[Path]) -> None:
 
     if sys.stdout.isatty():
         raise ConfigurationError("the page is too large for a terminal: name a file with --output FILE")
-    print(report_page(runs), end="")
+    console.print_utf8(report_page(runs))
     for directory in map(RunDirectory, runs):
         if directory.records.exists():
             write_summary(directory)
 
 
-def print_rows(directory: RunDirectory, format: str) -> None:
+def print_rows(directory: RunDirectory, format: str, wide: bool = False) -> None:
     """Print a run's rows on stdout and write its ``summary.json``."""
-    from rich.console import Console
-
-    from golfbench.benchmark.tables import csv_text, latex_table, markdown_table, rich_table
+    from golfbench.benchmark.tables import csv_text, latex_table, markdown_table
+    from golfbench.compare.sides import read_side
+    from golfbench.compare.verdict import verdicts
     from golfbench.runs.summary import rows_of, summary_content, write_summary
 
     facts = directory.read_manifest()["dataset"]
@@ -92,10 +100,20 @@ def print_rows(directory: RunDirectory, format: str) -> None:
     elif format == Format.CSV:
         print(csv_text(rows), end="")
     elif format == Format.MARKDOWN:
-        print(markdown_table(rows, facts["name"]))
+        print(markdown_table(rows, facts["name"], wide, verdicts(read_side(directory.path))))
     elif format == Format.LATEX:
-        print(latex_table(rows, facts["name"]), end="")
+        print(latex_table(rows, facts["name"], wide), end="")
     else:
-        # In a pipe rich assumes 80 columns, in which the table would be folded.
-        terminal = Console()
-        Console(width=None if terminal.is_terminal else 120).print(rich_table(rows, facts["name"]))
+        _print_table(rows, facts["name"], wide, verdicts(read_side(directory.path)))
+
+
+def _print_table(rows: Sequence[Row], dataset: str, wide: bool, said: Sequence[str]) -> None:
+    from rich.console import Console
+
+    from golfbench.benchmark.tables import failure_lines, notes, rich_table
+
+    terminal = Console()
+    table = rich_table(rows, terminal.width, wide)
+    Console(width=max(terminal.width, table.width or 0)).print(table)
+    for paragraph in (*said, *failure_lines(rows), " ".join(notes(rows, dataset, wide))):
+        terminal.print(f"\n{paragraph}", markup=False, highlight=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,11 +24,14 @@ from golfbench.cli.options import (
     SelectionOption,
     TypeOption,
     UnsafeOption,
+    WideOption,
     complete,
     with_arguments,
 )
+from golfbench.cli.streams import session
 
 if TYPE_CHECKING:
+    from golfbench.runs.hours import Hours
     from golfbench.runs.shards import Shard
 
 ConfigArgument = Annotated[
@@ -38,6 +42,10 @@ BudgetOption = Annotated[
 ]
 LimitOption = Annotated[
     int | None, typer.Option("--limit", min=1, help="Use only so many training and test molecules.")
+]
+SurrogateOption = Annotated[
+    str | None,
+    typer.Option("--surrogate", metavar="NAME", autocompletion=complete("oracle"), help="Cheap oracle that golf asks."),
 ]
 DeltaOption = Annotated[
     str | None,
@@ -117,6 +125,7 @@ def run(
     dataset: DatasetOption = None,
     budget: BudgetOption = None,
     limit: LimitOption = None,
+    surrogate: SurrogateOption = None,
     delta: DeltaOption = None,
     checkpoint: CheckpointOption = None,
     checkpoint_format: FormatOption = None,
@@ -132,6 +141,7 @@ def run(
     output: OutputOption = None,
     shard: ShardOption = None,
     dry_run: DryRunOption = False,
+    wide: WideOption = False,
     json: JsonOption = False,
 ) -> None:
     """Train by GOLF and judge as a minimizer, for each combination of the grid.
@@ -154,6 +164,7 @@ def run(
             "dataset": dataset,
             "budget": budget,
             "limit": limit,
+            "surrogate": surrogate,
             "delta": delta,
             "checkpoint": checkpoint,
             "checkpoint_format": checkpoint_format,
@@ -169,9 +180,9 @@ def run(
     check_names(settings)
     part = Shard.parse(shard) if shard else None
     if dry_run:
-        _show_plan(settings, json, part)
+        _show_plan(settings, json, part, unsafe)
         return
-    _run(settings, output or Path("runs"), json, unsafe, part)
+    _run(settings, output or Path("runs"), json, wide, unsafe, part)
 
 
 def _executor(name: str | None, arguments: list[str] | None) -> str | None:
@@ -179,20 +190,21 @@ def _executor(name: str | None, arguments: list[str] | None) -> str | None:
     return named[0] if named else None
 
 
-def _run(settings: Any, output: Path, json: bool, unsafe: bool, shard: Shard | None) -> None:
+def _run(settings: Any, output: Path, json: bool, wide: bool, unsafe: bool, shard: Shard | None) -> None:
     from golfbench.cli.report import print_rows
     from golfbench.runs.baseline import Permission
     from golfbench.runs.runner import run as run_grid
     from golfbench.runs.shards import locate
 
     directory, _ = locate(settings, output / settings.run_id(), shard)
-    console.note(f"results in {directory.path}")
+    session.resumes = True
+    console.saved(f"results in {directory.path}")
     with console.Progress() as progress:
         content = run_grid(settings, output, sys.argv[1:], progress, Permission(unsafe, console.note), shard)
     if json:
         console.print_json(content)
     else:
-        print_rows(directory, "table")
+        print_rows(directory, "table", wide)
     raise typer.Exit(_failed(content))
 
 
@@ -202,20 +214,48 @@ def _failed(content: dict[str, Any]) -> int:
     return int(any(row["statuses"].get(status) for row in content["rows"] for status in lost))
 
 
-def _show_plan(settings: Any, json: bool, shard: Shard | None) -> None:
+def _show_plan(settings: Any, json: bool, shard: Shard | None, unsafe: bool) -> None:
+    """Show what a run would do, after refusing what it would refuse."""
+    from golfbench.benchmark.prepare import limited
+    from golfbench.oracles.cache import LabelCache, default_path
+    from golfbench.runs.examine import examine
     from golfbench.runs.grid import plan
+    from golfbench.runs.hours import hours_of
+    from golfbench.runs.parts import split
     from golfbench.runs.runner import open_dataset
     from golfbench.runs.shards import share_of
 
     share = share_of(settings, Path(), shard)
-    planned = plan(settings, open_dataset(settings.dataset), share.owns)
+    here, _ = split(settings)
+    dataset = open_dataset(settings.dataset)
+    for warning in examine(here, limited(dataset, settings.limit), share.oracles(settings), unsafe).warnings:
+        console.warn(warning)
+    planned = plan(settings, dataset, share.owns)
+    hours = hours_of(settings, dataset, planned.calls_by_oracle, LabelCache(default_path()))
     if json:
         rows = [{name: getattr(row, name) for name in row.__slots__} for row in planned.rows]
         facts = {"schema_version": 1, "run_id": settings.run_id()}
-        console.print_json({**facts, "rows": rows, "oracle_calls_at_most": planned.calls})
+        times = [asdict(one) for one in hours]
+        console.print_json(
+            {**facts, "rows": rows, "oracle_calls_at_most": planned.calls, "oracle_hours_at_most": times}
+        )
         return
     columns = ("model", "optimizer", "selection", "oracle", "seed")
     cells = [["" if (value := getattr(row, c)) is None else value for c in columns] for row in planned.rows]
     console.print_table(columns, cells, title=f"{settings.dataset}, budget {settings.budget}")
-    calls = ", ".join(f"{purpose} {count}" for purpose, count in planned.calls.items())
-    console.note(f"oracle calls at most: {calls}")
+    counts = ", ".join(f"{purpose} {count}" for purpose, count in planned.calls.items())
+    console.note(f"oracle calls at most: {counts}")
+    for one in hours:
+        console.note(_in_words(one))
+
+
+def _in_words(hours: Hours) -> str:
+    if hours.hours is None:
+        return (
+            f"how long they take is not known: no earlier call of {hours.oracle} is in the label cache. Start the run, "
+            "and interrupt it when golfbench status shows some calls: their labels are kept"
+        )
+    return (
+        f"{hours.oracle}: about {hours.hours:.2g} h at most, divided by the number of calls at a time "
+        f"({hours.seconds_per_call:.2g} s a call, by {hours.known_calls} earlier calls in the label cache)"
+    )

@@ -10,6 +10,7 @@ import typer
 from golfbench.cli import console
 from golfbench.cli.options import DatasetOption, DeviceOption, LoggerOption, TypeOption, complete
 from golfbench.cli.run import DeltaOption
+from golfbench.cli.streams import session
 
 TrainModelOption = Annotated[
     str | None,
@@ -68,6 +69,7 @@ def train(
     check_names(config)
     data = open_dataset(config.dataset)
     loggers = Loggers(config.loggers, output.parent, output.stem, console.note)
+    session.resumes = True
     with console.Progress() as progress, loggers.log(output.stem) as log:
         train_baseline(
             data,
@@ -81,4 +83,4 @@ def train(
             config.dtype,
             log,
         )
-    console.note(f"checkpoint written to {output}")
+    console.saved(f"checkpoint written to {output}")

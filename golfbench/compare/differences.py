@@ -3,6 +3,9 @@
 Differences are B minus A over the molecules that both judged, resampled as on the leaderboards (whole compounds, the
 same draws on both sides, and the same draws of seeds where seeds are paired; see ``leaderboard.statistics``).
 
+**Times** are shown and not judged: they say as much of what else the machine did as of the model, and resampling
+molecules does not see that.
+
 **Verdict.** An interval that contains zero is *not separable*. So is everything on fewer than six compounds: all six
 changing in the same direction has a chance of 2/2⁶ = 3 % where nothing changed, five have 6 %.
 
@@ -38,7 +41,7 @@ LEAST_COMPOUNDS = 6
 LEAST_CHANCE = 0.025
 RANKED: tuple[str, ...] = get_args(RankedMetric)
 
-Verdict = Literal["better", "worse", "not separable"]
+Verdict = Literal["better", "worse", "not separable", "not judged"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +191,9 @@ def _differences(
     seeds, other_seeds = _drawn_seeds(pair)
     for measure in MEASURES:
         mine, theirs = numbers[measure.name], others[measure.name]
+        if measure.timing:
+            yield Difference(measure, value_of(mine), value_of(theirs), None, None, "not judged")
+            continue
         resampled = resampled_values(theirs, drawn, other_seeds) - resampled_values(mine, drawn, seeds)
         ends = interval(resampled)
         values = value_of(mine), value_of(theirs)

@@ -72,12 +72,12 @@ class Pairing:
 def pair_up(one: Side, other: Side) -> Pairing:
     """Return the pairs of two sides, and what has no partner."""
     others = {series.key: series for series in other.series}
-    pairs = [_pair(series, others[series.key]) for series in one.series if series.key in others]
+    pairs = [pair_of(series, others[series.key]) for series in one.series if series.key in others]
     taken = {pair.one.key for pair in pairs}
     left = [series for series in one.series if series.key not in taken]
     right = [series for series in other.series if series.key not in taken]
     if len(one.series) == len(other.series) == len(left) == 1 and left[0].key.method == right[0].key.method:
-        pairs = [_pair(left[0], right[0])]
+        pairs = [pair_of(left[0], right[0])]
     else:
         pairs += _one_difference(left, right)
     return Pairing(pairs, [*_alone(one, pairs, "one"), *_alone(other, pairs, "other")])
@@ -85,7 +85,7 @@ def pair_up(one: Side, other: Side) -> Pairing:
 
 def _one_difference(left: Sequence[Series], right: Sequence[Series]) -> list[Pair]:
     found = [
-        _pair(one, other)
+        pair_of(one, other)
         for one in left
         for other in right
         if one.key.stage == other.key.stage and one.key.method == other.key.method
@@ -93,7 +93,8 @@ def _one_difference(left: Sequence[Series], right: Sequence[Series]) -> list[Pai
     return [pair for pair in found if len(pair.differs) == 1]
 
 
-def _pair(one: Series, other: Series) -> Pair:
+def pair_of(one: Series, other: Series) -> Pair:
+    """Return two series as a pair: the seeds that both have, or if there are none all seeds of each."""
     differs = _differences(one.key, other.key)
     shared = tuple(seed for seed in one.seeds if seed in other.seeds)
     if shared:

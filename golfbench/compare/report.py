@@ -11,6 +11,7 @@ from golfbench.compare.differences import LEAST_COMPOUNDS, RANKED, Comparison, D
 from golfbench.compare.pairs import pair_up
 from golfbench.compare.sides import Side, check_comparable, differing_settings
 from golfbench.errors import NothingToDoError
+from golfbench.oracles.ledger import shown_purposes
 
 SCHEMA_VERSION = 1
 COLUMNS = ("Metric", "A", "B", "B − A", "95 % interval", "B is")
@@ -162,7 +163,8 @@ def rows(comparison: Comparison) -> list[tuple[str, ...]]:
     found = [_metric_row(comparison, difference) for difference in comparison.differences]
     return found + [
         (f"Oracle calls, {purpose}", _count(a), _count(b), _count(b - a, "+"), "", "")
-        for purpose, (a, b) in comparison.calls.items()
+        for purpose in shown_purposes(lambda purpose: sum(comparison.calls[purpose]))
+        for a, b in (comparison.calls[purpose],)
     ]
 
 

@@ -50,6 +50,8 @@ class Parts:
         oracle: The genuine oracle, as a person writes it.
         service: Where labels come from.
         asks_oracle: Whether the selection labels anything at all.
+        unjudged: Ids of training molecules that the surrogate cannot judge: a trajectory from there would end at once
+            and teach nothing, so none starts there.
     """
 
     potential: Potential
@@ -59,6 +61,7 @@ class Parts:
     oracle: ComponentRef
     service: OracleService
     asks_oracle: bool
+    unjudged: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -92,6 +95,28 @@ class Progress:
     def to_json(self) -> dict[str, int]:
         """Return the fields as JSON."""
         return {name: getattr(self, name) for name in self.__slots__}
+
+    def note(self, budget: int, unjudged: int = 0) -> str:
+        """Return what a reader of the results must know, an empty text if nothing.
+
+        Args:
+            budget: Labels that it might have asked for.
+            unjudged: Training molecules from which no trajectory started.
+        """
+        lost, learned = self.failed + self.guarded, self.spent - self.failed - self.guarded
+        facts = []
+        if unjudged:
+            facts.append(f"no trajectory started from {unjudged} training molecules that the surrogate cannot judge")
+        if self.spent < budget:
+            reason = f"{FRUITLESS_ROUNDS} rounds in a row brought no new geometry"
+            facts.append(f"{self.spent} of {budget} labels were asked for: {reason}")
+        if lost:
+            kinds = {"failed in the oracle": self.failed, "have forces too large to learn from": self.guarded}
+            listed = ", ".join(f"{count} {kind}" for kind, count in kinds.items() if count)
+            facts.append(f"{lost} of {self.spent} labels were not learned from: {listed}")
+        if budget and not learned:
+            facts.append("nothing was learned after the baseline")
+        return "; ".join(facts)
 
 
 class Golf:
@@ -214,9 +239,11 @@ class Golf:
 
     def _starts(self, count: int) -> list[Molecule]:
         available = len(self.samples) if self.settings.restart == "all" else self.samples.initial_size
+        molecules = [self.samples.molecule(index) for index in range(available)]
+        starts = [molecule for molecule in molecules if molecule.id not in self.parts.unjudged]
         rng = derived(self._seed, "starts", self._account.combination, self.progress.round)
-        chosen = rng.choice(available, min(count, available), replace=False)
-        return [self.samples.molecule(int(index)) for index in chosen]
+        chosen = rng.choice(len(starts), min(count, len(starts)), replace=False)
+        return [starts[int(index)] for index in chosen]
 
     def _ask(self, picked: list[Molecule]) -> None:
         """Ask for labels; they are paid for and known from here on."""

@@ -6,10 +6,11 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from golfbench.leaderboard.entries import SCHEMA_FILE, schema_text, write_text
-from golfbench.leaderboard.standings import Standing, standings_of
+from golfbench.durable import write_atomically
+from golfbench.leaderboard.entries import SCHEMA_FILE, schema_text
+from golfbench.leaderboard.standings import Standing
 from golfbench.leaderboard.tables import csv_text, escaped, rank_text, track_markdown
-from golfbench.leaderboard.tracks import Track, track_folders
+from golfbench.leaderboard.tracks import Track
 
 PAGE, CSV = "README.md", "leaderboard.csv"
 BEGIN, END = "<!-- leaderboard: made by `golfbench leaderboard build` -->", "<!-- end of leaderboard -->"
@@ -18,29 +19,20 @@ GUIDE = "[docs/leaderboards.md](../docs/leaderboards.md)"
 INDEX_TITLE = f"# Leaderboards\n\nHow to take part and what the numbers mean: {GUIDE}."
 
 
-def built(leaderboards: Path, site: Path | None = None) -> dict[Path, str]:
+def built(leaderboards: Path, tracks: Sequence[tuple[Track, Sequence[Standing]]]) -> dict[Path, str]:
     """Return every generated file with its text; nothing is written.
 
     Args:
         leaderboards: Folder of all tracks.
-        site: Where the page is to be with the files that it links to; ``None``: nowhere.
-
-    Raises:
-        ConfigurationError: If a track, an entry or, for the page, a dataset is not valid.
+        tracks: All of them, from ``standings.all_standings``.
     """
     files = {leaderboards / SCHEMA_FILE: schema_text()}
-    tracks = []
-    for folder in track_folders(leaderboards):
-        track, standings = standings_of(folder)
-        tracks.append((track, standings))
+    for track, standings in tracks:
+        folder = leaderboards / track.name
         title = f"# {track.title}\n\n{track.description}".strip()
         files[folder / PAGE] = _between_markers(folder / PAGE, title, track_markdown(track, standings))
         files[folder / CSV] = csv_text(standings)
     files[leaderboards / PAGE] = _between_markers(leaderboards / PAGE, INDEX_TITLE, _index(tracks))
-    if site is not None:
-        from golfbench.site.folder import site_files
-
-        files |= site_files(leaderboards, site, tracks)
     return files
 
 
@@ -48,7 +40,7 @@ def write(files: Mapping[Path, str]) -> list[Path]:
     """Write what differs from what is there, and return which files these were."""
     drifted = drift(files)
     for path in drifted:
-        write_text(path, files[path])
+        write_atomically(path, files[path], parents=True)
     return drifted
 
 

@@ -225,6 +225,9 @@ def _count_problems(entry: Entry, run: SeedRun) -> Iterator[str]:
     if not fewest <= labels <= most:
         span = str(fewest) if fewest == most else f"{fewest} to {most}"
         yield f"the ledger has {labels} labels for evaluation, the energies of the records need {span}"
+    base = run.account("base")
+    if (base.calls or base.cache_hits) and not entry.delta:
+        yield "calls of a base, but its settings name no delta"
     training = run.account("training")
     if entry.stage != "after":
         if training.calls or training.cache_hits:

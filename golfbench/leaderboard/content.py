@@ -20,9 +20,9 @@ from golfbench.chemistry import formula
 from golfbench.contracts import Dataset, TestMolecule
 from golfbench.leaderboard.entries import SeedRun
 from golfbench.leaderboard.measures import MEASURES, pct_all, residual_all
-from golfbench.leaderboard.standings import Standing, separable_pairs, standings_of
+from golfbench.leaderboard.standings import Standing, all_standings, called_for, separable_pairs
 from golfbench.leaderboard.statistics import CONFIDENCE, RESAMPLES
-from golfbench.leaderboard.tracks import Track, track_folders
+from golfbench.leaderboard.tracks import Track
 from golfbench.oracles.ledger import PURPOSES
 from golfbench.units import HARTREE_TO_KCAL_MOL
 
@@ -56,7 +56,7 @@ def page_content(leaderboards: Path) -> dict[str, Any]:
     Raises:
         ConfigurationError: If a track, an entry or a dataset is not valid.
     """
-    return content_of([section(*standings_of(folder)) for folder in track_folders(leaderboards)])
+    return content_of([section(*track) for track in all_standings(leaderboards)])
 
 
 def section(track: Track, standings: Sequence[Standing]) -> Section:
@@ -99,7 +99,7 @@ def _track(shown: Section) -> dict[str, Any]:
             {name: getattr(m, name) for name in ("name", "title", "unit", "decimals", "lower_is_better", "share")}
             for m in MEASURES
         ],
-        "purposes": list(PURPOSES),
+        "purposes": called_for(standings),
         "molecules": [_molecule(item) for item in shown.dataset.test],
         "entries": [_entry(standing, molecules) for standing in standings],
         "fronts": {m.name: sorted(pareto_front(m.name, m.lower_is_better, standings)) for m in MEASURES},

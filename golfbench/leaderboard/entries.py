@@ -18,7 +18,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, ValidationError
 from golfbench.benchmark.metrics import Summary
 from golfbench.benchmark.protocol import Protocol
 from golfbench.benchmark.records import FrozenModel, Identity, Record, Stage, combination_id
-from golfbench.errors import ConfigurationError, WriteError
+from golfbench.errors import ConfigurationError
 from golfbench.leaderboard.geometries import EndPoints
 from golfbench.oracles.ledger import Purpose
 from golfbench.runs.directory import slug
@@ -347,22 +347,6 @@ def read_entry(path: Path) -> Entry:
         raise ConfigurationError(f"{path}: cannot be read: {error}") from None
     except ConfigurationError as error:
         raise ConfigurationError(f"{path}: {error}") from None
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all.
-
-    Raises:
-        WriteError: If it cannot be written.
-    """
-    temporary = path.with_name(path.name + ".partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(text.encode())
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise WriteError(f"{path} cannot be written: {error.strerror}") from error
 
 
 def schema_text() -> str:

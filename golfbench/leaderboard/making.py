@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from golfbench.benchmark.metrics import summary
-from golfbench.benchmark.records import Identity, Record, latest_records, read_records
+from golfbench.benchmark.records import Record, latest_records, read_records
 from golfbench.contracts import Dataset, FloatArray
 from golfbench.errors import ConfigurationError, GolfbenchError, NothingToDoError
 from golfbench.golf import checkpoint
@@ -33,6 +33,7 @@ from golfbench.registry import registry
 from golfbench.runs.config import RunConfig
 from golfbench.runs.costs import read_costs
 from golfbench.runs.directory import RunDirectory, slug
+from golfbench.runs.summary import bill_of, bills_of
 from golfbench.specs import ComponentRef
 
 #: The beginning of an absolute path, or of one that a person's folder can be read from.
@@ -191,7 +192,8 @@ class Maker:
         plain = [record.model_copy(update={"error_message": None, "log": None}) for record in records]
         plain.sort(key=lambda record: self.order.get(record.molecule, len(self.order)))
         first = plain[0]
-        calls = [call for call in self.calls if call.oracle == first.oracle and _concerns(call, first)]
+        bills = set(bills_of(first))
+        calls = [call for call in self.calls if bill_of(call) in bills]
         return SeedRun(
             seed=first.seed,
             summary=summary(plain),
@@ -278,16 +280,6 @@ class Maker:
         """Return what imported weights demand that a person is told."""
         imported = [facts.get("imported") or {} for facts in self.manifest["baselines"].values()]
         return " ".join(dict.fromkeys(str(facts["notice"]) for facts in imported if facts.get("notice")))
-
-
-def _concerns(call: OracleCall, row: Identity) -> bool:
-    """Whether a row rests on a call: its own, reference minima, and labels of the initial set if it learned."""
-    own = (call.combination, call.stage) == (row.combination, row.stage)
-    shared = call.combination == "" and (
-        (call.stage, call.purpose) == ("reference", "reference")
-        or (row.stage != "reference" and (call.stage, call.purpose) == ("before", "initial"))
-    )
-    return own or shared
 
 
 def _by_purpose(calls: Iterable[OracleCall]) -> dict[Any, list[OracleCall]]:

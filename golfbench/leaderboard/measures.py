@@ -34,6 +34,7 @@ class Measure:
         lower_is_better: Which end is the good one.
         scale: What the quotient is multiplied by.
         share: Whether it is a share of the molecules.
+        timing: Whether it is a time, which depends on what else the machine did.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Measure:
     lower_is_better: bool
     scale: float = 1.0
     share: bool = False
+    timing: bool = False
 
 
 def residual_all(record: Record) -> float | None:
@@ -112,27 +114,32 @@ MEASURES: tuple[Measure, ...] = (
     Measure("residual_kcal_mol_mean", "Residual, finished", "kcal/mol", 2, _of_finished(residual_kcal_mol), True),
     Measure("pct_mean", "pct, finished", "%", 1, _of_finished(pct), False),
     _share("success_pct", "Success", _mean(success)),
-    _share("divergence_pct", "Diverged", _mean(lambda record: record.status.divergence), lower_is_better=True),
+    _share("divergence_pct", "Diverged", _mean(lambda record: record.status is Status.DIVERGED), lower_is_better=True),
     _share("topology_changed_pct", "Topology changed", _mean(_changed), lower_is_better=True),
     _share("convergence_pct", "Converged", _mean(lambda record: record.converged)),
     Measure("steps_mean", "Steps", "", 1, _of_finished(lambda record: record.n_steps), True),
     _share("cov_pct", "COV", _coverage),
     Measure("mat_angstrom", "MAT", "Å", 2, _matching, True),
-    Measure("ms_per_force_call", "Time per force call", "ms", 1, _times, True, 1000.0),
+    Measure("ms_per_force_call", "Time per force call", "ms", 1, _times, True, 1000.0, timing=True),
 )
 
 
 def quotients(seeds: Sequence[Sequence[Record]], groups: Sequence[str]) -> dict[str, Quotient]:
     """Return every number of an entry in a form that can be resampled.
 
+    A seed in which nothing was judged has no number but its times.
+
     Args:
         seeds: The records of each seed.
         groups: The compounds of the track, in the order of the draws.
     """
     by_group = [_grouped(records) for records in seeds]
+    unjudged = [not any(record.status.judged for record in records) for records in seeds]
     found = {}
     for measure in MEASURES:
         parts = np.array([[measure.parts(run.get(group, ())) for group in groups] for run in by_group], dtype=float)
+        if not measure.timing:
+            parts[unjudged] = 0.0
         found[measure.name] = Quotient(parts[..., 0], parts[..., 1], measure.scale, measure.share)
     return found
 

@@ -9,6 +9,7 @@ from functools import cached_property
 from itertools import combinations
 from pathlib import Path
 
+from golfbench.benchmark.records import Status
 from golfbench.contracts import FloatArray
 from golfbench.errors import ConfigurationError
 from golfbench.leaderboard.entries import Entry, entry_id_of, part_hashes, read_entry
@@ -22,7 +23,8 @@ from golfbench.leaderboard.statistics import (
     resampled_values,
     separable,
 )
-from golfbench.leaderboard.tracks import Track, read_track
+from golfbench.leaderboard.tracks import Track, read_track, track_folders
+from golfbench.oracles.ledger import Purpose, shown_purposes
 
 
 @dataclass(frozen=True)
@@ -45,18 +47,19 @@ class Standing:
 
     @cached_property
     def counts(self) -> tuple[int, int, int]:
-        """Molecules of all seeds that were judged, that failed, and that are missing.
-
-        Judged are those with an end point and those that diverged or that the oracle could not label: these count.
-        """
+        """Molecules of all seeds that were judged, that failed, and that are missing."""
         statuses = [record.status for run in self.entry.runs for record in run.records]
-        judged = sum(status.finished or status.divergence for status in statuses)
+        judged = sum(status.judged for status in statuses)
         return judged, len(statuses) - judged, sum(len(run.missing) for run in self.entry.runs)
 
     @property
     def complete(self) -> bool:
-        """Whether every test molecule of every seed was judged."""
-        return self.counts[1:] == (0, 0)
+        """Whether every test molecule of every seed was judged, or walked to where the oracle gives no energy.
+
+        Such an end point counts with its start in the ranked numbers; it is the model that went there.
+        """
+        walked = (r.status.judged or r.status is Status.ORACLE_FAILED for run in self.entry.runs for r in run.records)
+        return all(walked) and not any(run.missing for run in self.entry.runs)
 
     @property
     def steps_capped(self) -> bool:
@@ -73,6 +76,11 @@ class Standing:
     def budget_group(self) -> int | None:
         """The budget whose table it is in: 0 for baselines, ``None`` for fixed models, which stand apart."""
         return None if self.entry.stage == "reference" else self.entry.budget
+
+
+def called_for(standings: Sequence[Standing]) -> list[Purpose]:
+    """Return the purposes that a table of these entries has a column for."""
+    return shown_purposes(lambda purpose: sum(sum(standing.calls(purpose)) for standing in standings))
 
 
 def read_entries(folder: Path, track: Track) -> list[Entry]:
@@ -100,6 +108,15 @@ def standings_of(folder: Path) -> tuple[Track, list[Standing]]:
     """
     track = read_track(folder)
     return track, rank_entries(track, read_entries(folder, track))
+
+
+def all_standings(leaderboards: Path) -> list[tuple[Track, list[Standing]]]:
+    """Return every track of a folder with the standings of its entries.
+
+    Raises:
+        ConfigurationError: If a track or an entry is not valid.
+    """
+    return [standings_of(folder) for folder in track_folders(leaderboards)]
 
 
 def rank_entries(track: Track, entries: Sequence[Entry]) -> list[Standing]:

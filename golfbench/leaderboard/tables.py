@@ -11,10 +11,10 @@ from itertools import groupby
 from golfbench.benchmark.metrics import COVERAGE_ANGSTROM, SUCCESS_KCAL_MOL
 from golfbench.benchmark.tables import MISSING, fixed
 from golfbench.leaderboard.measures import MEASURES, Measure
-from golfbench.leaderboard.standings import Standing
+from golfbench.leaderboard.standings import Standing, called_for
 from golfbench.leaderboard.statistics import RESAMPLES, Estimate
 from golfbench.leaderboard.tracks import Track
-from golfbench.oracles.ledger import PURPOSES
+from golfbench.oracles.ledger import Purpose
 
 #: Decimals of numbers in the CSV: the last digits of a sum depend on the machine.
 CSV_DECIMALS = 6
@@ -59,16 +59,17 @@ def _title(measure: Measure) -> str:
 
 
 def _table(standings: Sequence[Standing]) -> str:
+    purposes = called_for(standings)
     header = ["Rank", "Model", "Optimizer", "Selection", "Seeds", *map(_title, MEASURES)]
-    header += ["Judged / failed / missing", *(f"Calls, {purpose}" for purpose in PURPOSES)]
+    header += ["Judged / failed / missing", *(f"Calls, {purpose}" for purpose in purposes)]
     header += ["Parameters", "Training, s", "Entry"]
     text = {"Model", "Optimizer", "Selection"}
     rule = [":--" if title in text else "--:" for title in header]
-    lines = [header, rule, *map(_cells, standings)]
+    lines = [header, rule, *(_cells(standing, purposes) for standing in standings)]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def _cells(standing: Standing) -> list[str]:
+def _cells(standing: Standing, purposes: Sequence[Purpose]) -> list[str]:
     entry = standing.entry
     numbers = [_shown(standing.estimates[m.name], m.decimals, _bound(standing, m)) for m in MEASURES]
     model = f"{entry.model} + {entry.delta}" if entry.delta else entry.model
@@ -76,7 +77,7 @@ def _cells(standing: Standing) -> list[str]:
     costs = [run.cost for run in entry.runs if run.cost]
     parameters = str(costs[0].parameters) if costs else MISSING
     training = fixed(sum(cost.wall_s for cost in costs) / len(costs), 0) if costs else MISSING
-    calls = [_calls(*standing.calls(purpose)) for purpose in PURPOSES]
+    calls = [_calls(*standing.calls(purpose)) for purpose in purposes]
     names = [rank_text(standing), *map(escaped, (model, entry.optimizer, entry.selection or MISSING)), seeds]
     judged = " / ".join(map(str, standing.counts))
     return [*names, *numbers, judged, *calls, parameters, training, f"[json]({entry.entry_id}.json)"]
@@ -110,15 +111,15 @@ def _calls(paid: float, known: float) -> str:
 
 def csv_text(standings: Sequence[Standing]) -> str:
     """Return the standings as CSV: a line for each entry, empty where there is no number."""
-    output = io.StringIO()
-    rows = [_flat(standing) for standing in standings]
+    output, purposes = io.StringIO(), called_for(standings)
+    rows = [_flat(standing, purposes) for standing in standings]
     writer = csv.DictWriter(output, list(rows[0]) if rows else ["entry_id"], lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return output.getvalue()
 
 
-def _flat(standing: Standing) -> dict[str, str | int | float | bool | None]:
+def _flat(standing: Standing, purposes: Sequence[Purpose]) -> dict[str, str | int | float | bool | None]:
     entry = standing.entry
     judged, failed, missing = standing.counts
     costs = [run.cost for run in entry.runs if run.cost]
@@ -144,7 +145,7 @@ def _flat(standing: Standing) -> dict[str, str | int | float | bool | None]:
         number = standing.estimates[measure.name]
         values = {"": number.value, "_low": number.low, "_high": number.high}
         flat |= {measure.name + end: None if v is None else round(v, CSV_DECIMALS) + 0.0 for end, v in values.items()}
-    for purpose in PURPOSES:
+    for purpose in purposes:
         paid, known = (round(number, CSV_DECIMALS) for number in standing.calls(purpose))
         flat |= {f"oracle_calls_{purpose}": paid, f"cache_hits_{purpose}": known}
     flat["initial_labels"] = entry.dataset.initial_labels if entry.stage != "reference" else 0

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
@@ -34,6 +36,14 @@ from golfbench.units import HARTREE_TO_EV, HARTREE_TO_KCAL_MOL
 
 #: Exit codes of what was left undone: some molecules, all of them, and by an interruption.
 SOME_FAILED, NONE_USABLE, INTERRUPTED = 1, 2, 130
+
+#: Molecules of up to so many atoms walk together.
+SMALL = 200
+#: An entry with its place.
+_Walker = tuple[int, Entry]
+#: Above so many failures, those that say the same are one line.
+MOST_LINES = 20
+_VARIABLE = re.compile(r"'[^']*'|[-+]?\d+(\.\d+)?")
 
 
 class OwnRow(FrozenModel):
@@ -125,7 +135,8 @@ def minimize_own(
     optimizer: Optimizer,
     rule: StoppingRule,
     advance: Callable[[int, int], None],
-) -> tuple[list[OwnRow], list[EndPoint]]:
+    keep: Callable[[int, EndPoint], None] | None = None,
+) -> list[OwnRow]:
     """Walk every molecule that the model takes downhill.
 
     Args:
@@ -134,32 +145,27 @@ def minimize_own(
         optimizer: A fresh one.
         rule: When a molecule has arrived.
         advance: Told how many molecules of how many have stopped.
+        keep: Told each end point (of what neither failed nor diverged) and its place among the entries, at once.
 
     Returns:
-        A row for each entry, and the end points (of what neither failed nor diverged), both in the order of the
-        entries. After an interruption the rows of what was still walking say so.
+        A row for each entry, in their order. After an interruption the rows of what was still walking say so.
     """
-    rows: dict[int, OwnRow] = {}
-    ends: dict[int, EndPoint] = {}
-    walking: list[tuple[int, Entry]] = []
+    rows: list[OwnRow] = []
+    walking: list[_Walker] = []
     for k, entry in enumerate(entries):
         refusal = entry.error if isinstance(entry, Unusable) else _refusal(driver, entry.molecule)
-        if refusal is not None:
-            rows[k] = _row(entry, Status.SKIPPED, error=refusal)
-        elif isinstance(entry, Entry):
+        rows.append(_row(entry, Status.SKIPPED if refusal else Status.INTERRUPTED, error=refusal))
+        if isinstance(entry, Entry) and refusal is None:
             walking.append((k, entry))
-            rows[k] = _row(entry, Status.INTERRUPTED)
-    starts: dict[int, float] = {}
-    walk = _walk(driver, [e.molecule for _, e in walking], optimizer, rule, starts)
+    walk = _walk(driver, walking, optimizer, rule)
     with contextlib.suppress(KeyboardInterrupt):  # what is done by then is kept
-        for done, outcome in enumerate(walk, start=1):
-            k, entry = walking[outcome.point.index]
-            row = _judge(entry, outcome, starts[outcome.point.index])
-            if row.status.finished:
-                ends[k] = EndPoint(entry, outcome.point.positions, _facts(row, driver))
+        for done, ((k, entry), outcome, start) in enumerate(walk, start=1):
+            row = _judge(entry, outcome, start)
+            if keep is not None and row.status.finished:
+                keep(k, EndPoint(entry, outcome.point.positions, _facts(row, driver)))
             rows[k] = row
             advance(done, len(walking))
-    return [rows[k] for k in range(len(entries))], [ends[k] for k in sorted(ends)]
+    return rows
 
 
 def _refusal(driver: Driver, molecule: Molecule) -> MoleculeError | None:
@@ -171,19 +177,36 @@ def _refusal(driver: Driver, molecule: Molecule) -> MoleculeError | None:
 
 
 def _walk(
-    driver: Driver,
-    molecules: Sequence[Molecule],
-    optimizer: Optimizer,
-    rule: StoppingRule,
-    starts: dict[int, float],
-) -> Iterator[Outcome]:
-    """Yield each outcome; note the energy of each start."""
+    driver: Driver, walking: Sequence[_Walker], optimizer: Optimizer, rule: StoppingRule
+) -> Iterator[tuple[_Walker, Outcome, float]]:
+    """Yield each outcome with the energy of its start."""
+    model, groups = _Answering(driver.model), _by_size(walking)
+    for group in groups:
+        starts: dict[int, float] = {}
 
-    def observe(point: Point) -> bool:
-        starts.setdefault(point.index, point.energy)
-        return False
+        def observe(point: Point, starts: dict[int, float] = starts) -> bool:
+            starts.setdefault(point.index, point.energy)
+            return False
 
-    return minimize(_Answering(driver.model), molecules, optimizer, rule, observe)
+        left = 0
+        try:
+            for outcome in minimize(model, [e.molecule for _, e in group], optimizer, rule, observe):
+                left += 1
+                yield group[outcome.point.index], outcome, starts[outcome.point.index]
+        except Exception:
+            if left < len(group) or len(groups) == 1:
+                raise  # otherwise a defect that other molecules escape: the rows say it
+
+
+def _by_size(walking: Sequence[_Walker]) -> list[list[_Walker]]:
+    """Return small molecules before large ones, whose steps are long: those beside them would wait for each.
+
+    Each group holds molecules of up to twice as many atoms as the one before.
+    """
+    groups: defaultdict[int, list[_Walker]] = defaultdict(list)
+    for k, entry in walking:
+        groups[((len(entry.molecule) - 1) // SMALL).bit_length()].append((k, entry))
+    return [groups[size] for size in sorted(groups)]
 
 
 def _judge(entry: Entry, outcome: Outcome, start: float) -> OwnRow:
@@ -252,6 +275,32 @@ def _facts(row: OwnRow, driver: Driver) -> dict[str, str | float]:
 
 def _finite(number: float) -> float | None:
     return number if math.isfinite(number) else None
+
+
+def summary(rows: Sequence[OwnRow]) -> str:
+    """Return how many molecules converged, and how many came to which other end."""
+    counts = Counter(row.status for row in rows)
+    others = [f", {counts[status]} {status}" for status in Status if counts[status] and status != Status.CONVERGED]
+    return f"{counts[Status.CONVERGED]} of {len(rows)} molecules converged{''.join(others)}"
+
+
+def failures(rows: Sequence[OwnRow]) -> list[str]:
+    """Return a line for each row with a reason; above ``MOST_LINES``, for each kind of reason and its first row."""
+    failed = [row for row in rows if row.error_message is not None]
+    if len(failed) <= MOST_LINES:
+        return [_reason(row) for row in failed]
+    kinds: defaultdict[tuple[object, ...], list[OwnRow]] = defaultdict(list)
+    for row in failed:
+        kinds[row.status, row.error_type, _VARIABLE.sub("*", row.error_message or "")].append(row)
+    return [
+        _reason(first) if not others else f"{len(others) + 1} molecules are {first.status} like {_reason(first)}"
+        for first, *others in kinds.values()
+    ]
+
+
+def _reason(row: OwnRow) -> str:
+    where = row.input if row.input.endswith(row.id) else f"{row.input}: {row.id}"
+    return f"{where}: {row.error_message}"
 
 
 def exit_code(rows: Sequence[OwnRow]) -> int:

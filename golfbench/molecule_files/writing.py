@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,27 +13,12 @@ from ase.io import write as write_atoms
 from rdkit import Chem
 
 from golfbench.chemistry import charge_and_multiplicity, to_ase
-from golfbench.errors import ConfigurationError, WriteError
+from golfbench.errors import ConfigurationError
 from golfbench.molecule_files.entries import EndPoint, Entry, Unusable
 from golfbench.molecule_files.sdf_records import written
 
 #: Begins the names of the facts that golfbench adds to those of a user's file.
 PREFIX = "golfbench_"
-OUTPUT_SUFFIXES = (".sdf", ".extxyz", ".xyz")
-
-
-def check_output(path: Path, overwrite: bool) -> None:
-    """Refuse, before anything is computed, a file that could not be written afterwards.
-
-    Raises:
-        ConfigurationError: If its ending is not known, its folder is missing, or it exists and is to stay.
-    """
-    if path.suffix.lower() not in OUTPUT_SUFFIXES:
-        raise ConfigurationError(f"{path}: the output is .sdf, or .extxyz (also .xyz)")
-    if not path.parent.is_dir():
-        raise ConfigurationError(f"{path}: there is no folder {path.parent}")
-    if path.exists() and not overwrite:
-        raise ConfigurationError(f"{path} exists already: choose another name, or give --overwrite")
 
 
 def check_bonds(path: Path, entries: Sequence[Entry | Unusable]) -> None:
@@ -49,23 +32,12 @@ def check_bonds(path: Path, entries: Sequence[Entry | Unusable]) -> None:
         raise ConfigurationError(f"{path}: an SDF needs bonds and {bare[0]} has none; write .extxyz instead")
 
 
-def write_molecules(path: Path, ends: Sequence[EndPoint]) -> None:
-    """Write end points in the atom order of the files they came from; whole or not at all.
+def molecule_bytes(suffix: str, end: EndPoint) -> bytes:
+    """Return an end point as a record of a file with this ending, in the atom order of the file that it came from.
 
     SDF has coordinates to 0.0001 Å, extended XYZ to 1e-8 Å.
-
-    Raises:
-        WriteError: If it cannot be written.
     """
-    text = _sdf(ends) if path.suffix.lower() == ".sdf" else _extxyz(ends)
-    temporary = path.with_name(path.name + ".partial")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise WriteError(f"{path} cannot be written: {error.strerror}") from error
+    return (_sdf([end]) if suffix.lower() == ".sdf" else _extxyz([end])).encode()
 
 
 def _sdf(ends: Sequence[EndPoint]) -> str:

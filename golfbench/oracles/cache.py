@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from golfbench.contracts import Label
+from golfbench.durable import replacing
 from golfbench.errors import ConfigurationError, GolfbenchError, NothingToDoError, WriteError
 from golfbench.oracles.cache_rows import COLUMNS, SCHEMA_VERSION, Row, parse_line, utc_text
 from golfbench.oracles.question import Question
@@ -48,6 +49,8 @@ _ANSWERS = """SELECT * FROM labels WHERE key = :key AND (:engine IS NULL OR engi
     ORDER BY created_utc DESC, id DESC"""
 _SOURCES = """SELECT oracle, method, engine, count(*), sum(wall_s), sum(cpu_s), count(*) - count(cpu_s)
     FROM labels GROUP BY oracle, method, engine ORDER BY oracle, method, engine"""
+_TIMINGS = """SELECT length(numbers) / 2, wall_s FROM labels WHERE oracle = :oracle AND method = :method
+    ORDER BY id DESC LIMIT :most"""
 log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 _said: set[tuple[Path, str]] = set()
@@ -172,6 +175,16 @@ class LabelCache:
         with self._reported() as db:
             return [Source(*values) for values in db.execute(_SOURCES)]
 
+    def timings(self, oracle: str, method: str) -> list[tuple[int, float]]:
+        """Return atoms and wall time (s) of the newest calls of an oracle at a level of theory, at most ``PAGE``."""
+        wanted = {"oracle": oracle, "method": method, "most": PAGE}
+
+        def fetch() -> list[tuple[int, float]]:
+            with contextlib.closing(self._open()) as db:
+                return [(int(atoms), float(wall_s)) for atoms, wall_s in db.execute(_TIMINGS, wanted)]
+
+        return self._tolerant(fetch, [])
+
     def verify(self, remove: bool = False) -> Verification:
         """Check the file and each label in it: checksum, hashes, finite numbers; ``remove`` takes damaged ones out."""
         result = Verification()
@@ -198,24 +211,15 @@ class LabelCache:
             NothingToDoError: If no sound label is of that oracle and method (``None``: of any).
             WriteError: If the file cannot be written.
         """
-        temporary = target.with_name(target.name + ".partial")
         written = damaged = 0
-        try:
-            with self._reported() as db, temporary.open("w", encoding="utf-8") as file:
+        with replacing(target) as unfinished:
+            with self._reported() as db, unfinished.open("w", encoding="utf-8") as file:
                 for page in _pages(db, oracle, method):
                     lines = [row.line() for _, row in page if not row.problem()]
                     file.writelines(lines)
                     written, damaged = written + len(lines), damaged + len(page) - len(lines)
-                file.flush()
-                os.fsync(file.fileno())
             if not written:
                 raise NothingToDoError(f"{self.path} has no sound label that matches")
-            os.replace(temporary, target)
-        except OSError as error:
-            raise WriteError(f"{target} cannot be written: {error.strerror}") from error
-        finally:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
         return written, damaged
 
     def load(self, source: Path) -> Import:

@@ -7,10 +7,10 @@ opening the store with a ledger adds the line that is missing.
 from __future__ import annotations
 
 import contextlib
-import shutil
 import sqlite3
 import threading
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from ase.db.core import now
 from ase.db.row import AtomsRow
 
 from golfbench.contracts import Label, LabelledMolecule
+from golfbench.durable import write_atomically, write_errors
 from golfbench.errors import ConfigurationError, WriteError
 from golfbench.molecules import Molecule
 from golfbench.oracles.ledger import Ledger, OracleCall
@@ -129,20 +130,13 @@ class LabelStore:
 def _create(path: Path) -> None:
     """Create an empty store, whole or not at all.
 
-    ASE creates one table after the other and SQLite commits each, so a full disk would leave some of them. In a
-    folder of its own a journal is removed with its database.
+    ASE creates one table after the other and SQLite commits each, so a full disk would leave some of them.
     """
-    folder = path.with_name(f"{path.name}.partial")
-    shutil.rmtree(folder, ignore_errors=True)
-    try:
-        folder.mkdir()
-        with connect(str(folder / path.name), type="db", use_lock_file=False) as database:
+    with write_errors(path), TemporaryDirectory(prefix="golfbench-") as folder:
+        blank = Path(folder) / path.name
+        with connect(str(blank), type="db", use_lock_file=False) as database:
             database.metadata = _UNITS
-        (folder / path.name).replace(path)
-    except OSError as error:
-        raise WriteError(f"{path.name} cannot be created: {error.strerror}") from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        write_atomically(path, blank.read_bytes())
 
 
 def anonymous_row(molecule: Molecule) -> AtomsRow:

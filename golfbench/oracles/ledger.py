@@ -6,21 +6,32 @@ import hashlib
 import os
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from io import FileIO
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from golfbench.errors import ConfigurationError, WriteError
+from golfbench.durable import append_whole, cut_torn_line, write_errors
+from golfbench.errors import ConfigurationError
 from golfbench.oracles.question import label_key
 from golfbench.specs import ComponentRef
 
-#: What an oracle call was for. Purposes are never mixed in one number.
-PURPOSES = ("initial", "training", "reference", "evaluation")
-Purpose = Literal["initial", "training", "reference", "evaluation"]
+Purpose = Literal["initial", "training", "reference", "evaluation", "base"]
+#: What an oracle call was for. Purposes are never mixed in one number. Calls of ``base`` ask another engine than the
+#: oracle: the one that the network's output is added to.
+PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
+
+
+def shown_purposes(count: Callable[[Purpose], float]) -> list[Purpose]:
+    """Return the purposes that a table has a column for: those of every run, and ``base`` where there was any.
+
+    Args:
+        count: Calls and cache hits that the table counts for a purpose.
+    """
+    return [purpose for purpose in PURPOSES if purpose != "base" or count(purpose)]
 
 
 class OracleCall(BaseModel):
@@ -122,12 +133,10 @@ class Ledger:
         self._failures: dict[str, list[Failure]] = {}
         self._calls: Counter[tuple[str, str, str]] = Counter()
         self._hits: Counter[tuple[str, str, str]] = Counter()
-        try:
-            _cut_torn_line(path)
-            # Unbuffered: what a full disk refuses must not stay in a buffer and come out in the middle of a later line.
+        self._outcomes: Counter[tuple[str, str]] = Counter()
+        cut_torn_line(path)
+        with write_errors(path):
             self._file: FileIO = path.open("ab", buffering=0)
-        except OSError as error:
-            raise WriteError(f"the ledger {path.name} cannot be written: {error.strerror}") from error
         for call in read_calls(path):
             self._tally(call)
         # Who lost workers and starts anew has other workers.
@@ -147,10 +156,7 @@ class Ledger:
         """
         line = (call.model_dump_json() + "\n").encode()
         with self._lock:
-            try:
-                _write_whole(self._file, line)
-            except OSError as error:
-                raise WriteError(f"the ledger {self.path.name} cannot be written: {error.strerror}") from error
+            append_whole(self._file, line)
             self._tally(call)
 
     def _tally(self, call: OracleCall) -> None:
@@ -160,6 +166,7 @@ class Ledger:
         self._known[call.call_id] = 1
         self._settled.add(_digest(call.key, call.account))
         (self._hits if call.outcome == CACHE_HIT else self._calls)[call.account] += 1
+        self._outcomes[call.method, call.outcome] += 1
         if call.outcome not in ("ok", CACHE_HIT):
             self._failures.setdefault(call.key, []).append(Failure(call.outcome, call.error))
 
@@ -173,6 +180,10 @@ class Ledger:
     def charged(self, account: tuple[str, str, str]) -> tuple[int, int]:
         """Return the engine calls of an account, and its labels that cost none."""
         return self._calls[account], self._hits[account]
+
+    def count(self, method: str, outcome: str) -> int:
+        """Return how many lines of a level of theory have that outcome."""
+        return self._outcomes[method, outcome]
 
     def failures(self, key: str) -> Sequence[Failure]:
         """Return how the attempts at that label failed, in order."""
@@ -212,25 +223,3 @@ def _parse(line: bytes, where: str) -> OracleCall:
         raise ConfigurationError(
             f"{where}: not an oracle call ({field + ': ' if field else ''}{first['msg']})"
         ) from None
-
-
-def _write_whole(file: FileIO, line: bytes) -> None:
-    """Write a whole line or, when that fails, nothing of it."""
-    end = os.fstat(file.fileno()).st_size
-    rest = memoryview(line)
-    try:
-        while rest:
-            rest = rest[file.write(rest) :]
-    except OSError:
-        file.truncate(end)
-        raise
-
-
-def _cut_torn_line(path: Path) -> None:
-    """Remove a last line that has no newline: the process died while writing it."""
-    if not path.exists():
-        return
-    data = path.read_bytes()
-    if data and not data.endswith(b"\n"):
-        with path.open("r+b") as file:
-            file.truncate(data.rfind(b"\n") + 1)

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from golfbench.contracts import FloatArray
+from golfbench.contracts import Closes, FloatArray, HasEnergy, MeasuresCpu, Oracle
 from golfbench.errors import GolfbenchError, MoleculeError, OracleError
 from golfbench.molecules import Molecule, check_molecule
 from golfbench.oracles.isolation import WorkerOracle
@@ -39,7 +39,7 @@ class CheckedOracle:
         engine: The oracle itself.
     """
 
-    def __init__(self, spec: OracleSpec, engine: Any) -> None:
+    def __init__(self, spec: OracleSpec, engine: Oracle) -> None:
         self.spec = spec
         self.engine = engine
 
@@ -51,7 +51,7 @@ class CheckedOracle:
     @property
     def last_cpu_s(self) -> float | None:
         """CPU seconds of the last answered call where the engine measures them, otherwise ``None``."""
-        return getattr(self.engine, "last_cpu_s", None)
+        return self.engine.last_cpu_s if isinstance(self.engine, MeasuresCpu) else None
 
     def label(self, molecule: Molecule) -> tuple[float, FloatArray]:
         """Return energy (Hartree) and forces (n_atoms, 3) (Hartree/Å) of one geometry.
@@ -74,7 +74,7 @@ class CheckedOracle:
         Raises:
             OracleError: As for ``label``.
         """
-        if not hasattr(self.engine, "energy"):
+        if not isinstance(self.engine, HasEnergy):
             return self.label(molecule)[0]
         energy = float(self._guard(self.engine.energy, molecule))
         if not np.isfinite(energy):
@@ -97,7 +97,7 @@ class CheckedOracle:
 
     def close(self) -> None:
         """End the engine's process, if it has one."""
-        if hasattr(self.engine, "close"):
+        if isinstance(self.engine, Closes):
             self.engine.close()
 
     def __enter__(self) -> Self:

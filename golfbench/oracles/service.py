@@ -1,61 +1,34 @@
-"""The service: the only way to an oracle. Counts, stores and answers known geometries without asking again."""
+"""The service: the only way to an oracle. Counts, stores and answers known geometries without asking again.
+
+Known answers come from the books (``books.py``), new ones through the queue (``queue.py``).
+"""
 
 from __future__ import annotations
 
-import heapq
-import itertools
-import logging
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from golfbench.contracts import Label
-from golfbench.errors import GolfbenchError, MoleculeError, OracleError, WorkerLostError
+from golfbench.contracts import HasSlots, Label
+from golfbench.errors import OracleError
 from golfbench.molecules import Molecule
-from golfbench.oracles.cache import CachedLabel, LabelCache
-from golfbench.oracles.calls import NO_LIMITS, Limits, engine_version, forces_of, run_call, utc_now
+from golfbench.oracles.books import Books
+from golfbench.oracles.cache import LabelCache
+from golfbench.oracles.calls import NO_LIMITS, Limits, engine_version
 from golfbench.oracles.gate import Gate
-from golfbench.oracles.isolation import stop_all
 from golfbench.oracles.labels import LabelStore
-from golfbench.oracles.ledger import CACHE_HIT, Failure, Ledger, OracleCall, Purpose
+from golfbench.oracles.ledger import Ledger
 from golfbench.oracles.local import DEFAULT_WORKERS, LocalExecutor
-from golfbench.oracles.opening import precheck
-from golfbench.oracles.policy import next_attempt, with_changes
 from golfbench.oracles.question import Question
-from golfbench.registry import registry
-from golfbench.specs import ComponentRef, OracleSpec, Scalar
+from golfbench.oracles.queue import CallQueue
+from golfbench.oracles.request import Account, Attempt, Request, failed, resolve
+from golfbench.oracles.running import RUNNING, RunningCalls
+from golfbench.specs import ComponentRef
 
-log = logging.getLogger(__name__)
-
-#: Lost workers in a row after which the run ends: then something is wrong with all of them.
-MOST_LOST = 12
-#: Labels are shared with other runs when they took this long (s) together, or are so many.
-SHARE_AFTER_S, SHARE_AFTER = 10.0, 200
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """Whom a call is charged to.
-
-    Attributes:
-        combination: Its id, or empty when the whole run shares the call.
-        stage: ``before``, ``after`` or ``reference``.
-        purpose: See ``ledger.PURPOSES``.
-    """
-
-    combination: str
-    stage: str
-    purpose: Purpose
-
-    @property
-    def key(self) -> tuple[str, str, str]:
-        """The three as the ledger indexes them."""
-        return self.combination, self.stage, self.purpose
+__all__ = ["Account", "OracleService"]
 
 
 class OracleService:
@@ -83,27 +56,34 @@ class OracleService:
         any_version: bool = False,
         limits: Limits = NO_LIMITS,
     ) -> None:
-        self.ledger = Ledger(directory / "oracle_calls.jsonl")
-        self.labels = LabelStore(directory / "labels.db", self.ledger)
-        self.gate = Gate()
-        self._executor = executor or LocalExecutor(workers or DEFAULT_WORKERS)
-        self._limit = workers or getattr(self._executor, "slots", None)
-        self._cache, self._any_version, self._limits = cache, any_version, limits
-        self._lock = threading.RLock()
-        self._next_id = self.ledger.next_id
+        self._books = Books(directory, cache)
+        executor = executor or LocalExecutor(workers or DEFAULT_WORKERS)
+        slots = workers or (executor.slots if isinstance(executor, HasSlots) else None)
+        self._queue = CallQueue(
+            executor, slots, limits, RunningCalls(directory / RUNNING), begin=self._books.begin, finished=self._to_clerk
+        )
+        self._any_version = any_version
+        self._lock = threading.Lock()
         self._pending: dict[str, Future[Label]] = {}
         self._versions: dict[str, Future[str]] = {}
-        self._queue: list[tuple[tuple[int, int, int], _Request]] = []
-        self._order = itertools.count()
-        self._running = 0
         # Files are written by a thread of their own: a worker whose answer is being kept is free already.
         self._clerk = ThreadPoolExecutor(1, thread_name_prefix="clerk")
-        self._unshared: list[tuple[Question, Label, str, float, float | None]] = []
-        self._unshared_s = 0.0
-        self._lost = 0
-        self._here = threading.local()
-        self._awaited: dict[Future[Label], float] = {}
         self._closing = False
+
+    @property
+    def ledger(self) -> Ledger:
+        """Every call of the run."""
+        return self._books.ledger
+
+    @property
+    def labels(self) -> LabelStore:
+        """Every label of the run."""
+        return self._books.labels
+
+    @property
+    def gate(self) -> Gate:
+        """Refuses labels that cannot be right."""
+        return self._books.gate
 
     def submit(self, oracle: ComponentRef, molecule: Molecule, account: Account, turn: int = 0) -> Future[Label]:
         """Ask for one label.
@@ -113,15 +93,15 @@ class OracleService:
         A geometry that this run already asked for is answered from the store, without a call; so is one that failed.
         The future raises ``OracleError`` when the engine gives no label, and ``WriteError`` when it cannot be kept.
         """
-        request = _Request(oracle, Question.of(oracle, molecule), account, turn)
+        request = Request(oracle, Question.of(oracle, molecule), account, turn)
         with self._lock:
             first = self._pending.setdefault(request.key, request.future)
         if first is not request.future:
             self._join(first, request)
-        elif self._knows(request):
-            self._settle(request, partial(self._recall, request))
-        elif refusal := _refusal(request):
-            self._settle(request, _failed(refusal).result)
+        elif self._books.knows(request):
+            self._settle(request, partial(self._books.recall, request))
+        elif refusal := request.refusal():
+            self._settle(request, failed(refusal).result)
         else:
             self._look_up(request)
         return request.future
@@ -142,244 +122,99 @@ class OracleService:
         Raises:
             WriteError: If the label cannot be kept.
         """
-        with self._lock:
-            self._awaited[future] = time.perf_counter()
+        self._books.start_waiting(future)
         try:
             return future.result()
         except OracleError as error:
             return error
         finally:
-            with self._lock:
-                self._awaited.pop(future, None)
+            self._books.stop_waiting(future)
 
     def close(self, *, wait: bool = True) -> None:
         """Close the files; what waits for a worker is dropped, and running calls are waited for or, if not, ended."""
         if self._closing:
             return
         self._closing = True
-        with self._lock:
-            dropped = [request for _, request in self._queue]
-            self._queue.clear()
-        for request in dropped:
-            self._settle(request, _failed(CancelledError("the service was closed")).result)
-        self._executor.shutdown(wait=wait, cancel_futures=True)
-        if not wait:
-            stop_all()
+        for request in self._queue.clear():
+            self._settle(request, failed(CancelledError("the service was closed")).result)
+        self._queue.shutdown(wait=wait)
         self._clerk.shutdown(wait=wait)
-        self._share_all()
-        self.ledger.close()
+        self._books.close()
 
-    # --- What is known already ---------------------------------------------------------------------------------
-
-    def _join(self, first: Future[Label], request: _Request) -> None:
+    def _join(self, first: Future[Label], request: Request) -> None:
         """Answer with what somebody else is about to get, each account with its own line."""
+        books = self._books
 
         def follow(done: Future[Label]) -> None:
-            _resolve(request.future, lambda: self._recall(request) if self._knows(request) else done.result())
+            resolve(request.future, lambda: books.recall(request) if books.knows(request) else done.result())
 
         first.add_done_callback(follow)
 
-    def _knows(self, request: _Request) -> bool:
-        failures = self.ledger.failures(request.key)
-        return request.key in self.labels or bool(failures and next_attempt(failures, request.spec) is None)
+    # --- Whether another run has it ----------------------------------------------------------------------------
 
-    def _recall(self, request: _Request) -> Label:
-        """Return the label, or raise the failure, of a geometry that was asked for before."""
-        with self._lock:
-            if not self.ledger.is_settled(request.key, request.account.key):
-                self.ledger.append(request.call(self._take_id(), {"outcome": CACHE_HIT}))
-        if request.key not in self.labels:
-            kind, text = self.ledger.failures(request.key)[-1]
-            raise OracleError(text, kind=kind)
-        return self.labels.get(request.key)
-
-    # --- What other runs know ----------------------------------------------------------------------------------
-
-    def _look_up(self, request: _Request) -> None:
+    def _look_up(self, request: Request) -> None:
         """Take the label from the cache, or ask for it."""
-        if self._cache is None or request.spec.cheap:
-            self._enqueue(request)
+        cache = self._books.cache_of(request)
+        if cache is None:
+            self._queue.put(request)
         elif self._any_version:
             self._adopt_or_ask(request, None)
         # The version costs the start of an engine: it is asked for when the first answer might be of use.
-        elif str(request.oracle) in self._versions or self._cache.engines(request.question):
+        elif str(request.oracle) in self._versions or cache.engines(request.question):
             self._version(request.oracle).add_done_callback(partial(self._with_version, request))
         else:
-            self._enqueue(request)
+            self._queue.put(request)
 
     def _version(self, oracle: ComponentRef) -> Future[str]:
         """Return the version of the engine that a worker would ask; it is looked up once."""
         with self._lock:
             if str(oracle) not in self._versions:
-                self._versions[str(oracle)] = self._start(engine_version, str(oracle))
+                self._versions[str(oracle)] = self._queue.run_now(engine_version, str(oracle))
             return self._versions[str(oracle)]
 
-    def _with_version(self, request: _Request, version: Future[str]) -> None:
+    def _with_version(self, request: Request, version: Future[str]) -> None:
         if version.cancelled() or version.exception() is not None:
-            self._enqueue(request)  # the call itself says what is wrong
+            self._queue.put(request)  # the call itself says what is wrong
         else:
             self._adopt_or_ask(request, version.result())
 
-    def _adopt_or_ask(self, request: _Request, engine: str | None) -> None:
-        assert self._cache is not None
-        cached = self._cache.get(request.question, engine)
-        if cached is None or self._objection(request, cached.label.energy, cached.label.forces, cached.engine):
-            self._enqueue(request)
+    def _adopt_or_ask(self, request: Request, engine: str | None) -> None:
+        cached = self._books.find_elsewhere(request, engine)
+        if cached is None:
+            self._queue.put(request)
         else:
-            self._settle(request, partial(self._adopt, request, cached))
+            self._settle(request, partial(self._books.adopt, request, cached))
 
-    def _adopt(self, request: _Request, cached: CachedLabel) -> Label:
-        """Keep a label of another run: a hit, never charged."""
-        call = request.call(self._new_id(), {"outcome": CACHE_HIT, "engine": cached.engine})
-        label = replace(cached.label, method=request.question.method)
-        self.labels.put(request.key, request.question.molecule, label, call)
-        self.ledger.append(call)
-        return label
+    # --- What workers answer -----------------------------------------------------------------------------------
 
-    # --- Asking ------------------------------------------------------------------------------------------------
-
-    def _enqueue(self, request: _Request) -> None:
-        """Ask when a worker is free; the largest molecules of a turn first, lest one of them is the last to end."""
-        with self._lock:
-            place = request.turn, -len(request.question.molecule), next(self._order)
-            heapq.heappush(self._queue, (place, request))
-        self._dispatch()
-
-    def _dispatch(self) -> None:
-        if getattr(self._here, "dispatching", False):
-            return  # called by a call that ended at once, from within the loop below
-        self._here.dispatching = True
-        try:
-            self._dispatch_all()
-        finally:
-            self._here.dispatching = False
-
-    def _dispatch_all(self) -> None:
-        while request := self._next_request():
-            changes = next_attempt(self.ledger.failures(request.key), request.spec) or {}
-            call_id, started = self._new_id(), time.perf_counter()
-            oracle = str(with_changes(request.oracle, changes))
-            running = self._start(run_call, oracle, request.question.molecule.to_json(), self._limits)
-            running.add_done_callback(partial(self._free_worker, request, _Attempt(call_id, changes, started)))
-
-    def _next_request(self) -> _Request | None:
-        with self._lock:
-            if not self._queue or (self._limit is not None and self._running >= self._limit):
-                return None
-            self._running += 1
-            return heapq.heappop(self._queue)[-1]
-
-    def _start(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
-        try:
-            return self._executor.submit(function, *arguments)
-        except RuntimeError as error:  # the executor is shut down or broken
-            return _failed(error)
-
-    def _free_worker(self, request: _Request, attempt: _Attempt, done: Future[dict[str, Any]]) -> None:
-        with self._lock:
-            self._running -= 1
-        self._dispatch()
+    def _to_clerk(self, request: Request, attempt: Attempt, done: Future[dict[str, Any]]) -> None:
         try:
             self._clerk.submit(self._finished, request, attempt, done)
         except RuntimeError:  # the service is closed
             self._finished(request, attempt, done)
 
-    def _finished(self, request: _Request, attempt: _Attempt, done: Future[dict[str, Any]]) -> None:
+    def _finished(self, request: Request, attempt: Attempt, done: Future[dict[str, Any]]) -> None:
         """Take one answer."""
         try:
-            answer = _answer(done, attempt)
-            self._count_lost(answer)
-            again = answer["outcome"] != "ok" and not self._closing and self._fails_again(request, attempt, answer)
+            answer = self._queue.read(done, attempt)
+            again = not self._closing and self._books.fails_again(request, attempt, answer)
         except BaseException as error:  # noqa: BLE001 (whatever it is belongs to whoever waits for the label)
-            self._settle(request, _failed(error).result)
+            self._settle(request, failed(error).result)
         else:
             if again:
-                self._enqueue(request)
+                self._queue.put(request)
             else:
-                self._settle(request, partial(self._record, request, attempt, answer))
+                self._settle(request, partial(self._last_answer, request, attempt, answer))
 
-    def _count_lost(self, answer: Mapping[str, Any]) -> None:
-        """End the run, instead of giving up one question after the other, when no worker stays alive."""
-        with self._lock:
-            self._lost = self._lost + 1 if answer["outcome"] == "lost" else 0
-            if self._lost >= MOST_LOST:
-                raise GolfbenchError(f"{self._lost} workers in a row were lost, the last one so: {answer['error']}")
-
-    def _fails_again(self, request: _Request, attempt: _Attempt, answer: Mapping[str, Any]) -> bool:
-        """Write a failure that another attempt follows, and return whether one does."""
-        failures = [*self.ledger.failures(request.key), Failure(answer["outcome"], answer["error"])]
-        if next_attempt(failures, request.spec) is None:
-            return False
-        log.warning("%s: %s, it is asked again", request.question.molecule.id, answer["error"])
-        self.ledger.append(self._line(request, attempt, answer))
-        return True
-
-    def _record(self, request: _Request, attempt: _Attempt, answer: Mapping[str, Any]) -> Label:
+    def _last_answer(self, request: Request, attempt: Attempt, answer: Mapping[str, Any]) -> Label:
         """Keep the last answer to a question, whatever it is."""
-        if answer["outcome"] != "ok":
-            if not self._closing or answer["outcome"] not in ("crashed", "lost"):  # an end of ours is no failure
-                self.ledger.append(self._line(request, attempt, answer))
-            raise OracleError(answer["error"], kind=answer["outcome"])
-        energy, forces = answer["energy_hartree"], forces_of(answer)
-        label = Label(energy, forces, request.question.method)
-        if objection := self._objection(request, energy, forces, answer["engine"]):
-            text = f"{request.question.molecule.id}: the label of {request.spec.name} is refused: {objection}"
-            answer = {**answer, "outcome": "rejected", "error": text}
-        call = self._line(request, attempt, answer)
-        self.labels.put(request.key, request.question.molecule, label, call)
-        self.ledger.append(call)
-        if call.outcome != "ok":
-            raise OracleError(call.error, kind=call.outcome)
-        self._share(request, label, call)
-        return label
+        if answer["outcome"] == "ok":
+            return self._books.record(request, attempt, answer)
+        if not self._closing or answer["outcome"] not in ("crashed", "lost"):  # an end of ours is no failure
+            self._books.write_call(request, attempt, answer)
+        raise OracleError(answer["error"], kind=answer["outcome"])
 
-    def _share(self, request: _Request, label: Label, call: OracleCall) -> None:
-        """Give a label to other runs, together with a few others: each visit to the cache costs a write to the disk."""
-        if self._cache is None or request.spec.cheap:
-            return
-        self._unshared.append((request.question, label, call.engine, call.wall_s, call.cpu_s))
-        self._unshared_s += call.wall_s
-        if self._unshared_s >= SHARE_AFTER_S or len(self._unshared) >= SHARE_AFTER:
-            self._share_all()
-
-    def _share_all(self) -> None:
-        if self._cache is not None and self._unshared:
-            self._cache.put_all(self._unshared)
-        self._unshared, self._unshared_s = [], 0.0
-
-    def _objection(self, request: _Request, energy: float, forces: Any, engine: str) -> str:
-        question = request.question
-        return self.gate.objection(request.spec, question.method, question.molecule, energy, forces, engine)
-
-    def _line(self, request: _Request, attempt: _Attempt, answer: Mapping[str, Any]) -> OracleCall:
-        return request.call(
-            attempt.call_id,
-            answer,
-            attempt=len(self.ledger.failures(request.key)) + 1,
-            fallback=",".join(f"{key}={value}" for key, value in attempt.changes.items()),
-            awaited_s=self._take_awaited(request.future),
-        )
-
-    def _take_awaited(self, future: Future[Label]) -> float:
-        """Return how long somebody has been waiting for this future, since the last time this was asked."""
-        with self._lock:
-            since = self._awaited.get(future)
-            if since is None:
-                return 0.0
-            now = time.perf_counter()
-            self._awaited[future] = now
-            return now - since
-
-    def _new_id(self) -> int:
-        with self._lock:
-            return self._take_id()
-
-    def _take_id(self) -> int:
-        """Return the next call id; the caller holds the lock."""
-        self._next_id += 1
-        return self._next_id - 1
-
-    def _settle(self, request: _Request, answer: Callable[[], Label]) -> None:
+    def _settle(self, request: Request, answer: Callable[[], Label]) -> None:
         """Settle the request that everybody else with the same question waits for."""
 
         def last_answer() -> Label:
@@ -389,88 +224,4 @@ class OracleService:
                 with self._lock:
                     self._pending.pop(request.key, None)
 
-        _resolve(request.future, last_answer)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Request:
-    """One question on somebody's account, and where the answer goes."""
-
-    oracle: ComponentRef
-    question: Question
-    account: Account
-    turn: int
-    future: Future[Label] = field(default_factory=Future)
-
-    @property
-    def key(self) -> str:
-        return self.question.key
-
-    @property
-    def spec(self) -> OracleSpec:
-        return registry().find(OracleSpec, self.oracle.name)
-
-    def call(self, call_id: int, answer: Mapping[str, Any], attempt: int = 0, **facts: Any) -> OracleCall:
-        """Return its line in the ledger."""
-        return OracleCall(
-            call_id=call_id,
-            combination=self.account.combination,
-            stage=self.account.stage,
-            purpose=self.account.purpose,
-            molecule=self.question.molecule.id,
-            geometry_sha256=self.question.geometry_sha256,
-            oracle=str(self.oracle),
-            method=self.question.method,
-            options_sha256=self.question.options_sha256,
-            engine=answer.get("engine", ""),
-            attempt=attempt,
-            outcome=answer["outcome"],
-            error=answer.get("error", ""),
-            started_utc=answer.get("started_utc") or utc_now(),
-            wall_s=answer.get("wall_s", 0.0),
-            cpu_s=answer.get("cpu_s"),
-            worker=answer.get("worker", ""),
-            **facts,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class _Attempt:
-    """One call on its way: its number, the parameters changed for it, and when it left (s, performance counter)."""
-
-    call_id: int
-    changes: Mapping[str, Scalar]
-    started: float
-
-
-def _answer(done: Future[dict[str, Any]], attempt: _Attempt) -> dict[str, Any]:
-    """Return what a worker answered, or that it was lost."""
-    try:
-        return done.result()
-    except (WorkerLostError, BrokenExecutor) as error:
-        text = f"the worker was lost: {error}"
-        return {"outcome": "lost", "error": text, "wall_s": time.perf_counter() - attempt.started}
-
-
-def _refusal(request: _Request) -> OracleError | None:
-    """Return why the geometry itself is impossible: then no engine is asked, hence no call."""
-    try:
-        precheck(request.spec, request.question.molecule)
-    except MoleculeError as error:
-        return OracleError(str(error), kind="input")
-    return None
-
-
-def _failed(error: BaseException) -> Future[Any]:
-    future: Future[Any] = Future()
-    future.set_exception(error)
-    return future
-
-
-def _resolve(future: Future[Label], answer: Callable[[], Label]) -> None:
-    try:
-        label = answer()
-    except BaseException as error:  # noqa: BLE001 (whatever it is belongs to whoever waits for the label)
-        future.set_exception(error)
-    else:
-        future.set_result(label)
+        resolve(request.future, last_answer)

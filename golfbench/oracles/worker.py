@@ -81,6 +81,7 @@ def _send(answers: IO[str], answer: dict[str, Any]) -> None:
 def _answer(oracle: Oracle, line: str) -> dict[str, Any]:
     import numpy as np
 
+    from golfbench.contracts import MeasuresCpu
     from golfbench.molecules import Molecule
 
     started = _cpu_seconds()
@@ -92,7 +93,7 @@ def _answer(oracle: Oracle, line: str) -> dict[str, Any]:
             raise OracleError(f"{molecule.id}: energy or forces are not finite")
     except Exception as error:  # noqa: BLE001 - engines raise anything
         return _describe(error)
-    measured = getattr(oracle, "last_cpu_s", None)  # by an engine whose own process outlives the call
+    measured = oracle.last_cpu_s if isinstance(oracle, MeasuresCpu) else None
     return {
         "energy_hartree": float(energy),
         "forces_hartree_per_angstrom": forces.tolist(),

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from golfbench.benchmark.prepare import Report
 from golfbench.contracts import Dataset
 from golfbench.errors import CheckpointError, ConfigurationError
 from golfbench.golf import checkpoint
@@ -40,9 +41,6 @@ log = logging.getLogger(__name__)
 
 #: Types of parameters by the name that a person gives.
 TORCH_TYPES = {"float32": torch.float32, "float64": torch.float64}
-
-#: Told the name of a task, the steps done and the steps in all.
-Report = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +183,8 @@ def train_baseline(
         ConfigurationError: If ``path`` already exists, another process is writing it, or the state beside it is of
             another training.
     """
+    if path.is_dir():
+        raise ConfigurationError(f"{path} is a folder: name a file")
     if path.exists():
         raise ConfigurationError(f"{path} exists already: remove it to train anew")
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ from pydantic import NonNegativeFloat, NonNegativeInt, ValidationError
 
 from golfbench.benchmark.metrics import NetworkCost, NetworkCosts
 from golfbench.benchmark.records import FrozenModel, Stage
-from golfbench.errors import WriteError
+from golfbench.durable import append_whole, cut_torn_line
 
 
 class CostLine(FrozenModel):
@@ -28,6 +28,7 @@ class CostLine(FrozenModel):
         wall_s: Wall time of these updates.
         device: Where the network lives.
         dtype: Type of its parameters.
+        note: What a reader of the row must know of the training; see ``golf.loop.Progress.note``.
     """
 
     schema_version: Literal[1] = 1
@@ -38,6 +39,7 @@ class CostLine(FrozenModel):
     wall_s: NonNegativeFloat = 0.0
     device: str
     dtype: str
+    note: str = ""
 
 
 def append_cost(path: Path, line: CostLine) -> None:
@@ -46,11 +48,8 @@ def append_cost(path: Path, line: CostLine) -> None:
     Raises:
         WriteError: If it cannot be written.
     """
-    try:
-        with path.open("a", encoding="utf-8") as file:
-            file.write(line.model_dump_json() + "\n")
-    except OSError as error:
-        raise WriteError(f"{path.name} cannot be written: {error.strerror}") from error
+    cut_torn_line(path)
+    append_whole(path, (line.model_dump_json() + "\n").encode())
 
 
 def read_costs(path: Path) -> NetworkCosts:
@@ -63,6 +62,14 @@ def read_costs(path: Path) -> NetworkCosts:
         added = NetworkCost(line.parameters, before.updates + line.updates, before.wall_s + line.wall_s)
         costs[line.combination, line.stage] = added
     return costs
+
+
+def read_notes(path: Path) -> dict[tuple[str, str], str]:
+    """Return what a reader of a row must know of its training, by (combination, stage); rows without are left out."""
+    if not path.exists():
+        return {}
+    lines = _lines(path.read_text(encoding="utf-8").splitlines())
+    return {(line.combination, line.stage): line.note for line in lines if line.note}
 
 
 def _lines(texts: Iterable[str]) -> Iterable[CostLine]:

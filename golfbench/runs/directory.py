@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import json
 import logging
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +12,9 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from golfbench.durable import write_atomically
 from golfbench.errors import ConfigurationError, GolfbenchError, NothingToDoError, WriteError
+from golfbench.oracles.running import RUNNING
 
 SCHEMA_VERSION = 1
 
@@ -37,6 +37,8 @@ class RunDirectory:
         self.log = path / "log.txt"
         self.checkpoints = path / "checkpoints"
         self.trajectories = path / "trajectories"
+        self.running = path / RUNNING
+        self.lock = path / "lock"
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -51,7 +53,7 @@ class RunDirectory:
                 folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise _unwritable(self.path, error) from error
-        with held(self.path, self.path / "lock"), self.logged():
+        with held(self.path, self.lock), self.logged():
             yield
 
     @contextmanager
@@ -72,6 +74,17 @@ class RunDirectory:
         finally:
             logging.getLogger("golfbench").removeHandler(handler)
             handler.close()
+
+    @property
+    def in_use(self) -> bool:
+        """Whether a process holds the directory; what shards share has no such lock and counts as held."""
+        if not self.lock.exists():
+            return self.running.exists()
+        try:
+            with FileLock(self.lock).acquire(timeout=0):
+                return False
+        except (Timeout, OSError):
+            return True
 
     def read_manifest(self) -> dict[str, Any]:
         """Return the manifest.
@@ -100,7 +113,8 @@ def held(place: Path, file: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise ConfigurationError(f"{place} is in use by another process") from None
+        reason = "is in use by another process" if file.exists() else "cannot be written: no file can be made there"
+        raise ConfigurationError(f"{place} {reason}") from None
     except OSError as error:
         raise _unwritable(place, error) from error
     try:
@@ -120,14 +134,7 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     Raises:
         WriteError: If it cannot be written.
     """
-    temporary = path.with_suffix(".partial")
-    try:
-        temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-        os.replace(temporary, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise WriteError(f"{path.name} cannot be written: {error.strerror}") from error
+    write_atomically(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
 class _Log(logging.FileHandler):

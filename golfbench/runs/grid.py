@@ -12,6 +12,7 @@ from golfbench.benchmark.records import Identity, Stage, combination_id
 from golfbench.contracts import Dataset
 from golfbench.errors import ConfigurationError
 from golfbench.golf.models import is_oracle
+from golfbench.oracles.ledger import PURPOSES
 from golfbench.registry import registry
 from golfbench.runs.config import RunConfig
 from golfbench.runs.loggers import check_loggers
@@ -147,11 +148,16 @@ class Plan:
 
     Attributes:
         rows: Trained combinations and fixed models.
-        calls: Oracle calls by purpose, at most, over the whole run.
+        calls_by_oracle: Oracle calls by oracle and purpose, at most, over the whole run.
     """
 
     rows: list[Combination]
-    calls: dict[str, int]
+    calls_by_oracle: dict[str, dict[str, int]]
+
+    @property
+    def calls(self) -> dict[str, int]:
+        """Oracle calls by purpose, at most, over the whole run."""
+        return {purpose: sum(calls[purpose] for calls in self.calls_by_oracle.values()) for purpose in PURPOSES}
 
 
 #: Whether a row is one of those that are asked about.
@@ -169,16 +175,19 @@ def plan(config: RunConfig, dataset: Dataset, owns: Owns = lambda row, stage: Tr
     dataset = limited(dataset, config.limit)
     trained = [row for row in combinations(config) if owns(row, "after")]
     fixed = [row for row in fixed_rows(config) if owns(row, "reference")]
-    calls = dict.fromkeys(("initial", "training", "reference", "evaluation"), 0)
-    for oracle in map(ComponentRef.parse, config.oracles):
-        method = registry().find(OracleSpec, oracle.name).level_of_theory(oracle.parameters)
-        expected = expected_calls(dataset, method, config.protocol)
-        calls["initial"] += expected.initial
-        calls["reference"] += expected.reference
-    asking = [c for c in trained if registry().find(SelectionSpec, ComponentRef.parse(c.selection).name).asks_oracle]
-    calls["training"] = len(asking) * config.budget
     # Baselines are judged once per seed at most, the trained and the fixed once each.
     before = {row for c in combinations(config) if owns(row := c.before(c.seed), "before")}
-    judged = len(trained) + len(fixed) + len(before)
-    calls["evaluation"] = judged * len(dataset.test) * (1 + len(config.protocol.evaluation_steps))
+    asking = [c for c in trained if registry().find(SelectionSpec, ComponentRef.parse(c.selection).name).asks_oracle]
+    calls = {}
+    for oracle in config.oracles:
+        ref = ComponentRef.parse(oracle)
+        method = registry().find(OracleSpec, ref.name).level_of_theory(ref.parameters)
+        expected = expected_calls(dataset, method, config.protocol)
+        judged = sum(row.oracle == oracle for row in (*trained, *fixed, *before))
+        calls[oracle] = {
+            "initial": expected.initial,
+            "training": sum(c.oracle == oracle for c in asking) * config.budget,
+            "reference": expected.reference,
+            "evaluation": judged * len(dataset.test) * (1 + len(config.protocol.evaluation_steps)),
+        }
     return Plan([*fixed, *trained], calls)

@@ -29,6 +29,7 @@ from golfbench.benchmark.records import (
     read_records,
 )
 from golfbench.contracts import Label
+from golfbench.durable import replacing
 from golfbench.errors import CheckpointError, ConfigurationError, GolfbenchError, NothingToDoError
 from golfbench.golf import checkpoint
 from golfbench.molecules import Molecule
@@ -45,7 +46,7 @@ from golfbench.runs.summary import rows_of, summary_content
 #: Forces (Hartree/Å) closer than this are the same: above what the order of additions changes on another machine.
 FORCE_TOLERANCE_HARTREE_PER_ANGSTROM = 1e-5
 #: Folders of a merged run that is being built, and of one that only waits to be moved to its place.
-PARTIAL, READY = "merge.partial", "merge.ready"
+READY = "merge.ready"
 #: Molecules that a line about missing records names.
 EXAMPLES = 3
 
@@ -397,8 +398,12 @@ def _sources(path: Path, parts: Sequence[Part]) -> list[tuple[str, RunDirectory]
 
 def _build(parts: Sequence[Part], path: Path) -> None:
     """Build the merged run in a folder beside its place, and declare it complete."""
-    target = RunDirectory(path / PARTIAL)
-    shutil.rmtree(target.path, ignore_errors=True)
+    with replacing(path / READY) as unfinished:
+        _build_in(unfinished, parts, path)
+
+
+def _build_in(unfinished: Path, parts: Sequence[Part], path: Path) -> None:
+    target = RunDirectory(unfinished)
     for folder in (target.path, target.checkpoints, target.trajectories):
         folder.mkdir()
     sources = _sources(path, parts)
@@ -409,10 +414,6 @@ def _build(parts: Sequence[Part], path: Path) -> None:
     append_records(target.records, _ordered(config, [record for part in parts for record in part.records]))
     write_json(target.summary, {**summary_content(target, rows_of(target)), "run_dir": path.resolve().name})
     write_json(target.manifest, _manifest(parts))
-    for file in (file for file in target.path.rglob("*") if file.is_file()):
-        with file.open("rb") as written:
-            os.fsync(written.fileno())
-    os.replace(target.path, path / READY)
 
 
 def _merge_calls(sources: Sequence[tuple[str, RunDirectory]], target: RunDirectory) -> None:

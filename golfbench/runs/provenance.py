@@ -7,13 +7,14 @@ import platform
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
-from importlib.metadata import PackageNotFoundError, distributions, version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 import golfbench
+from golfbench.registry import registry
 
 #: Distributions whose versions decide the numbers.
 DECISIVE = ("torch", "numpy", "ase", "rdkit", "xtb", "schnetpack", "mace-torch", "nequip", "e3nn", "tblite")
@@ -27,7 +28,7 @@ def provenance(arguments: Iterable[str]) -> dict[str, Any]:
         "python_version": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
         "versions": {name: found for name in DECISIVE if (found := _version(name))},
-        "plugins": {d.name: d.version for d in distributions() if d.name.startswith("golfbench-")},
+        "plugins": {name: found for name, found in registry().distributions().items() if name != "golfbench"},
         "hardware": _hardware(),
         "threads": {name: os.environ[name] for name in sorted(os.environ) if name.endswith("_NUM_THREADS")},
         "argv": [os.path.basename(sys.argv[0]), *(_without_folder(a) for a in arguments)],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -11,9 +11,9 @@ from typing import Any
 
 from golfbench.benchmark.evaluate import Judge, evaluate, forgo
 from golfbench.benchmark.metrics import Row, Summary
-from golfbench.benchmark.prepare import limited, prepare
+from golfbench.benchmark.prepare import Expected, Report, expected_calls, limited, prepare
 from golfbench.benchmark.records import Stage, latest_records, read_records
-from golfbench.chemistry import check_topology
+from golfbench.benchmark.soundness import LABELS_PER_REFERENCE, check_labels
 from golfbench.contracts import Dataset, Model, Optimizer
 from golfbench.errors import ConfigurationError, TrainingError
 from golfbench.golf import checkpoint
@@ -22,35 +22,37 @@ from golfbench.golf.loop import Golf, Parts
 from golfbench.golf.models import load_potential, open_fixed_model, potential_header, save_potential
 from golfbench.golf.samples import fit_references
 from golfbench.loggers import Log
-from golfbench.molecules import check_elements, check_molecule
 from golfbench.oracles.calls import utc_now
 from golfbench.oracles.opening import open_oracle
 from golfbench.oracles.service import OracleService
 from golfbench.potential import Potential
 from golfbench.registry import registry
-from golfbench.runs.baseline import TORCH_TYPES, Permission, Report, Start, baseline_path, check_checkpoint
+from golfbench.runs.baseline import TORCH_TYPES, Permission, Start, baseline_path
 from golfbench.runs.config import RunConfig
 from golfbench.runs.costs import CostLine, append_cost
 from golfbench.runs.directory import SCHEMA_VERSION, RunDirectory, slug, write_json
-from golfbench.runs.grid import Combination, combinations, fixed_rows, is_trainable
+from golfbench.runs.examine import examine
+from golfbench.runs.grid import Combination, combinations, fixed_rows
 from golfbench.runs.loggers import Loggers
 from golfbench.runs.parts import run_part, split
 from golfbench.runs.provenance import provenance
 from golfbench.runs.service import open_service
 from golfbench.runs.shards import SEAL, Shard, Share, join, locate, seal
 from golfbench.runs.summary import rows_of, write_summary
-from golfbench.specs import ComponentRef, DatasetSpec, ModelSpec, OptimizerSpec, OracleSpec, SelectionSpec
+from golfbench.specs import ComponentRef, DatasetSpec, OptimizerSpec, OracleSpec, SelectionSpec
 
 log = logging.getLogger(__name__)
 
-#: Labels for each element from which reference energies are good enough to judge other labels by.
-LABELS_PER_REFERENCE = 3
-
 
 def open_dataset(name: str) -> Dataset:
-    """Read a dataset by the name (with parameters) that a person gives."""
+    """Read a dataset by the name (with parameters) that a person gives.
+
+    Raises:
+        ConfigurationError: If its labels cannot be right (see ``benchmark.soundness``), or as its reader says.
+    """
     ref = ComponentRef.parse(name)
     dataset: Dataset = registry().find(DatasetSpec, ref.name).create(ref.parameters).read()
+    check_labels(dataset)
     return dataset
 
 
@@ -86,13 +88,15 @@ def run(
             before = directory.read_manifest()
             manifest |= {name: before[name] for name in ("started_utc", "merged") if name in before}
         write_json(directory.manifest, manifest)
-        manifest["baselines"] = run_here(here, directory, report, permission, share)["baselines"]
+        facts = run_here(here, directory, report, permission, share)
+        manifest |= {"baselines": facts["baselines"], "unjudged": facts["unjudged"]}
         for environment, part in elsewhere.items():
             if not share.oracles(part):
                 continue
-            facts = run_part(environment, part, share, directory.path, permission.unsafe)
-            manifest["baselines"] |= facts["baselines"]
-            manifest["environments"][environment.name] = facts["provenance"]
+            theirs = run_part(environment, part, share, directory.path, permission.unsafe)
+            manifest["baselines"] |= theirs["baselines"]
+            manifest["unjudged"] |= theirs["unjudged"]
+            manifest["environments"][environment.name] = theirs["provenance"]
         directory.records.open("a").close()  # a shard without a row has a table without rows
         manifest |= {"finished_utc": utc_now("seconds")} | ({"files": seal(directory.path)} if shard else {})
         write_json(directory.manifest, manifest)
@@ -115,12 +119,19 @@ def run_here(
     """Run or resume what this process runs of a grid, in a directory that it, or its parent, holds.
 
     Returns:
-        What the manifest says of it: ``baselines`` and ``provenance``.
+        What the manifest says of it: ``baselines``, ``provenance``, and as ``unjudged`` why the surrogate cannot judge
+        a training molecule, by its id.
     """
     dataset = limited(open_dataset(config.dataset), config.limit)
+    oracles = share.oracles(config)
+    examined = examine(config, dataset, oracles, permission.unsafe)
+    for warning in examined.warnings:
+        permission.tell(f"warning: {warning}")
     baselines: dict[str, Any] = {}
-    grids = [_Grid(config, directory, dataset, oracle, report, permission, share) for oracle in share.oracles(config)]
-    if share.common and any(grid.method != dataset.method for grid in grids):
+    grids = [
+        _Grid(config, directory, dataset, oracle, report, permission, share, examined.unjudged) for oracle in oracles
+    ]
+    if share.common and any(grid.lacks_labels for grid in grids):
         _prepare_for_all(grids, config, share, share.common, permission)
     if grids:
         with _opened(config, directory.path) as service:
@@ -128,7 +139,7 @@ def run_here(
                 grid.prepare(service)
                 grid.run()
                 baselines |= grid.baselines
-    return {"baselines": baselines, "provenance": provenance([])}
+    return {"baselines": baselines, "provenance": provenance([]), "unjudged": dict(examined.unjudged)}
 
 
 def _prepare_for_all(
@@ -180,6 +191,7 @@ def _manifest(config: RunConfig, dataset: Dataset, arguments: Sequence[str]) -> 
             "test_molecules": len(dataset.test),
         },
         "baselines": {},
+        "unjudged": {},
         "environments": {},
         **provenance(arguments),
     }
@@ -203,49 +215,32 @@ class _Grid:
         report: Report,
         permission: Permission,
         share: Share,
+        unjudged: Collection[str],
     ) -> None:
-        self.permission, self.share = permission, share
+        self.permission, self.share, self.unjudged = permission, share, frozenset(unjudged)
         self.loggers = Loggers(config.loggers, directory.path, directory.read_manifest()["run_id"], permission.tell)
         self.config, self.directory, self.dataset, self.report = config, directory, dataset, report
         self.baselines: dict[str, dict[str, Any]] = {}
         self.oracle = ComponentRef.parse(oracle)
-        spec = registry().find(OracleSpec, self.oracle.name)
-        self.method = spec.level_of_theory(self.oracle.parameters)
-        self._check_molecules(dataset, spec)
-        check_checkpoint(config, dataset, self.method, permission.unsafe)
+        self.method = registry().find(OracleSpec, self.oracle.name).level_of_theory(self.oracle.parameters)
+
+    @property
+    def lacks_labels(self) -> bool:
+        """Whether the oracle is asked for something before any row is made."""
+        return expected_calls(self.dataset, self.method, self.config.protocol) != Expected(0, 0)
 
     def prepare(self, service: OracleService) -> None:
         """Let a service be asked from now on, first of all for labels and minima that the dataset lacks."""
         protocol, directory = self.config.protocol, self.directory
         reference_optimizer = partial(self._optimizer, protocol.reference_optimizer)
-        self.dataset = prepare(self.dataset, self.method, self.oracle, service, reference_optimizer, protocol)
+        if self.method == self.dataset.method:
+            service.gate.expect(self.method, _references(self.dataset))
+        self.dataset = prepare(
+            self.dataset, self.method, self.oracle, service, reference_optimizer, protocol, self.report
+        )
         service.gate.expect(self.method, _references(self.dataset))
         self.service = service
         self.judge = Judge(self.oracle, service, protocol, self.dataset.test, directory.records, directory.log.name)
-
-    def _check_molecules(self, dataset: Dataset, oracle: OracleSpec) -> None:
-        """Refuse a molecule that an oracle or a model cannot take, before anything is computed."""
-        owners: dict[str, frozenset[int] | None] = {oracle.name: oracle.elements}
-        for model in () if self.config.checkpoint_format else filter(is_trainable, self.config.models):
-            ref = ComponentRef.parse(model)
-            owners[ref.name] = registry().find(ModelSpec, ref.name).supported_elements(ref.parameters)
-        owners |= {cheap.name: cheap.elements for cheap in self._cheap_oracles()}
-        trained = frozenset(int(z) for item in dataset.initial for z in item.molecule.numbers)
-        owners[f"the initial set of '{dataset.name}'"] = trained
-        molecules = [item.molecule for item in dataset.initial] + [item.molecule for item in dataset.test]
-        for molecule in molecules:
-            check_molecule(molecule)
-            for name, elements in owners.items():
-                check_elements(molecule, elements, name)
-            if molecule.smiles is not None:
-                check_topology(molecule)
-
-    def _cheap_oracles(self) -> list[OracleSpec]:
-        """Return the oracles that every training molecule is shown to: the delta model, and the surrogate if used."""
-        selections = [ComponentRef.parse(text).name for text in self.config.selections]
-        watched = any(registry().find(SelectionSpec, name).needs_surrogate for name in selections)
-        named = [self.config.delta, self.config.surrogate if watched else None]
-        return [registry().find(OracleSpec, ComponentRef.parse(text).name) for text in named if text]
 
     def run(self) -> None:
         """Judge the fixed models, then train and judge each combination."""
@@ -314,14 +309,22 @@ class _Grid:
             log,
         )
         progress = golf.run(lambda so_far: self.report(name, so_far.spent, self.config.budget))
-        self._note_cost(combination, "after", potential, golf.trainer.timed_updates, golf.trainer.timed_s)
+        if note := progress.note(self.config.budget, len(golf.parts.unjudged)):
+            self.permission.tell(f"warning: {combination.id}: {note}")
+        self._note_cost(combination, "after", potential, golf.trainer.timed_updates, golf.trainer.timed_s, note)
         ref = ComponentRef(header["model"], header["parameters"])
         facts = potential_header(ref, potential, self.config.delta, self.method)
         facts |= {name: header[name] for name in ("training", "imported") if name in header}
         save_potential(final, potential, {**facts, "golf": progress.to_json()})
 
     def _note_cost(
-        self, row: Combination, stage: Stage, potential: Potential, updates: int = 0, wall_s: float = 0.0
+        self,
+        row: Combination,
+        stage: Stage,
+        potential: Potential,
+        updates: int = 0,
+        wall_s: float = 0.0,
+        note: str = "",
     ) -> None:
         line = CostLine(
             combination=row.id,
@@ -331,6 +334,7 @@ class _Grid:
             wall_s=wall_s,
             device=self.config.device,
             dtype=self.config.dtype,
+            note=note,
         )
         append_cost(self.directory.costs, line)
 
@@ -348,6 +352,7 @@ class _Grid:
             self.oracle,
             self.service,
             spec.asks_oracle,
+            self.unjudged if spec.needs_surrogate else frozenset(),
         )
 
     def _optimizer(self, name: str) -> Optimizer:

@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict
 
 from golfbench.benchmark.records import Stage
+from golfbench.durable import UNFINISHED
 from golfbench.errors import ConfigurationError
 from golfbench.runs.config import RunConfig
 from golfbench.runs.directory import SCHEMA_VERSION, RunDirectory, slug, write_json
@@ -102,7 +103,7 @@ def _slurm(name: str, default: int | None = None) -> int:
     return int(text)
 
 
-def befores(combination: Combination) -> tuple[RowKey, RowKey]:
+def before_rows(combination: Combination) -> tuple[RowKey, RowKey]:
     """Return the rows that a trained combination's baseline may have: shared by all seeds, and its own."""
     return (combination.before(None).id, "before"), (combination.before(combination.seed).id, "before")
 
@@ -117,7 +118,7 @@ def deal(config: RunConfig, count: int) -> dict[RowKey, int]:
     owner: dict[RowKey, int] = {}
     for combination in sorted(combinations(config), key=lambda c: _place(config, c)):
         owner[combination.id, "after"] = next(turn)
-        for before in befores(combination):
+        for before in before_rows(combination):
             owner.setdefault(before, owner[combination.id, "after"])
     for row in fixed_rows(config):
         owner[row.id, "reference"] = next(turn)
@@ -256,7 +257,7 @@ def seal(path: Path) -> dict[str, str]:
 
 def results_in(folder: Path) -> list[Path]:
     """Return the files below a folder; states of a training in progress are no results."""
-    unfinished = (".training.safetensors", ".partial")
+    unfinished = (".training.safetensors", UNFINISHED)
     return sorted(file for file in folder.rglob("*") if file.is_file() and not file.name.endswith(unfinished))
 
 

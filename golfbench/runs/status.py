@@ -1,20 +1,17 @@
-"""How far the oracle calls of a run are, what they cost and what failed: read from the ledger alone."""
+"""How far the oracle calls of a run are, what they cost and which of them failed: read from the ledger alone."""
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from pydantic import BaseModel, ConfigDict
 
+from golfbench.benchmark.failures import EXAMPLES, pattern
 from golfbench.oracles.ledger import CACHE_HIT, PURPOSES, OracleCall
-
-#: Molecules that a group of failures names.
-EXAMPLES = 3
-_NUMBER = re.compile(r"0x[0-9a-f]+|[-+]?\d+(\.\d+)?([eE][-+]?\d+)?")
+from golfbench.oracles.running import RunningCall
 
 
 class PurposeStatus(BaseModel):
@@ -116,6 +113,17 @@ class _Tally:
         )
 
 
+def running_of(calls: Iterable[RunningCall], now: datetime) -> str:
+    """Return how many calls are running, for how long, and the one that began first; an empty text if none is."""
+    calls = sorted(calls, key=lambda call: call.started_utc)
+    if not calls:
+        return ""
+    first = calls[0]
+    duration = timedelta(seconds=int((now - datetime.fromisoformat(first.started_utc)).total_seconds()))
+    number = "1 call" if len(calls) == 1 else f"{len(calls)} calls, the longest"
+    return f"running: {number} for {duration} ({first.purpose}, {first.molecule}, {first.oracle})"
+
+
 def status_of(calls: Iterable[OracleCall]) -> list[PurposeStatus]:
     """Return the calls by purpose; purposes without any line are left out."""
     tallies: defaultdict[str, _Tally] = defaultdict(_Tally)
@@ -132,13 +140,9 @@ def failures_of(calls: Iterable[OracleCall]) -> list[FailureGroup]:
         if call.outcome == "ok":
             labelled.add(call.key)
         elif call.outcome != CACHE_HIT:
-            groups[call.outcome, call.oracle, _pattern(call)].append(call)
+            groups[call.outcome, call.oracle, pattern(call.error, call.molecule)].append(call)
     found = [_group(members, labelled) for members in groups.values()]
     return sorted(found, key=lambda group: (-group.calls, group.outcome, group.message))
-
-
-def _pattern(call: OracleCall) -> str:
-    return _NUMBER.sub("#", call.error.replace(call.molecule, "*"))
 
 
 def _group(calls: list[OracleCall], labelled: set[str]) -> FailureGroup:

@@ -4,14 +4,48 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from golfbench.benchmark.metrics import Counts, Row, summarise
-from golfbench.benchmark.records import Record, latest_records, read_records
+from golfbench.benchmark.records import Identity, Record, latest_records, read_records
 from golfbench.errors import NothingToDoError
-from golfbench.oracles.ledger import CACHE_HIT, PURPOSES, read_calls
-from golfbench.runs.costs import read_costs
+from golfbench.oracles.ledger import CACHE_HIT, PURPOSES, OracleCall, Purpose, read_calls
+from golfbench.runs.costs import read_costs, read_notes
 from golfbench.runs.directory import SCHEMA_VERSION, RunDirectory, write_json
+
+
+class Bill(NamedTuple):
+    """What calls of a ledger are added up by.
+
+    Attributes:
+        oracle: Who was asked; empty for the engine of a base, which is not the oracle of the row.
+        combination: For whom; empty when the run shares it.
+        stage: ``before``, ``after`` or ``reference``.
+        purpose: See ``ledger.PURPOSES``.
+    """
+
+    oracle: str
+    combination: str
+    stage: str
+    purpose: Purpose
+
+
+def bill_of(call: OracleCall) -> Bill:
+    """Return what a call is added to."""
+    return Bill("" if call.purpose == "base" else call.oracle, call.combination, call.stage, call.purpose)
+
+
+def bills_of(row: Identity) -> list[Bill]:
+    """Return what a row rests on.
+
+    That is its own calls and what the run shares: reference minima in all rows of their oracle, labels of the initial
+    set, and what the base says of them, in the rows of trained models.
+    """
+    accounts: list[tuple[str, str, Purpose]] = [(row.combination, row.stage, purpose) for purpose in PURPOSES]
+    accounts.append(("", "reference", "reference"))
+    if row.stage != "reference":
+        accounts += [("", "before", "initial"), ("", "before", "base")]
+    return [Bill("" if account[2] == "base" else row.oracle, *account) for account in accounts]
 
 
 def rows_of(directory: RunDirectory) -> list[Row]:
@@ -23,7 +57,9 @@ def rows_of(directory: RunDirectory) -> list[Row]:
     if not directory.records.exists():
         raise NothingToDoError(f"{directory.path} has no records yet")
     records = latest_records(read_records(directory.records))
-    return summarise(records, *_accounts(records, directory), read_costs(directory.costs))
+    rows = summarise(records, *_accounts(records, directory), read_costs(directory.costs))
+    notes = read_notes(directory.costs)
+    return [row.model_copy(update={"note": notes.get((row.combination, row.stage), "")}) for row in rows]
 
 
 def write_summary(directory: RunDirectory) -> dict[str, Any]:
@@ -44,25 +80,19 @@ def summary_content(directory: RunDirectory, rows: Sequence[Row]) -> dict[str, A
 
 
 def _accounts(records: Sequence[Record], directory: RunDirectory) -> tuple[Counts, Counts]:
-    """Return oracle calls and cache hits of each (combination, stage) by purpose.
-
-    What a run shares is shown in every row that rests on it: reference minima in all rows of their oracle, labels of
-    the initial set in the rows of trained models.
-    """
-    calls: Counter[tuple[str, str, str, str]] = Counter()
-    hits: Counter[tuple[str, str, str, str]] = Counter()
+    """Return oracle calls and cache hits of each (combination, stage) by purpose."""
+    calls: Counter[Bill] = Counter()
+    hits: Counter[Bill] = Counter()
     for call in read_calls(directory.calls):
-        (hits if call.outcome == CACHE_HIT else calls)[call.oracle, *call.account] += 1
-    rows: dict[tuple[str, str], str] = {(r.combination, r.stage): r.oracle for r in records}
+        (hits if call.outcome == CACHE_HIT else calls)[bill_of(call)] += 1
+    rows: dict[tuple[str, str], Identity] = {(r.combination, r.stage): r for r in records}
     return _by_row(calls, rows), _by_row(hits, rows)
 
 
-def _by_row(counted: Counter[tuple[str, str, str, str]], rows: dict[tuple[str, str], str]) -> Counts:
-    table = {}
-    for (combination, stage), oracle in rows.items():
-        own = {purpose: counted[oracle, combination, stage, purpose] for purpose in PURPOSES}
-        own["reference"] += counted[oracle, "", "reference", "reference"]
-        if stage != "reference":
-            own["initial"] += counted[oracle, "", "before", "initial"]
-        table[combination, stage] = own
+def _by_row(counted: Counter[Bill], rows: dict[tuple[str, str], Identity]) -> Counts:
+    table: dict[tuple[str, str], dict[str, int]] = {}
+    for key, row in rows.items():
+        table[key] = dict.fromkeys(map(str, PURPOSES), 0)
+        for bill in bills_of(row):
+            table[key][bill.purpose] += counted[bill]
     return table

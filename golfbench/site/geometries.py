@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from ase.data import chemical_symbols, covalent_radii
 
-from golfbench.chemistry import FloatArray, IntArray, check_topology, mol_from_smiles
+from golfbench.chemistry import FloatArray, IntArray, check_topology, mol_from_smiles, superposed
 from golfbench.contracts import TestMolecule
 from golfbench.errors import MoleculeError
 from golfbench.leaderboard.content import Section
@@ -92,17 +92,6 @@ def principal(positions: FloatArray, kept: npt.NDArray[np.bool_]) -> FloatArray:
     signs = [1.0 if column[np.abs(column).argmax()] >= 0 else -1.0 for column in turned.T[:2]]
     signs.append(float(np.linalg.det(axes)) * signs[0] * signs[1])
     return np.asarray(turned * np.sign(signs), dtype=np.float64)
-
-
-def superposed(positions: FloatArray, target: FloatArray, kept: npt.NDArray[np.bool_]) -> FloatArray:
-    """Return positions (n_atoms, 3), Å, moved and turned to the least squares distance of the kept atoms to a target.
-
-    A geometry is never mirrored.
-    """
-    centre, goal = positions[kept].mean(axis=0), target[kept].mean(axis=0)
-    left, _, right = np.linalg.svd((positions[kept] - centre).T @ (target[kept] - goal))
-    handed = np.diag([1.0, 1.0, np.sign(np.linalg.det(left @ right)) or 1.0])
-    return np.asarray((positions - centre) @ (left @ handed @ right) + goal, dtype=np.float64)
 
 
 def encoded(positions: FloatArray) -> str | list[int]:

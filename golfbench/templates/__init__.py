@@ -12,7 +12,8 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from string import Template
 
-from golfbench.errors import ConfigurationError, WriteError, unknown_name
+from golfbench.durable import write_atomically
+from golfbench.errors import ConfigurationError, unknown_name
 from golfbench.registry import KINDS
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
@@ -88,10 +89,6 @@ def write_package(kind: str, name: str, folder: Path) -> list[Path]:
     rendered = render(kind, name)
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise ConfigurationError(f"{folder} exists already: choose another folder with --output")
-    try:
-        for path, text in rendered.items():
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            (folder / path).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise WriteError(f"{folder} cannot be written: {error}") from error
+    for path, text in rendered.items():
+        write_atomically(folder / path, text, parents=True)
     return [folder / path for path in rendered]

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from golfbench.contracts import Dataset, Label
+from golfbench.benchmark.soundness import label_faults
+from golfbench.contracts import Dataset, DatasetChecks, Label
 from golfbench.errors import MoleculeError
 from golfbench.molecules import Molecule, check_molecule
 from golfbench.specs import DatasetSpec
@@ -127,7 +128,13 @@ def minima(bench: Bench) -> Finding:
     return Finding.of_problems(problems, "molecules")
 
 
+@check(CHECKS, "labels")
+def plausible(bench: Bench) -> Finding:
+    """Energies and forces fit each other, the molecules and the level of theory: units, signs, order of the atoms."""
+    return Finding.of_problems(label_faults(bench.dataset))
+
+
 @check(CHECKS, "content")
 def own_check(bench: Bench) -> Finding:
     """Its own check, where it has one, finds nothing."""
-    return Finding.of_problems(bench.reader.check() if hasattr(bench.reader, "check") else [])
+    return Finding.of_problems(bench.reader.check() if isinstance(bench.reader, DatasetChecks) else [])

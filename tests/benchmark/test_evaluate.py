@@ -310,33 +310,6 @@ def test_a_resumed_evaluation_adds_what_is_missing_and_asks_nothing_again(run, t
     assert collections.Counter(call["outcome"] for call in ledger) == {"ok": len(asked)}
 
 
-def test_a_full_disk_leaves_no_half_of_an_end_point(tmp_path, monkeypatch):
-    from golfbench.benchmark.evaluate import _append_whole
-    from golfbench.errors import WriteError
-
-    path = tmp_path / "ends.extxyz"
-    _append_whole(path, b"first\n")
-    full = """
-import resource, sys
-from pathlib import Path
-from golfbench.benchmark.evaluate import _append_whole
-from golfbench.errors import WriteError
-resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))
-try:
-    _append_whole(Path(sys.argv[1]), b"second\\n")
-except WriteError as error:
-    print(error)
-"""
-    import subprocess
-    import sys
-
-    done = subprocess.run([sys.executable, "-c", full, str(path)], capture_output=True, text=True)
-    assert done.stdout.startswith("ends.extxyz cannot be written: "), done.stderr
-    assert path.read_bytes() == b"first\n"
-    with pytest.raises(WriteError, match="cannot be written"):
-        _append_whole(tmp_path, b"x")
-
-
 def test_molecules_are_not_changed_by_walking(run, test_set, network):
     before = [item.molecule.geometry_hash() for item in test_set]
     run("a", test_set, network, SHORT)

@@ -8,6 +8,7 @@ import pytest
 PLUGIN = """
 import typer
 from golfbench import hookimpl
+from golfbench.cli.streams import session
 from golfbench.specs import ModelSpec, OracleSpec, Parameter
 
 
@@ -38,11 +39,13 @@ def golfbench_commands(app):
         raise LookupError("an unexpected thing")
 
     @app.command()
-    def fill_disk() -> None:
-        raise OSError(28, "No space left on device", "runs/labels.db")
+    def fill_disk(number: int = 28, resumes: bool = False) -> None:
+        session.resumes = resumes
+        raise OSError(number, "No space left on device", "runs/labels.db")
 
     @app.command()
-    def stop() -> None:
+    def stop(resumes: bool = False) -> None:
+        session.resumes = resumes
         raise KeyboardInterrupt
 """
 

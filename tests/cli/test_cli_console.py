@@ -10,6 +10,31 @@ def test_a_table_in_a_pipe_is_tab_separated(capsys):
     assert capsys.readouterr().out == "name\tn\na [b]\t1\nc\t2.5\n"
 
 
+@pytest.mark.parametrize("width", [1, 20, 28])
+def test_a_terminal_without_room_for_the_headings_gets_a_line_for_each_cell(capsys, monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    console._draw_table(("molecule", "energy (kcal/mol)", "n"), [("a [b]", "1.5", "2"), ("c", "", "3")], "")
+    assert capsys.readouterr().out == (
+        "molecule: a [b]\nenergy (kcal/mol): 1.5\nn: 2\n\nmolecule: c\nenergy (kcal/mol): \nn: 3\n\n"
+    )
+
+
+def test_a_drawn_table_breaks_no_heading(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    console._draw_table(("molecule", "energy (kcal/mol)", "n"), [("a [b]", "1.5", "2")], "")
+    text = capsys.readouterr().out
+    assert all(word in text for word in ("molecule", "energy", "(kcal/mol)", "a [b]", "1.5"))
+    assert max(map(len, text.splitlines())) <= 40
+
+
+@pytest.mark.parametrize(("term", "drawn"), [("dumb", False), ("unknown", False), ("xterm", True)])
+def test_progress_is_drawn_only_where_it_can_be(monkeypatch, term, drawn):
+    """On a dumb terminal rich shows nothing before the end."""
+    monkeypatch.setenv("TERM", term)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    assert (console.Progress()._bars is not None) == drawn
+
+
 def test_json_keeps_the_order_of_keys_and_the_letters(capsys):
     console.print_json({"b": 1, "a": "Å"})
     text = capsys.readouterr().out

@@ -1,3 +1,5 @@
+import errno
+
 import pytest
 
 import golfbench as package
@@ -38,18 +40,29 @@ def test_a_mistyped_verb_gets_a_suggestion(golfbench):
     assert "Did you mean 'models'?" in golfbench("modls").stderr
 
 
-def test_an_interruption_exits_with_130_and_says_how_to_go_on(golfbench):
+def test_an_interruption_exits_with_130(golfbench):
     done = golfbench("stop")
-    assert done.returncode == 130
-    assert done.stderr == "golfbench: interrupted; the same command resumes where it stopped\n"
+    assert (done.returncode, done.stderr) == (130, "golfbench: interrupted\n")
 
 
-def test_a_full_disk_is_one_line(golfbench):
-    done = golfbench("fill-disk")
+@pytest.mark.parametrize(
+    ("number", "what"), [(errno.ENOSPC, "the disk is full"), (errno.EDQUOT, "the disk quota is used up")]
+)
+def test_a_full_disk_is_one_line(golfbench, number, what):
+    done = golfbench("fill-disk", "--number", str(number))
     assert done.returncode == 1
-    assert done.stderr == (
-        "golfbench: error: the disk is full (runs/labels.db): free some space; the same command resumes\n"
-    )
+    assert done.stderr == f"golfbench: error: {what} (runs/labels.db): free some space\n"
+
+
+@pytest.mark.parametrize(
+    ("verb", "end"),
+    [
+        ("stop", "interrupted; the same command resumes where it stopped"),
+        ("fill-disk", "the disk is full (runs/labels.db): free some space; the same command resumes"),
+    ],
+)
+def test_only_a_verb_that_resumes_says_so(golfbench, verb, end):
+    assert end in golfbench(verb, "--resumes").stderr
 
 
 def test_what_nobody_expected_keeps_its_traceback_and_exits_with_1(golfbench):

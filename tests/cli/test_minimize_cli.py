@@ -1,5 +1,7 @@
 import json
+import os
 import random
+import shlex
 import signal
 import subprocess
 import sys
@@ -76,7 +78,9 @@ def test_gfn2_xtb_takes_two_molecules_downhill_and_a_broken_third_stops_nothing(
     assert code == 1
     assert [row["status"] for row in rows] == ["converged", "skipped", "converged"]
     assert errors == [
+        "golfbench: what is done is in out.partial.sdf until all are",
         "golfbench: error: C1CC: 'C1CC' is not a valid SMILES",
+        "golfbench: 2 of 3 molecules converged, 1 skipped",
         "golfbench: 2 of 3 molecules written to out.sdf",
     ]
     assert (rows[1]["n_atoms"], rows[1]["error_type"]) == (None, "MoleculeError")
@@ -133,6 +137,7 @@ def test_every_bad_frame_has_its_reason():
         "golfbench: error: a.xyz:1: 9 electrons (charge +0) cannot have multiplicity 1",
         "golfbench: error: a.xyz:2: coordinates are not finite",
         "golfbench: error: a.xyz:3: atoms 0 and 1 overlap (0.100 Å, at least 0.4 Å needed)",
+        "golfbench: 0 of 4 molecules converged, 1 step_limit, 3 skipped",
     ]
 
 
@@ -149,7 +154,8 @@ def test_mmff94_refuses_a_molecule_without_bonds_and_no_usable_molecule_is_exit_
     assert (code, row["status"]) == (2, "skipped")
     assert errors == [
         "golfbench: error: a.xyz:1: no SMILES, so its bonds are not known "
-        "(an XYZ file has no bonds: give an SDF or a SMILES, or another model)"
+        "(an XYZ file has no bonds: give an SDF or a SMILES, or another model)",
+        "golfbench: 0 of 1 molecules converged, 1 skipped",
     ]
 
 
@@ -172,13 +178,21 @@ def test_a_changed_bond_graph_is_no_success():
         (["C", "--optimizer", "lbfg"], "unknown optimizer 'lbfg': did you mean 'lbfgs'"),
         (["C", "--force-max", "nan"], "the force threshold must be above 0 eV/Å, not nan"),
         (["C", "--output", "there.sdf"], "there.sdf exists already: choose another name, or give --overwrite"),
+        (["C", "--output", "folder.sdf", "--overwrite"], "folder.sdf is a folder: name a file"),
+        (["C", "--output", "none/a.sdf"], "none/a.sdf: there is no folder none"),
+        (["C", "--output", "/proc/a.sdf"], "/proc/a.sdf cannot be written: No such file or directory"),
+        (["C", "--output", f"{'a' * 250}.sdf"], "cannot be written: File name too long"),
+        (["C", "--output", "a.pdb"], "a.pdb: the output is .sdf, or .extxyz (also .xyz)"),
         (["w.xyz", "--output", "new.sdf"], "an SDF needs bonds and w.xyz:1 has none; write .extxyz instead"),
     ],
 )
 def test_what_cannot_be_done_is_one_line_and_exit_2(arguments, message):
     Path("there.sdf").touch()
+    Path("folder.sdf").mkdir()
     Path("w.xyz").write_text(WATER)
+    before = sorted(os.listdir())
     code, rows, errors = minimize(*arguments)
+    assert sorted(os.listdir()) == before
     assert (code, rows, len(errors)) == (2, None, 1)
     assert message in errors[0]
 
@@ -189,6 +203,57 @@ def test_an_output_is_replaced_only_when_told_to():
     assert Path("out.sdf").read_text() == "precious"
     assert minimize("C", "--model", "mmff94", "--output", "out.sdf", "--overwrite")[0] == 0
     assert "precious" not in Path("out.sdf").read_text()
+
+
+@pytest.mark.parametrize("lost", ["> /dev/full", ">&-", "2>&-", ">&- 2>&- <&-", "2>/dev/full | head -1"])
+def test_an_output_does_not_depend_on_stdout(lost):
+    command = [sys.executable, "-c", "from golfbench.cli.main import main; main()", "minimize", "C", "N"]
+    line = shlex.join([*command, "--model", "mmff94", "--output", "out.sdf"])
+    done = subprocess.run(["bash", "-c", f"set -o pipefail; {line} {lost}"], capture_output=True, timeout=60)
+    assert done.returncode == 0
+    assert b"Traceback" not in done.stderr
+    assert len(list(Chem.SDMolSupplier("out.sdf"))) == 2
+
+
+def test_an_ascii_terminal_changes_no_file():
+    mol = rdkit_mol(embed("CO", "m", 1, seed=1)[0])
+    mol.SetProp("_Name", "α-méthanol")
+    Path("in.sdf").write_text(Chem.MolToMolBlock(mol) + "$$$$\n", encoding="utf-8")
+    command = [sys.executable, "-c", "from golfbench.cli.main import main; main()", "minimize", "in.sdf"]
+    done = subprocess.run(
+        [*command, "--model", "mmff94", "--output", "out.sdf"],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )
+    header, row = done.stdout.decode("ascii").splitlines()
+    assert done.returncode == 0
+    assert (header.split("\t")[5], row.split("\t")[0]) == ("max force (eV/A)", r"\u03b1-m\xe9thanol")
+    assert [mol.GetProp("_Name") for mol in Chem.SDMolSupplier("out.sdf")] == ["α-méthanol"]
+
+
+def test_a_file_that_may_not_grow_leaves_the_molecules_that_fit_and_says_where():
+    """The limit of a file's size stands for a full disk."""
+    command = [sys.executable, "-c", "from golfbench.cli.main import main; main()", "minimize", *["C"] * 9]
+    line = shlex.join([*command, "--model", "mmff94", "--output", "out.sdf"])
+    done = subprocess.run(["bash", "-c", f"ulimit -f 2; {line}"], capture_output=True, text=True, timeout=60)
+    kept = list(Chem.SDMolSupplier("out.partial.sdf", removeHs=False))
+    assert done.returncode == 1
+    assert 0 < len(kept) < 9
+    assert {mol.GetNumAtoms() for mol in kept} == {5}
+    assert done.stderr.splitlines()[-2:] == [
+        "golfbench: error: out.partial.sdf cannot be written: File too large",
+        f"golfbench: {len(kept)} molecules are in out.partial.sdf, in the order in which they were done",
+    ]
+
+
+def test_many_failures_of_one_kind_are_one_line():
+    Path("many.smi").write_text("C good\n" + "".join(f"C1CC x{k}\n" for k in range(30)) + "[Xx] odd\nCO fine\n")
+    code, rows, errors = minimize("many.smi", "--model", "mmff94")
+    assert (code, len(rows)) == (1, 33)
+    assert len([row for row in rows if row["error_message"]]) == 31
+    assert errors[-1] == "golfbench: 2 of 33 molecules converged, 31 skipped"
+    assert len(errors) <= 3
+    assert "many.smi:2: x0: " in errors[0]
 
 
 def test_the_table_has_one_line_a_molecule(golfbench):
@@ -215,13 +280,23 @@ def test_a_model_that_fails_on_one_molecule_of_a_batch_still_answers_for_the_oth
     assert [row["status"] for row in rows] == ["converged", "error", "diverged", "converged"]
     assert rows[2]["energy_final_hartree"] is None
     assert (rows[1]["error_type"], rows[1]["error_message"]) == ("ValueError", "no fluorine today")
-    assert done.stderr.splitlines()[-1] == "golfbench: error: CF: no fluorine today"
+    assert done.stderr.splitlines()[-2:] == [
+        "golfbench: error: CF: no fluorine today",
+        "golfbench: 2 of 4 molecules converged, 1 diverged, 1 error",
+    ]
 
 
-def test_an_interruption_keeps_what_is_done():
-    code = "from golfbench.cli.main import main; main()"
-    # The second never arrives: its threshold is far below what forces in double precision can be told apart by.
-    command = [sys.executable, "-c", code, "minimize", "[He]", ACETAMINOPHEN, "--force-max", "1e-30", "--json"]
+LEFT = (
+    "golfbench: error: out.partial.sdf exists: a run that was killed left it, or another one writes it now; "
+    "move it away, or give --overwrite"
+)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGKILL, -9)])
+def test_an_interruption_keeps_what_is_done(number, code):
+    main = "from golfbench.cli.main import main; main()"
+    # The first never arrives: its threshold is far below what forces in double precision can be told apart by.
+    command = [sys.executable, "-c", main, "minimize", ACETAMINOPHEN, "[He]", "--force-max", "1e-30", "--json"]
     process = subprocess.Popen(
         [*command, "--max-steps", "1000000", "--output", "out.sdf"],
         stdout=subprocess.PIPE,
@@ -231,9 +306,17 @@ def test_an_interruption_keeps_what_is_done():
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stderr is not None
+    assert process.stderr.readline() == "golfbench: what is done is in out.partial.sdf until all are\n"
     assert process.stderr.readline() == "minimizing: 1/2\n"
-    process.send_signal(signal.SIGINT)
+    (helium,) = Chem.SDMolSupplier("out.partial.sdf", removeHs=False)
+    process.send_signal(number)
     out, _ = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert [row["status"] for row in json.loads(out)["rows"]] == ["converged", "interrupted"]
-    assert len(list(Chem.SDMolSupplier("out.sdf"))) == 1
+    assert process.returncode == code
+    if number == signal.SIGKILL:
+        assert os.listdir() == ["out.partial.sdf"]
+        again = subprocess.run([*command, "--output", "out.sdf"], capture_output=True, text=True)
+        assert (again.returncode, again.stderr.splitlines()[0]) == (2, LEFT)
+        return
+    assert [row["status"] for row in json.loads(out)["rows"]] == ["interrupted", "converged"]
+    assert os.listdir() == ["out.sdf"]
+    assert [mol.GetProp("_Name") for mol in Chem.SDMolSupplier("out.sdf")] == [helium.GetProp("_Name")] == ["[He]"]

@@ -6,11 +6,12 @@ import pytest
 
 from golfbench.compare.differences import chance_of_losses, compare
 from golfbench.compare.pairs import pair_up
-from golfbench.compare.report import compare_sides, markdown
+from golfbench.compare.report import compare_sides, markdown, rows
 from golfbench.compare.sides import read_side
 from golfbench.leaderboard.standings import rank_entries, read_entries
 from golfbench.leaderboard.statistics import interval
 from golfbench.leaderboard.tracks import read_track
+from golfbench.oracles.ledger import read_calls
 from golfbench.units import HARTREE_TO_KCAL_MOL
 
 GOLF = "after · painn:preset=small · lbfgs · golf · gfn2-xtb"
@@ -22,7 +23,10 @@ def comparison(one, other, title=GOLF):
 
 
 def verdicts(found):
-    return {difference.measure.name: difference.verdict for difference in found.differences}
+    """Return the verdicts on everything but the times, which have none."""
+    times = {difference.measure.name: difference for difference in found.differences if difference.measure.timing}
+    assert {(d.low, d.high, d.verdict) for d in times.values()} == {(None, None, "not judged")}
+    return {d.measure.name: d.verdict for d in found.differences if d.measure.name not in times}
 
 
 def worse_by(kcal_mol, **only):
@@ -61,10 +65,26 @@ def test_a_run_is_no_better_than_itself(seeds, command):
     assert len(result.comparisons) == 4
     for found in result.comparisons:
         assert set(verdicts(found).values()) == {"not separable"}
-        assert {(d.value, d.low, d.high) for d in found.differences} == {(0.0, 0.0, 0.0)}
+        assert {d.value for d in found.differences} == {0.0}
+        assert {(d.low, d.high) for d in found.differences if not d.measure.timing} == {(0.0, 0.0)}
         assert (found.changed, found.lost, found.won, found.regressions) == ((), (), (), [])
     done = command(seeds, seeds, "--fail-on-regression")
     assert (done.exit_code, done.stderr) == (0, "")
+
+
+def test_calls_of_a_base_are_compared_where_there_are_any(long_run, altered):
+    based = altered(long_run)
+    calls = [call for call in read_calls(based / "oracle_calls.jsonl") if call.purpose == "training"]
+    with (based / "oracle_calls.jsonl").open("a") as ledger:
+        for number, call in enumerate(calls[:6]):
+            base = {"call_id": 10_000 + number, "purpose": "base", "oracle": "gfn1-xtb", "method": "GFN1-xTB"}
+            ledger.write(call.model_copy(update=base).model_dump_json() + "\n")
+    compared = comparison(long_run, based)
+    assert compared.calls["base"] == (0, 6)
+    assert ("Oracle calls, base", "0", "6", "+6", "", "") in rows(compared)
+    same = comparison(long_run, long_run)
+    assert same.calls == {name: (a, a) for name, (a, _) in compared.calls.items()}
+    assert not any("base" in cell for row in rows(same) for cell in row)
 
 
 def test_a_run_that_is_worse_fails_and_the_other_way_round_does_not(long_run, altered, command):
@@ -179,7 +199,7 @@ def test_the_same_command_prints_the_same_bytes(seeds, altered, command):
         "success_pct",
     ]
     cost = next(m for m in golf["metrics"] if m["name"] == "ms_per_force_call")
-    assert (cost["verdict"], cost["unit"]) == ("not separable", "ms")
+    assert (cost["verdict"], cost["unit"]) == ("not judged", "ms")
 
 
 def test_capped_steps_are_bounds(seeds, altered):
@@ -190,3 +210,18 @@ def test_capped_steps_are_bounds(seeds, altered):
     found = compare_sides(read_side(seeds), read_side(altered(seeds, capped)))
     (steps,) = (line for line in markdown(found).splitlines() if line.startswith("| Steps") and "≥" in line)
     assert steps == "| Steps | 25.4 | ≥25.4 | +0.0 | +0.0 to +0.0 | not separable |"
+
+
+def test_a_machine_that_was_busy_makes_no_model_worse(seeds, altered, command):
+    busy = altered(seeds, lambda line: line | {"wall_s": 3.0 * line["wall_s"]})
+    for one, other in ((seeds, busy), (busy, seeds)):
+        found = comparison(one, other, GOLF.replace("lbfgs", "rfo-internal"))
+        assert set(verdicts(found).values()) == {"not separable"}
+    time = next(
+        d for d in comparison(seeds, busy, GOLF.replace("lbfgs", "rfo-internal")).differences if d.measure.timing
+    )
+    assert time.other == pytest.approx(3.0 * time.one)
+    done = command(seeds, busy, "--fail-on-regression")
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert "worse" not in done.stdout
+    assert "better" not in done.stdout

@@ -15,9 +15,10 @@ from golfbench.leaderboard.content import page_content, pareto_front
 from golfbench.leaderboard.entries import Entry, canonical_text, parse_entry, read_entry, schema_text, sealed
 from golfbench.leaderboard.geometries import pack, read_trajectory, unpack
 from golfbench.leaderboard.making import PATH, entries_of, track_of
-from golfbench.leaderboard.standings import rank_entries
+from golfbench.leaderboard.standings import all_standings, rank_entries
 from golfbench.leaderboard.tables import csv_text, track_markdown
 from golfbench.leaderboard.tracks import Track, read_track
+from golfbench.oracles.ledger import PURPOSES, read_calls
 from golfbench.runs.config import RunConfig
 from golfbench.runs.directory import RunDirectory
 from golfbench.runs.runner import run as execute
@@ -62,10 +63,31 @@ def test_a_run_makes_an_entry_of_each_combination(entries, finished_run):
         for run in entry.runs:
             row = rows[entry.identity(run.seed).combination, entry.stage]
             assert run.summary.model_dump() == row.model_dump(include=set(run.summary.model_dump()))
-            for purpose in ("initial", "training", "reference", "evaluation"):
+            for purpose in PURPOSES:
                 account = run.oracle_calls.get(purpose)
                 assert (account.calls if account else 0) == getattr(row.oracle_calls, purpose)
                 assert (account.cache_hits if account else 0) == getattr(row.cache_hits, purpose)
+
+
+def test_calls_of_a_base_have_a_column_where_there_are_any(entries, finished_run, track, tmp_path):
+    again = RunDirectory(Path(shutil.copytree(finished_run.path, tmp_path / "again")))
+    after = next(call for call in read_calls(again.calls) if (call.stage, call.purpose) == ("after", "evaluation"))
+    based = after.model_copy(update={"purpose": "base", "oracle": "gfn1-xtb", "method": "GFN1-xTB"})
+    made = [based, based.model_copy(update={"combination": "", "stage": "before"})]
+    with again.calls.open("a") as ledger:
+        ledger.writelines(call.model_dump_json() + "\n" for call in made)
+    with_base, refused = entries_of(again, track)
+    assert refused == []
+    calls = {entry.stage: sorted(run.account("base").calls for run in entry.runs) for entry in with_base}
+    # What the base says of the training set is shared by all that learned.
+    assert calls == {"reference": [0], "before": [1, 1, 1, 1], "after": [1, 1, 1, 2]}
+    for one, other in zip(entries, with_base, strict=True):
+        for run, changed in zip(one.runs, other.runs, strict=True):
+            assert run.oracle_calls == {p: a for p, a in changed.oracle_calls.items() if p != "base"}
+    shown, plain = (rank_entries(track, found) for found in (with_base, entries))
+    assert track_markdown(track, shown).count("| Calls, base |") == 2  # not in the table of fixed models
+    assert track_markdown(track, plain).count("| Calls, base |") == 0
+    assert ("oracle_calls_base" in csv_text(shown), "oracle_calls_base" in csv_text(plain)) == (True, False)
 
 
 def test_an_entry_carries_where_it_comes_from(trained):
@@ -290,7 +312,7 @@ def test_the_content_of_the_page_is_complete_and_plain(entries, leaderboards, tr
 
 
 def test_the_published_tables_and_the_schema_are_what_the_code_makes():
-    assert drift(built(LEADERBOARDS)) == []
+    assert drift(built(LEADERBOARDS, all_standings(LEADERBOARDS))) == []
     assert (LEADERBOARDS / "schema.json").read_text(encoding="utf-8") == schema_text()
 
 

@@ -19,6 +19,11 @@ from golfbench.leaderboard.verification import verify
 KCAL = 1 / 627.5
 
 
+def base_without_a_delta(parts):
+    del parts["settings"]["delta"]
+    parts["runs"][0]["oracle_calls"]["base"] = {"ok": 7, "failed": {}, "cache_hits": 0, "wall_s": 1.0, "cpu_s": None}
+
+
 def energy(parts):
     parts["runs"][0]["records"][0]["energy_final_hartree"] -= 0.1 * KCAL
 
@@ -232,6 +237,7 @@ TAMPERINGS = {
     record_of_another_model: "model of its record is 'mace'",
     seed_doubled: "seed 0 is there 2 times",
     seed_copied: "seeds 0 and 9 have the same end points",
+    base_without_a_delta: "calls of a base, but its settings name no delta",
     markup: "model: String should match pattern",
 }
 

@@ -8,9 +8,9 @@ from rdkit import Chem
 from golfbench.chemistry import bond_graph_changed, embed, mol_from_smiles, rdkit_mol
 from golfbench.errors import ConfigurationError
 from golfbench.molecule_files.entries import EndPoint, Entry, Reading, Unusable
+from golfbench.molecule_files.output import open_output
 from golfbench.molecule_files.reading import read_molecules
 from golfbench.molecule_files.sdf import smiles_order
-from golfbench.molecule_files.writing import check_output, write_molecules
 
 ACETAMINOPHEN = "CC(=O)Nc1ccc(O)cc1"
 SHUFFLED = [
@@ -26,6 +26,12 @@ SHUFFLED = [
 WATER = "3\n{comment}\nO 0 0 0\nH 0.96 0 0\nH -0.24 0.93 0\n"
 DEFAULT = Reading()
 SHIFT = np.array([1.0, 0.0, 0.0])
+
+
+def write_molecules(path, ends):
+    with open_output(path, overwrite=False) as output:
+        for place, end in enumerate(ends):
+            output.add(place, end)
 
 
 def sdf(mol: Chem.Mol, title: str = "") -> str:
@@ -212,14 +218,3 @@ def test_what_cannot_be_asked_for_is_refused(inputs, reading, message, tmp_path,
     Path("notes.txt").write_text("C")
     with pytest.raises(ConfigurationError, match=message):
         read_molecules(inputs, reading)
-
-
-def test_an_output_that_exists_or_cannot_be_is_refused_beforehand(tmp_path):
-    (tmp_path / "a.sdf").touch()
-    with pytest.raises(ConfigurationError, match="exists already"):
-        check_output(tmp_path / "a.sdf", overwrite=False)
-    check_output(tmp_path / "a.sdf", overwrite=True)
-    with pytest.raises(ConfigurationError, match="there is no folder"):
-        check_output(tmp_path / "none" / "a.sdf", overwrite=False)
-    with pytest.raises(ConfigurationError, match=r"the output is \.sdf"):
-        check_output(tmp_path / "a.pdb", overwrite=False)

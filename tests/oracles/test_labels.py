@@ -174,7 +174,7 @@ def test_what_is_no_store_is_said_to_be_none_and_left_alone(tmp_path: Path, ledg
 
 
 def test_a_store_in_a_folder_that_is_not_there(tmp_path: Path, ledger: Ledger) -> None:
-    with pytest.raises(WriteError, match=r"labels\.db cannot be created: No such file or directory"):
+    with pytest.raises(WriteError, match=r"labels\.db cannot be written: No such file or directory"):
         LabelStore(tmp_path / "gone" / "labels.db", ledger)
 
 

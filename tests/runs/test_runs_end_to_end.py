@@ -55,7 +55,7 @@ def test_druglike_mini_end_to_end(golfbench, write_config, results, tmp_path, ti
         ("after", tiny_model, "random", 0),
     ]
     assert {r["n"] for r in rows} == {1}
-    assert rows[0]["oracle_calls"] == {"initial": 0, "training": 0, "reference": 0, "evaluation": 1}
+    assert rows[0]["oracle_calls"] == {"initial": 0, "training": 0, "reference": 0, "evaluation": 1, "base": 0}
     # the two selections may ask for the same state of the same walk, which is then known
     assert [r["oracle_calls"]["training"] + r["cache_hits"]["training"] for r in rows[2:]] == [2, 2]
     for name in ("mmff94", "golf", "random"):
@@ -70,7 +70,7 @@ def test_the_json_has_the_published_keys(uninterrupted, results):
     assert content["run_dir"] == str(results(output).path)
     for row in content["rows"]:
         assert row.keys() >= PRINTED
-        assert row["oracle_calls"].keys() == {"initial", "training", "reference", "evaluation"}
+        assert row["oracle_calls"].keys() == {"initial", "training", "reference", "evaluation", "base"}
         assert row["stage"] in ("reference", "before", "after")
     assert [row["n"] for row in content["rows"]] == [3, 3, 3, 3]
 

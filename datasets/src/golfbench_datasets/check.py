@@ -12,15 +12,17 @@ from pathlib import Path
 import numpy as np
 from ase.data import chemical_symbols
 
+from golfbench.benchmark.soundness import label_faults
 from golfbench.chemistry import bond_graph_changed, formula, scaffold
 from golfbench.contracts import Dataset, FloatArray, Label
 from golfbench.errors import ConfigurationError, GolfbenchError, MoleculeError
 from golfbench.molecules import Molecule
 from golfbench.oracles.opening import open_oracle
 from golfbench.registry import registry
-from golfbench.specs import ComponentRef
-from golfbench.units import HARTREE_TO_EV
+from golfbench.specs import ComponentRef, OracleSpec
+from golfbench.units import BOHR_TO_ANGSTROM, HARTREE_TO_EV, HARTREE_TO_KCAL_MOL
 from golfbench_datasets.files import (
+    DESCRIPTION,
     TEST,
     Description,
     PartFacts,
@@ -34,6 +36,8 @@ from golfbench_datasets.loading import load
 MINIMUM_FORCE = 0.01
 #: A recomputed label agrees within this, Hartree and Hartree/Å.
 LABEL_TOLERANCE = 1e-9
+#: What a Hartree is in units that energies are found in by mistake.
+UNITS = {"eV": HARTREE_TO_EV, "kcal/mol": HARTREE_TO_KCAL_MOL}
 
 
 def check(folder: Path, recompute: int = 0) -> list[str]:
@@ -43,15 +47,16 @@ def check(folder: Path, recompute: int = 0) -> list[str]:
         folder: The dataset.
         recompute: How many labels the oracle named in ``dataset.yaml`` gives again.
     """
+    problems: list[str] = []
     try:
         description = read_description(folder)
         dataset = load(folder, description)
-        problems = [*_statements(description, dataset), *_identity(dataset), *_topology(dataset)]
-        problems += [*_formulas(folder, dataset), *_separation(dataset), *_minima(dataset)]
+        problems += [*_statements(description, dataset), *_identity(dataset), *_topology(dataset)]
+        problems += [*_formulas(folder, dataset), *_separation(dataset), *_minima(dataset), *label_faults(dataset)]
         if recompute:
             problems += _recompute(description, dataset, recompute)
     except GolfbenchError as error:
-        return [str(error)]
+        problems.append(str(error))
     return problems
 
 
@@ -156,16 +161,52 @@ def largest_force(forces: FloatArray) -> float:
 
 def _recompute(description: Description, dataset: Dataset, count: int) -> Iterator[str]:
     """Ask the oracle again for labels spread evenly over the initial set, the starts and the minima."""
-    if not description.oracle:
-        raise ConfigurationError("dataset.yaml names no oracle, so no label can be recomputed")
     labelled = _labelled(dataset)
     chosen = np.unique(np.linspace(0, len(labelled) - 1, min(count, len(labelled))).round().astype(int))
-    with open_oracle(ComponentRef.parse(description.oracle), registry()) as oracle:
+    with open_oracle(ComponentRef.parse(description.oracle or _oracle_of(description.method)), registry()) as oracle:
         for molecule, label in (labelled[i] for i in chosen):
             energy, forces = oracle.label(molecule)
-            difference = max(abs(energy - label.energy), float(np.abs(forces - label.forces).max()))
+            known = np.isnan(label.forces).sum() == 0
+            off_forces = float(np.abs(forces - label.forces).max()) if known else 0.0
+            difference = max(abs(energy - label.energy), off_forces)
             if not difference <= LABEL_TOLERANCE:
-                yield f"{molecule.id}: the recomputed label differs by {difference:.1e} Hartree or Hartree/Å"
+                reasons = [_scaled(label.energy, energy, "energy"), _changed(label.forces, forces) if known else ""]
+                why = "".join(f"; {reason}" for reason in reasons if reason)
+                yield f"{molecule.id}: the recomputed label differs by {difference:.1e} Hartree or Hartree/Å{why}"
+
+
+def _oracle_of(method: str) -> str:
+    """Return the oracle whose level of theory is the dataset's, without parameters."""
+    for spec in registry().specs("oracle"):
+        if isinstance(spec, OracleSpec) and spec.level_of_theory({}) == method:
+            return spec.name
+    raise ConfigurationError(
+        f"{DESCRIPTION} names no oracle, and no oracle that is installed gives {method} without parameters: "
+        "write 'oracle: NAME:KEY=VALUE' there"
+    )
+
+
+def _scaled(stated: float, right: float, what: str) -> str:
+    for unit, factor in UNITS.items():
+        if abs(stated - factor * right) <= 1e-3 * abs(factor * right):
+            return f"the {what} is in {unit}"
+    return ""
+
+
+def _changed(stated: FloatArray, right: FloatArray) -> str:
+    """Return what turns the right forces into the stated ones, if it is something simple."""
+    size = float(np.abs(right).max())
+    if not size:
+        return ""
+    for sign, name in ((1, ""), (-1, "gradients ")):
+        for unit, factor in {"Hartree/Å": 1.0, "Hartree/bohr": BOHR_TO_ANGSTROM, **UNITS}.items():
+            turned = sign * factor * right
+            if np.abs(stated - turned).max() <= 1e-3 * factor * size and (sign, factor) != (1, 1.0):
+                return f"the forces are {name}in {unit if unit not in UNITS else unit + '/Å'}"
+    lengths = (np.sort(np.linalg.norm(values, axis=1)) for values in (stated, right))
+    if np.abs(np.subtract(*lengths)).max() <= 1e-3 * size < np.abs(stated - right).max():
+        return "the forces are those of other atoms, or of a molecule that is turned"
+    return ""
 
 
 def _labelled(dataset: Dataset) -> list[tuple[Molecule, Label]]:

@@ -23,8 +23,9 @@ from ase.db import connect
 from ase.db.row import AtomsRow
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from golfbench.contracts import Label, LabelledMolecule, TestMolecule
-from golfbench.errors import ConfigurationError, WriteError
+from golfbench.chemistry import check_topology
+from golfbench.contracts import FloatArray, Label, LabelledMolecule, TestMolecule
+from golfbench.errors import ConfigurationError, MoleculeError, WriteError
 from golfbench.molecules import Molecule, check_molecule
 
 INITIAL, TEST, DESCRIPTION, BASELINES = "initial.db", "test.db", "dataset.yaml", "baselines"
@@ -126,9 +127,18 @@ def read_test(path: Path, method: str) -> list[TestMolecule]:
         minimum = _label(row, path, molecule, method, "optimal_") if "optimal_energy" in row.data else None
         positions = row.data.get("optimal_positions")
         if positions is not None:
-            positions = molecule.at(positions).positions
+            positions = _minimum_positions(positions, row, path, molecule)
         molecules.append(TestMolecule(molecule, start, positions, minimum))
     return molecules
+
+
+def _minimum_positions(positions: Any, row: AtomsRow, path: Path, molecule: Molecule) -> FloatArray:
+    try:
+        minimum = molecule.at(positions)
+        check_molecule(minimum, owner=path.name)
+    except (MoleculeError, TypeError, ValueError) as error:
+        raise ConfigurationError(f"{path}, row {row.id}: {molecule.id}: optimal_positions: {error}") from None
+    return minimum.positions
 
 
 def _rows(path: Path, method: str) -> Iterator[AtomsRow]:
@@ -171,7 +181,13 @@ def _molecule(row: AtomsRow, path: Path) -> Molecule:
         multiplicity=int(facts.get("multiplicity", 1)),
         smiles=facts.get("smiles"),
     )
-    check_molecule(molecule, owner=path.name)
+    try:
+        check_molecule(molecule, owner=path.name)
+        if molecule.smiles is not None:
+            check_topology(molecule)
+    except MoleculeError as error:
+        text = str(error) if molecule.id in str(error) else f"{molecule.id}: {error}"
+        raise MoleculeError(f"{path}, row {row.id}: {text}") from None
     return molecule
 
 
@@ -183,10 +199,12 @@ def _label(row: AtomsRow, path: Path, molecule: Molecule, method: str, prefix: s
         forces = np.array(row.data[f"{prefix}forces"] if f"{prefix}forces" in row.data or not prefix else None)
         forces = np.full(shape, np.nan) if forces.ndim == 0 else forces.astype(np.float64)
     except (KeyError, TypeError, ValueError) as error:
-        raise ConfigurationError(f"{path}: {molecule.id}: no usable {prefix}energy and forces ({error})") from None
+        reason = f"no usable {prefix}energy and forces ({error})"
+        raise ConfigurationError(f"{path}, row {row.id}: {molecule.id}: {reason}") from None
     finite = np.isfinite(energy) and (np.isfinite(forces).all() or bool(prefix))
     if forces.shape != shape or not finite:
-        raise ConfigurationError(f"{path}: {molecule.id}: {prefix}energy or {prefix}forces are not finite {shape} data")
+        reason = f"{prefix}energy or {prefix}forces are not finite {shape} data"
+        raise ConfigurationError(f"{path}, row {row.id}: {molecule.id}: {reason}")
     return Label(energy, forces, method)
 
 

@@ -1,0 +1,148 @@
+"""What a run refuses before anything is computed; ``--dry-run`` refuses the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from golfbench.benchmark.soundness import overlap
+from golfbench.chemistry import check_topology
+from golfbench.contracts import Dataset
+from golfbench.environments import missing
+from golfbench.errors import ComponentMissingError, ConfigurationError, OracleError
+from golfbench.golf.models import is_oracle
+from golfbench.molecules import Molecule, check_elements, check_molecule
+from golfbench.oracles.opening import open_oracle
+from golfbench.registry import registry
+from golfbench.runs.baseline import check_checkpoint
+from golfbench.runs.config import RunConfig
+from golfbench.runs.grid import is_trainable
+from golfbench.specs import ComponentRef, ModelSpec, OracleSpec, SelectionSpec, Spec
+
+#: Molecules that a warning names.
+EXAMPLES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What a person is told before a run begins.
+
+    Attributes:
+        unjudged: Why the surrogate cannot judge a training molecule, by its id; empty if no selection looks at it.
+        warnings: One sentence each.
+    """
+
+    unjudged: Mapping[str, str] = field(default_factory=dict)
+    warnings: Sequence[str] = ()
+
+
+def examine(config: RunConfig, dataset: Dataset, oracles: Sequence[str], unsafe: bool) -> Examined:
+    """Refuse what cannot be run.
+
+    Args:
+        config: The grid, or the part of it that this interpreter runs.
+        dataset: What it is trained on and judged with.
+        oracles: Oracles of the grid that are used.
+        unsafe: Whether files may be read that can run code.
+
+    Raises:
+        ComponentMissingError: If something that is named is not installed.
+        ConfigurationError: If the surrogate can judge no training molecule.
+        MoleculeError: If an oracle or a model cannot take a molecule.
+        CheckpointError: If a checkpoint cannot be used.
+    """
+    _check_installed(config, oracles)
+    for text in oracles:
+        ref = ComponentRef.parse(text)
+        spec = registry().find(OracleSpec, ref.name)
+        _check_molecules(config, dataset, spec)
+        check_checkpoint(config, dataset, spec.level_of_theory(ref.parameters), unsafe)
+    watched = [s for s in config.selections if registry().find(SelectionSpec, _name(s)).needs_surrogate]
+    walks = any(map(is_trainable, config.models)) and config.budget
+    unjudged = _unjudged(config.surrogate, dataset) if watched and walks else {}
+    warnings = [_warning(config.surrogate, watched, unjudged, len(dataset.initial))] if unjudged else []
+    if text := overlap(dataset):
+        warnings.append(text)
+    return Examined(unjudged, warnings)
+
+
+def _name(text: str) -> str:
+    return ComponentRef.parse(text).name
+
+
+def _check_installed(config: RunConfig, oracles: Sequence[str]) -> None:
+    """Look for what each component requires; engines of a distant executor are its workers' business."""
+    local = _name(config.executor) == "local"
+    for kind, text in _named(config, oracles if local else ()):
+        ref = ComponentRef.parse(text)
+        spec: Spec = registry().get(kind, ref.name)
+        if absent := missing(spec):
+            cure = spec.install_hint or f"pip install {' '.join(absent)}"
+            raise ComponentMissingError(f"{kind} '{spec.name}' needs {', '.join(absent)}, not installed: {cure}")
+        if isinstance(spec, OracleSpec) and spec.isolated and not spec.requires:  # a program: only it knows
+            with open_oracle(ref, registry()) as oracle:
+                _ = oracle.version
+
+
+def _named(config: RunConfig, oracles: Sequence[str]) -> Iterator[tuple[str, str]]:
+    yield from (("optimizer", text) for text in (*config.optimizers, config.protocol.reference_optimizer))
+    yield from (("selection", text) for text in config.selections)
+    yield from (("oracle", text) for text in (*oracles, *config.references, config.delta) if text)
+    yield from (("oracle" if is_oracle(_name(text)) else "model", text) for text in config.models)
+    yield "dataset", config.dataset
+    yield "executor", config.executor
+
+
+def _check_molecules(config: RunConfig, dataset: Dataset, oracle: OracleSpec) -> None:
+    """Refuse a molecule that an oracle or a model cannot take."""
+    owners: dict[str, frozenset[int] | None] = {oracle.name: oracle.elements}
+    for model in () if config.checkpoint_format else filter(is_trainable, config.models):
+        ref = ComponentRef.parse(model)
+        owners[ref.name] = registry().find(ModelSpec, ref.name).supported_elements(ref.parameters)
+    if config.delta:
+        delta = registry().find(OracleSpec, _name(config.delta))
+        owners[delta.name] = delta.elements
+    trained = frozenset(int(z) for item in dataset.initial for z in item.molecule.numbers)
+    owners[f"the initial set of '{dataset.name}'"] = trained
+    molecules = [item.molecule for item in dataset.initial] + [item.molecule for item in dataset.test]
+    for molecule in molecules:
+        check_molecule(molecule)
+        for name, elements in owners.items():
+            check_elements(molecule, elements, name)
+        if molecule.smiles is not None:
+            check_topology(molecule)
+
+
+def _unjudged(surrogate: str, dataset: Dataset) -> dict[str, str]:
+    """Return why the surrogate has no energy for a training molecule, by its id."""
+    with open_oracle(ComponentRef.parse(surrogate), registry()) as oracle:
+
+        def problem(molecule: Molecule) -> str:
+            try:
+                oracle.energy(molecule)
+            except OracleError as error:
+                return str(error)
+            return ""
+
+        problems = {item.molecule.id: problem(item.molecule) for item in dataset.initial}
+    return {name: text for name, text in problems.items() if text}
+
+
+def _warning(surrogate: str, selections: Sequence[str], unjudged: Mapping[str, str], count: int) -> str:
+    """Tell what the surrogate cannot judge.
+
+    Raises:
+        ConfigurationError: If it can judge nothing.
+    """
+    first = next(iter(unjudged.values()))
+    who = f"selection {', '.join(selections)}: the surrogate {surrogate}"
+    if len(unjudged) == count:
+        raise ConfigurationError(
+            f"{who} can judge none of the {count} training molecules ({first}): give another --surrogate, or another "
+            "--selection"
+        )
+    names = ", ".join([*list(unjudged)[:EXAMPLES], *(["..."] if len(unjudged) > EXAMPLES else [])])
+    return (
+        f"{who} cannot judge {len(unjudged)} of {count} training molecules ({names}; {first}): no trajectory starts "
+        "from them, only their own labels are learned from"
+    )
