@@ -201,6 +201,10 @@ class Optimizer(Protocol):
     ) -> torch.Tensor:
         """Propose displacements for the molecules in ``slots``.
 
+        Where the model fails at the end of a proposed displacement, the driver tries others, shorter ones and along
+        the forces, and goes on from the first that the model has an answer for. So what a molecule did since the last
+        step is the difference of positions, and not what was proposed.
+
         Args:
             slots: (m,) integers, the molecules that move in this step; others keep their state untouched.
             positions: (m, atoms, 3) float64, Å.

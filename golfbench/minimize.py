@@ -3,8 +3,11 @@
 Training trajectories, the benchmark and reference minima all pass through ``minimize``. The driver owns what must be
 the same for every optimizer: where the force is measured, when a molecule stops, and what is counted.
 
-A molecule that the model or the optimizer raises on ends with the status ``error`` and its reason; those beside it go
-on as if it had not been there. What comes out is a missing engine or a wrong parameter, at once, and an exception
+Where the model fails at a trial point (it raises, has no answer, or one that is no number) the molecule goes back to
+the last good point and takes a shorter step, for every optimizer alike: a self-consistent field that does not converge
+at one geometry costs some calls and not the walk. A molecule that the model fails on at its start or in every shorter
+step, or that the optimizer raises on, ends with the status ``error`` or ``diverged`` and its reason; those beside it
+go on as if it had not been there. What comes out is a missing engine or a wrong parameter, at once, and an exception
 that no molecule escapes, at the end: that is a defect of the model or of the optimizer.
 """
 
@@ -29,6 +32,18 @@ from golfbench.stopping import StoppingRule as StoppingRule
 LOAD = {"cpu": 8_000, "cuda": 400_000}
 #: Molecules evaluated together, at most: memory of optimizers grows with them.
 MOLECULES_IN_FLIGHT = {"cpu": 32, "cuda": 512}
+#: What is tried after a failure of the model: shares of the step, and steps of such lengths along the force. Where a
+#: self-consistent field fails it does so in patches, so another direction and a length in between can do what still
+#: shorter steps cannot.
+STEP, FORCE = "step", "force"
+TRIES = tuple(
+    (direction, share)
+    for shares in ((1 / 2, 1 / 4), (1 / 8, 1 / 16), (0.35, 0.18))
+    for direction in (STEP, FORCE)
+    for share in shares
+)
+#: A walk on which the model fails more often, in all, has run away.
+MOST_FAILURES = 60
 #: Atoms per Å³ of a molecule's interior: bounds the neighbours within a cutoff.
 _DENSITY = 0.1
 
@@ -39,7 +54,7 @@ class Point:
 
     Attributes:
         index: Which of the molecules given to ``minimize``.
-        step: Optimizer updates so far.
+        step: Optimizer updates so far, each failed attempt included.
         positions: (n_atoms, 3), Å, where energy and force were measured.
         energy: Hartree, under the model.
         force_max: Largest force norm of an atom, Hartree/Å.
@@ -107,11 +122,16 @@ class _Flight:
         loads: What each adds to a batch.
         most: Load of a full batch.
         positions: (slots, atoms, 3), Å.
+        good: (slots, atoms, 3), Å, the last positions that the model had an answer for.
+        forces: (slots, atoms, 3), Hartree/Å, the forces there.
+        moves: (slots, atoms, 3), Å, the displacement that the optimizer proposed there.
         sizes: (slots,) atoms of each.
         index: Which molecule is in each slot.
         steps: Optimizer updates of each so far.
+        tries: What was tried in place of the present step.
+        failures: How often the model has failed on the walk.
         wall_s: Its share of the wall time.
-        defects: Unexpected exceptions, at most one per molecule.
+        defects: Unexpected exceptions, by molecule.
     """
 
     molecules: Sequence[Molecule]
@@ -119,16 +139,53 @@ class _Flight:
     loads: list[int]
     most: int
     positions: torch.Tensor
+    good: torch.Tensor
+    forces: torch.Tensor
+    moves: torch.Tensor
     sizes: torch.Tensor
     index: list[int | None]
-    steps: list[int] = field(default_factory=list)
-    wall_s: list[float] = field(default_factory=list)
-    defects: list[Exception] = field(default_factory=list)
+    steps: list[int]
+    tries: list[int]
+    failures: list[int]
+    wall_s: list[float]
+    defects: dict[int, Exception] = field(default_factory=dict)
 
-    def note(self, error: Exception) -> None:
+    def note(self, index: int | None, error: Exception) -> None:
         """Keep an exception that is no statement about the molecule."""
-        if not isinstance(error, GolfbenchError):
-            self.defects.append(error)
+        if index is not None and not isinstance(error, GolfbenchError):
+            self.defects[index] = error
+
+    def enter(self, slot: int, index: int) -> None:
+        """Put a molecule into a slot, at its start."""
+        molecule = self.molecules[index]
+        self.positions[slot] = self.moves[slot] = 0.0
+        self.positions[slot, : len(molecule)] = torch.tensor(molecule.positions)
+        self.sizes[slot], self.index[slot], self.wall_s[slot] = len(molecule), index, 0.0
+        self.steps[slot] = self.tries[slot] = self.failures[slot] = 0
+
+    def move(self, slots: torch.Tensor, forces: torch.Tensor, displacements: torch.Tensor) -> None:
+        """Move molecules from where the model has answered."""
+        self.good[slots], self.forces[slots], self.moves[slots] = self.positions[slots], forces, displacements
+        self.positions[slots] += displacements
+        for slot in slots.tolist():
+            self.steps[slot] += 1
+            self.tries[slot] = 0
+
+    def retreat(self, slot: int, rule: StoppingRule) -> bool:
+        """Take a shorter step with a molecule that the model failed on; return whether anything was left to try."""
+        index, tried, move = self.index[slot], self.tries[slot], self.moves[slot]
+        exhausted = tried == len(TRIES) or self.failures[slot] == MOST_FAILURES
+        if exhausted or self.steps[slot] >= rule.max_steps or not move.any() or not torch.isfinite(move).all():
+            return False
+        assert index is not None
+        self.steps[slot] += 1
+        self.tries[slot] += 1
+        self.failures[slot] += 1
+        direction, share = TRIES[tried]
+        along = move if direction == STEP else move.norm() / self.forces[slot].norm() * self.forces[slot]
+        self.positions[slot] = self.good[slot] + share * along
+        self.defects.pop(index, None)
+        return True
 
     def active(self) -> list[int]:
         return [slot for slot, index in enumerate(self.index) if index is not None]
@@ -183,7 +240,7 @@ def minimize(
         if slots := flight.active():
             yield from _round(model, flight, slots, optimizer, rule, observer)
     if len(flight.defects) == len(molecules):
-        raise flight.defects[0]
+        raise next(iter(flight.defects.values()))
 
 
 def _prepare(model: Model, molecules: Sequence[Molecule], optimizer: Optimizer, in_flight: int | None) -> _Flight:
@@ -195,15 +252,21 @@ def _prepare(model: Model, molecules: Sequence[Molecule], optimizer: Optimizer, 
     fitting = int((np.cumsum(sorted(loads)) <= most).sum())
     slots, atoms = max(1, min(room, fitting)), max(len(m) for m in molecules)
     optimizer.allocate(slots, atoms, torch.device("cpu"))
+    positions = torch.zeros(slots, atoms, 3, dtype=torch.float64)
     return _Flight(
         molecules=molecules,
         waiting=list(reversed(range(len(molecules)))),
         loads=loads,
         most=most,
-        positions=torch.zeros(slots, atoms, 3, dtype=torch.float64),
+        positions=positions,
+        good=positions.clone(),
+        forces=positions.clone(),
+        moves=positions.clone(),
         sizes=torch.zeros(slots, dtype=torch.int64),
         index=[None] * slots,
         steps=[0] * slots,
+        tries=[0] * slots,
+        failures=[0] * slots,
         wall_s=[0.0] * slots,
     )
 
@@ -224,16 +287,13 @@ def _refill(flight: _Flight, optimizer: Optimizer, observer: Observer | None) ->
             optimizer.admit(slot, molecule)
         except Exception as error:  # noqa: BLE001 - the others go on
             _raise_if_nobodys(error)
-            flight.note(error)
+            flight.note(index, error)
             point = Point(index, 0, molecule.positions.copy(), math.nan, math.nan, last=True)
             if observer is not None:
                 observer(point)
             yield Outcome(point, "error", 0, 0.0, error)
             continue
-        flight.positions[slot] = 0.0
-        flight.positions[slot, : len(molecule)] = torch.tensor(molecule.positions)
-        flight.sizes[slot] = len(molecule)
-        flight.index[slot], flight.steps[slot], flight.wall_s[slot] = index, 0, 0.0
+        flight.enter(slot, index)
 
 
 def _raise_if_nobodys(error: Exception) -> None:
@@ -253,10 +313,9 @@ def _round(
     """Evaluate and move all in flight once; yield those that leave."""
     started = time.perf_counter()
     measured = _evaluate(model, flight, slots)
-    leaving = _judge(flight, slots, measured, rule, observer)
-    staying = [row for row, slot in enumerate(slots) if flight.index[slot] is not None]
-    if staying:
-        leaving += _advance(flight, slots, staying, optimizer, measured)
+    moving, leaving = _judge(flight, slots, measured, rule, observer)
+    if moving:
+        leaving += _advance(flight, slots, moving, optimizer, measured)
     share = (time.perf_counter() - started) / len(slots)
     for slot in slots:
         flight.wall_s[slot] += share
@@ -271,7 +330,7 @@ def _evaluate(model: Model, flight: _Flight, slots: list[int]) -> _Measured:
     except Exception as error:  # noqa: BLE001 - the others go on
         _raise_if_nobodys(error)
         if len(slots) == 1:
-            flight.note(error)
+            flight.note(flight.index[slots[0]], error)
             nothing = torch.zeros_like(flight.positions[slots])
             return _Measured(torch.full((1,), torch.nan, dtype=torch.float64), nothing, {0: error})
     half = len(slots) // 2
@@ -294,19 +353,23 @@ def _evaluate_together(model: Model, flight: _Flight, slots: list[int]) -> _Meas
 
 def _judge(
     flight: _Flight, slots: list[int], measured: _Measured, rule: StoppingRule, observer: Observer | None
-) -> list[tuple[int, Outcome]]:
-    """Decide who leaves at this evaluation, and free their slots."""
-    leaving = []
+) -> tuple[list[int], list[tuple[int, Outcome]]]:
+    """Return the rows that move on, and who leaves at this evaluation; free their slots, and shorten failed steps."""
+    moving, leaving = [], []
     for row, (slot, point) in enumerate(zip(slots, _points(flight, slots, measured), strict=True)):
         error = measured.errors.get(row)
         status = "error" if error else _status(point, rule)
+        if status in ("error", "diverged") and flight.retreat(slot, rule):
+            continue
         point = replace(point, last=bool(status))
         if observer is not None and observer(point) and not status:
             status = "stopped"
         if status:
             flight.index[slot] = None
             leaving.append((slot, Outcome(point, status, point.step + 1, 0.0, error)))
-    return leaving
+        else:
+            moving.append(row)
+    return moving, leaving
 
 
 def _points(flight: _Flight, slots: list[int], measured: _Measured) -> Iterator[Point]:
@@ -340,12 +403,10 @@ def _advance(
         _raise_if_nobodys(error)
         if len(rows) > 1:
             return [left for row in rows for left in _advance(flight, slots, [row], optimizer, measured)]
-        flight.note(error)
         (slot,) = moving.tolist()
+        flight.note(flight.index[slot], error)
         (point,) = _points(flight, [slot], measured.at(rows))
         flight.index[slot] = None
         return [(slot, Outcome(point, "error", point.step + 1, 0.0, error))]
-    flight.positions[moving] += step
-    for slot in moving.tolist():
-        flight.steps[slot] += 1
+    flight.move(moving, measured.forces[rows], step)
     return []

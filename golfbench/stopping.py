@@ -13,7 +13,7 @@ class StoppingRule:
 
     Attributes:
         force_max: Converged when no atom's force norm is above this, eV/Å (the unit the field quotes it in).
-        max_steps: Optimizer updates allowed.
+        max_steps: Optimizer updates allowed, steps that were shortened because the model failed among them.
     """
 
     force_max: float

@@ -13,7 +13,7 @@ from golfbench.chemistry import embed
 from golfbench.contracts import Evaluation, Model, Optimizer
 from golfbench.errors import ComponentMissingError, OracleError
 from golfbench.golf.models import open_fixed_model
-from golfbench.minimize import Outcome, Point, StoppingRule, minimize
+from golfbench.minimize import TRIES, Outcome, Point, StoppingRule, minimize
 from golfbench.molecules import Molecule
 from golfbench.registry import registry
 from golfbench.specs import ComponentRef, OptimizerSpec
@@ -164,10 +164,12 @@ def test_convergence_at_the_last_step_is_convergence() -> None:
 def test_diverged_after_four_calls_and_the_others_go_on(kind: str) -> None:
     starts = [at_distance(1.0, f"{kind}@4", atoms=2), at_distance(1.0, "sound", atoms=3)]
     outcomes = list(minimize(Springs(), starts, Halving(), StoppingRule(HARTREE_TO_EV * 1e-3, 100)))
-    assert [(o.point.index, o.status, o.model_calls) for o in outcomes] == [(0, "diverged", 5), (1, "converged", 11)]
-    assert outcomes[0].point.positions[0, 0] == 0.5**4
-    assert outcomes[0].point.last
-    assert not (np.isfinite(outcomes[0].point.energy) and np.isfinite(outcomes[0].point.force_max))
+    lost = 5 + len(TRIES)
+    assert [(o.point.index, o.status, o.model_calls) for o in outcomes] == [(1, "converged", 11), (0, "diverged", lost)]
+    last = outcomes[1].point
+    assert last.positions[0, 0] == pytest.approx(0.5**3 - TRIES[-1][1] * 0.5**4)
+    assert last.last
+    assert not (np.isfinite(last.energy) and np.isfinite(last.force_max))
 
 
 def test_a_position_that_is_lost_is_divergence_not_convergence() -> None:
@@ -193,7 +195,7 @@ def test_an_error_of_the_model_ends_its_molecule_alone() -> None:
     starts = [at_distance(1.0, "sound"), at_distance(1.0, "error@2")]
     sound, failed = by_index(list(minimize(Springs(), starts, Halving(), StoppingRule(3.41, 50))))
     assert (sound.status, sound.error) == ("converged", None)
-    assert (failed.status, failed.model_calls, failed.point.step) == ("error", 3, 2)
+    assert (failed.status, failed.model_calls, failed.point.step) == ("error", 3 + len(TRIES), 2 + len(TRIES))
     assert isinstance(failed.error, OracleError)
     assert failed.error.kind == "not_converged"
 
@@ -388,3 +390,104 @@ def test_an_error_in_the_model_itself_comes_out() -> None:
 
     with pytest.raises(ZeroDivisionError, match="a defect"):
         list(minimize(Broken(), [at_distance(1.0)], Halving(), RULE))
+
+
+class Walled(Springs):
+    """Fails on ids that begin with a kind of failure while the first atom is between two distances from the origin."""
+
+    nearest, farthest = 0.3, 0.75
+
+    def energy_forces(self, batch: Batch) -> Evaluation:
+        found = super().energy_forces(batch)
+        energies, errors = found.energies.clone(), dict(found.errors)
+        for row, molecule in enumerate(batch.molecules):
+            inside = self.nearest < abs(float(batch.positions[batch.offsets[row], 0])) < self.farthest
+            if inside and molecule.id.startswith("raises"):
+                raise FloatingPointError("cannot be")
+            if inside and molecule.id.startswith("answers"):
+                errors[row] = OracleError("no answer", "not_converged")
+            if inside and molecule.id.startswith("nan"):
+                energies[row] = torch.nan
+        return Evaluation(energies, found.forces, errors)
+
+
+@pytest.mark.parametrize("kind", ["raises", "answers", "nan"])
+@pytest.mark.parametrize("in_flight", [1, 3])
+def test_a_failure_at_a_trial_point_costs_calls_and_not_the_walk(kind: str, in_flight: int) -> None:
+    """From 1.0 half the way leads to 0.5, which fails; a quarter of the way, and all further ones, do not."""
+    starts = [at_distance(1.0, "sound"), at_distance(1.0, kind), at_distance(2.0, "sound, too", atoms=2)]
+    seen: dict[int, list[tuple[int, float]]] = {0: [], 1: [], 2: []}
+
+    def observe(point: Point) -> bool:
+        seen[point.index].append((point.step, float(point.positions[0, 0])))
+        return False
+
+    class Narrow(Walled):
+        nearest, farthest = 0.45, 0.55
+
+    rule = StoppingRule(0.3 * HARTREE_TO_EV, 50)
+    sound, walled, other = by_index(list(minimize(Narrow(), starts, Halving(), rule, observe, in_flight=in_flight)))
+    assert (walled.status, walled.error) == ("converged", None)
+    assert seen[1] == [(0, 1.0), (2, 0.75), (3, 0.375), (4, 0.1875)]
+    assert (walled.point.step, walled.model_calls) == (4, 5)
+    for outcome, distance in ((sound, 1.0), (other, 2.0)):
+        (alone,) = minimize(Springs(), [starts[outcome.point.index]], Halving(), rule)
+        assert fingerprint(outcome) == fingerprint(alone)
+        assert outcome.point.positions[0, 0] == distance / 2**outcome.point.step
+
+
+def test_where_shorter_steps_fail_too_the_force_shows_another_way() -> None:
+    class Sideways(Halving):
+        def step(
+            self, slots: torch.Tensor, positions: torch.Tensor, energies: torch.Tensor, forces: torch.Tensor
+        ) -> torch.Tensor:
+            return torch.where(positions[..., :1] > 0.9, torch.tensor([0.0, 0.4, 0.0]), -0.5 * positions)
+
+    class Corridor(Springs):
+        """Only the x axis can be computed."""
+
+        def energy_forces(self, batch: Batch) -> Evaluation:
+            found = super().energy_forces(batch)
+            off = torch.nonzero(batch.positions[batch.offsets[:-1], 1].abs() > 1e-6)[:, 0].tolist()
+            return Evaluation(found.energies, found.forces, {row: OracleError("off") for row in off})
+
+    seen: list[tuple[int, float]] = []
+
+    def observe(point: Point) -> bool:
+        seen.append((point.step, float(point.positions[0, 0])))
+        return False
+
+    (outcome,) = minimize(Corridor(), [at_distance(1.0)], Sideways(), StoppingRule(0.5 * HARTREE_TO_EV, 50), observe)
+    assert outcome.status == "converged"
+    assert seen == [(0, 1.0), (4, pytest.approx(0.8)), (5, pytest.approx(0.4))]
+
+
+@pytest.mark.parametrize(("limit", "calls"), [(50, 2 + len(TRIES)), (5, 6)])
+def test_a_model_that_fails_around_a_point_ends_the_walk_within_bounds(limit: int, calls: int) -> None:
+    starts = [at_distance(1.0, "answers"), at_distance(1.0, "nan"), at_distance(1.0, "sound")]
+
+    class Everywhere(Walled):
+        nearest, farthest = 0.0, 0.999
+
+    rule = StoppingRule(0.3 * HARTREE_TO_EV, limit)
+    answers, nan, sound = by_index(list(minimize(Everywhere(), starts, Halving(), rule)))
+    assert (answers.status, answers.model_calls, str(answers.error)) == ("error", calls, "no answer")
+    assert (nan.status, nan.model_calls) == ("diverged", calls)
+    assert (sound.status, sound.point.step) == ("converged", 2)
+
+
+@pytest.mark.parametrize("name", ["rfo-internal", "lbfgs", "fire", "adam"])
+def test_a_network_that_runs_away_still_diverges(name: str) -> None:
+    class Abyss(Springs):
+        """Pushes the atoms apart, ever harder, and has no number beyond some distance."""
+
+        def energy_forces(self, batch: Batch) -> Evaluation:
+            found = super().energy_forces(batch)
+            lost = found.energies > 30.0
+            return Evaluation(torch.where(lost, torch.nan, -found.energies), -found.forces, {})
+
+    pair = Molecule("pair", np.array([6, 6]), np.array([[0.7, 0, 0], [-0.7, 0, 0]]))
+    (outcome,) = minimize(Abyss(), [pair], optimizer(name), StoppingRule(0.05, 500))
+    assert outcome.status == "diverged"
+    assert not np.isfinite(outcome.point.energy)
+    assert outcome.model_calls == outcome.point.step + 1 <= 250

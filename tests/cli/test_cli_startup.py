@@ -1,9 +1,12 @@
 import json
+import os
 import resource
 import subprocess
 import sys
 
 import pytest
+
+from golfbench.threads import THREAD_VARIABLES, WAIT_VARIABLE, limit_threads
 
 HEAVY = {"torch", "rdkit", "ase", "numpy"}
 PROBE = """
@@ -56,15 +59,43 @@ def test_help_and_the_suite_need_no_pydantic_before_a_command_runs():
 def test_threads_are_limited_before_anything_heavy_is_loaded():
     code = (
         "import os, sys\n"
-        "for name in ('OMP_NUM_THREADS', 'MKL_NUM_THREADS'): os.environ.pop(name, None)\n"
-        "os.environ['OPENBLAS_NUM_THREADS'] = '3'\n"
         "os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
         "sys.argv = ['golfbench', '--version']\n"
         "from golfbench.cli.main import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
-        "names = ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'OMP_WAIT_POLICY')\n"
-        "print(*[os.environ[name] for name in names])\n"
+        f"print(*[os.environ[name] for name in {(*THREAD_VARIABLES, WAIT_VARIABLE)}])\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[1] == "1 1 3 PASSIVE"
+    environment = {key: value for key, value in os.environ.items() if key not in THREAD_VARIABLES}
+    environment["OPENBLAS_NUM_THREADS"] = "3"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.splitlines()[1] == "1 1 3 1 1 PASSIVE"
+
+
+@pytest.mark.parametrize(
+    ("given", "torch_threads", "blas_threads"),
+    [
+        ({}, "3", "1"),
+        ({"OMP_NUM_THREADS": "2"}, "2", "1"),
+        ({"MKL_NUM_THREADS": "2"}, "2", "1"),
+        ({"OMP_NUM_THREADS": "2,1"}, "2", "1"),
+        ({"OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "4"}, "2", "4"),
+    ],
+)
+def test_numpy_has_one_thread_and_torch_what_the_user_gave(given, torch_threads, blas_threads, monkeypatch):
+    monkeypatch.setattr("golfbench.threads.usable_cpus", lambda: 3)
+    environment = dict(given)
+    limit_threads(environment)
+    assert environment["MKL_NUM_THREADS"] == torch_threads
+    assert environment["OMP_NUM_THREADS"] == given.get("OMP_NUM_THREADS", torch_threads)
+    assert environment["OPENBLAS_NUM_THREADS"] == blas_threads
+    assert environment["BLIS_NUM_THREADS"] == environment["VECLIB_MAXIMUM_THREADS"] == "1"
+
+
+def test_torch_takes_the_number_that_the_user_gave():
+    """torch prefers the number of MKL: set apart from that of OpenMP, it would undo what the user said."""
+    code = "from golfbench.threads import limit_threads; limit_threads(); import torch; print(torch.get_num_threads())"
+    environment = {key: value for key, value in os.environ.items() if key not in THREAD_VARIABLES}
+    environment["OMP_NUM_THREADS"] = "1"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout == "1\n"

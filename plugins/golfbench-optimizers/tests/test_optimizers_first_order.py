@@ -47,11 +47,11 @@ def one_atom(optimizer, *forces):
     """Return the displacements (n, 3) of one atom under these forces."""
     optimizer.allocate(1, 1, torch.device("cpu"))
     optimizer.admit(0, Molecule("atom", np.array([2]), np.zeros((1, 3))))
-    zero = torch.zeros(1, 1, 3, dtype=torch.float64)
-    steps = [
-        optimizer.step(torch.tensor([0]), zero, torch.zeros(1), torch.tensor([[f]], dtype=torch.float64))
-        for f in forces
-    ]
+    positions, steps = torch.zeros(1, 1, 3, dtype=torch.float64), []
+    for f in forces:
+        force = torch.tensor([[f]], dtype=torch.float64)
+        steps.append(optimizer.step(torch.tensor([0]), positions, torch.zeros(1), force))
+        positions = positions + steps[-1]
     return torch.stack(steps)[:, 0, 0]
 
 

@@ -97,13 +97,12 @@ def test_first_step_is_the_force_over_its_sum_and_later_ones_have_no_bound():
     moving.allocate(1, 1, torch.device("cpu"))
     moving.admit(0, Molecule("atom", np.array([2]), np.zeros((1, 3))))
 
+    positions = torch.zeros(1, 1, 3, dtype=torch.float64)
+
     def step(force):
-        return moving.step(
-            torch.tensor([0]),
-            torch.zeros(1, 1, 3, dtype=torch.float64),
-            torch.zeros(1),
-            torch.tensor([[force]], dtype=torch.float64),
-        )[0, 0].tolist()
+        moved = moving.step(torch.tensor([0]), positions, torch.zeros(1), torch.tensor([[force]], dtype=torch.float64))
+        positions.add_(moved)
+        return moved[0, 0].tolist()
 
     assert step([6.0, 0.0, -2.0]) == pytest.approx([0.75, 0.0, -0.25])
     # the force fell by a tenth along the step, so that the whole way is nine times as far

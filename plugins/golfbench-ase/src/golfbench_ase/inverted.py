@@ -6,7 +6,8 @@ place of an engine: it passes the positions to ``step``, which returns the way t
 the driver has measured. At any time one thread runs and all others wait.
 
 Each place that the library asks about is one force call of the driver, those of line searches and rejected steps
-included. To ask again about the same place costs nothing, as with any calculator that remembers its last result.
+included. To ask again about the same place costs nothing, as with any calculator that remembers its last result. A
+library cannot be told that the model failed where it asked and that the driver took another step: it begins anew there.
 """
 
 from __future__ import annotations
@@ -100,6 +101,10 @@ def _serve(library: Library, molecule: Molecule, channel: _Channel) -> None:
         channel.questions.put(RuntimeError("it stopped by itself"))
 
 
+def _near(positions: FloatArray, *places: FloatArray | None) -> bool:
+    return any(place is not None and float(np.abs(place - positions).max()) < SAME_PLACE for place in places)
+
+
 class _Walk:
     """One molecule and the library that moves it."""
 
@@ -109,6 +114,7 @@ class _Walk:
         self._channel = _Channel()
         self._thread: threading.Thread | None = None
         self._target: FloatArray | None = None
+        self._answered: FloatArray | None = None
         self._numbers: Any = np.random.RandomState(0).get_state()
         self._failure = ""
 
@@ -122,9 +128,11 @@ class _Walk:
         if not usable or np.linalg.norm(forces, axis=1).max() < RESTING_FORCE:
             return np.zeros_like(positions)
         with self._own_random_numbers():
+            if self._target is not None and not _near(positions, self._target, self._answered):
+                self._begin_anew()
             self._start(positions)
-            if self._asked_about(positions):
-                self._target = None
+            if _near(positions, self._target):
+                self._target, self._answered = None, positions
                 self._channel.answers.put((energy, forces))
                 self._wait()
         if self._target is None:
@@ -147,8 +155,9 @@ class _Walk:
         if self._target is None and not self._failure:  # the first question, or the wait for one was interrupted
             self._wait()
 
-    def _asked_about(self, positions: FloatArray) -> bool:
-        return self._target is not None and bool(np.abs(self._target - positions).max() < SAME_PLACE)
+    def _begin_anew(self) -> None:
+        self.end()
+        self._channel, self._thread, self._target, self._answered = _Channel(), None, None, None
 
     def _wait(self) -> None:
         """Wait for the library's next question."""

@@ -6,7 +6,7 @@ import torch
 
 from golfbench.errors import ConfigurationError
 from golfbench.molecules import Molecule
-from golfbench_optimizers.vectors import cap, finite_rows
+from golfbench_optimizers.vectors import cap, finite_rows, strayed
 
 
 class GradientDescent:
@@ -14,7 +14,7 @@ class GradientDescent:
 
     The stiffest motion of a drug molecule, a C=O or S=O stretch, has a curvature of up to 6.7 Hartree/Å² (MMFF94):
     without momentum a rate above 2/6.7 = 0.30 Å²/Hartree oscillates. What enters the next step is the displacement
-    after the cap, so that momentum does not wind up while steps are being cut.
+    after the cap, and as far as the molecule went, so that momentum does not wind up while steps are being cut.
 
     Args:
         rate: Displacement per force, Å²/Hartree.
@@ -33,18 +33,20 @@ class GradientDescent:
         self.max_step = max_step
 
     def allocate(self, slots: int, atoms: int, device: torch.device) -> None:
-        """Make room for the last displacements, (slots, atoms, 3)."""
+        """Make room for the last displacements, and where they led, (slots, atoms, 3)."""
         self._last = torch.zeros(slots, atoms, 3, dtype=torch.float64, device=device)
+        self._expected = torch.full_like(self._last, torch.nan)
 
     def admit(self, slot: int, molecule: Molecule) -> None:
         """Forget the displacement of the molecule that was in ``slot``."""
-        self._last[slot] = 0.0
+        self._last[slot], self._expected[slot] = 0.0, torch.nan
 
     def step(
         self, slots: torch.Tensor, positions: torch.Tensor, energies: torch.Tensor, forces: torch.Tensor
     ) -> torch.Tensor:
         """Return displacements (m, atoms, 3), Å; zero for a molecule with a force that is not finite."""
-        displacements = cap(self.rate * forces + self.momentum * self._last[slots], self.max_step)
+        last = self._last[slots] + strayed(positions, self._expected[slots])
+        displacements = cap(self.rate * forces + self.momentum * last, self.max_step)
         displacements[~finite_rows(forces)] = 0.0
-        self._last[slots] = displacements
+        self._last[slots], self._expected[slots] = displacements, positions + displacements
         return displacements

@@ -6,7 +6,7 @@ import torch
 
 from golfbench.errors import ConfigurationError
 from golfbench.molecules import Molecule
-from golfbench_optimizers.vectors import cap, dot, finite_rows, flat, padded_width, unflat
+from golfbench_optimizers.vectors import cap, dot, finite_rows, flat, longest_move, padded_width, strayed, unflat
 
 #: As published, Guénolé et al. 2020 (doi 10.1016/j.commatsci.2020.109584): mixing at the start and its decay, growth
 #: and shrinkage of the time step, its bounds as multiples of the first one, and the steps downhill before it grows.
@@ -14,6 +14,8 @@ ALPHA, ALPHA_DECAY = 0.25, 0.99
 GROW, SHRINK = 1.1, 0.5
 LONGEST, SHORTEST = 10.0, 0.02
 DELAY = 20
+#: Å; farther from where it was sent a molecule was stopped by the driver.
+STOPPED = 1e-9
 
 
 class FIRE:
@@ -22,7 +24,8 @@ class FIRE:
     Velocities follow v ← (1 - α)(v + Δt F) + α |v + Δt F| F/|F|, positions x ← x + Δt v. As long as F·v > 0 the time
     step grows and α falls, after ``DELAY`` steps. Otherwise it shrinks, α starts anew, and the molecule goes back by
     half a step and stops. As published, nothing shrinks in the first ``DELAY`` steps. The way back is a displacement of
-    its own, so that the next force is measured where it is used.
+    its own, so that the next force is measured where it is used. Where the driver took another step, because the model
+    failed at the end of this one, the molecule stops, too.
 
     All atoms have mass 1, in units where Hartree = mass·Å²/time²: only the curvature of the potential then sets how
     fast a motion is, and hydrogen needs no shorter time step than carbon. Δt² is a displacement per force, and the
@@ -49,6 +52,7 @@ class FIRE:
         self._alpha = torch.zeros_like(self._time_step)
         self._downhill = torch.zeros(slots, dtype=torch.int64, device=device)
         self._steps = torch.zeros_like(self._downhill)
+        self._expected = torch.full((slots, atoms, 3), torch.nan, dtype=torch.float64, device=device)
 
     def admit(self, slot: int, molecule: Molecule) -> None:
         """Start at rest in ``slot``."""
@@ -60,6 +64,7 @@ class FIRE:
         self._alpha[slots] = ALPHA
         self._downhill[slots] = 0
         self._steps[slots] = 0
+        self._expected[slots] = torch.nan
 
     def step(
         self, slots: torch.Tensor, positions: torch.Tensor, energies: torch.Tensor, forces: torch.Tensor
@@ -67,6 +72,8 @@ class FIRE:
         """Return displacements (m, atoms, 3), Å; a molecule with a force that is not finite stays, and starts anew."""
         usable = finite_rows(forces)
         f = flat(torch.where(usable[:, None, None], forces, 0.0))
+        stopped = slots[longest_move(strayed(positions, self._expected[slots])) > STOPPED]
+        self._velocity[stopped], self._downhill[stopped] = 0.0, 0
         velocity = self._velocity[slots]
         power, at_rest = dot(f, velocity), ~velocity.any(1)
         turned = (power <= 0) & ~at_rest
@@ -75,8 +82,10 @@ class FIRE:
         faster = mixed(velocity + time_step * f, f, self._alpha[slots])
         self._velocity[slots] = torch.where(turned[:, None], 0.0, faster)
         moved = torch.where(turned[:, None], -0.5 * time_step * velocity, time_step * faster)
+        proposed = cap(unflat(torch.where(usable[:, None], moved, 0.0), forces), self.max_step)
+        self._expected[slots] = positions + proposed
         self._restart(slots[~usable])
-        return cap(unflat(torch.where(usable[:, None], moved, 0.0), forces), self.max_step)
+        return proposed
 
     def _adapt(self, slots: torch.Tensor, downhill: torch.Tensor, turned: torch.Tensor) -> None:
         """Change the time steps and the mixing of molecules (m,) that went downhill or turned around."""

@@ -7,7 +7,7 @@ import torch
 from golfbench.errors import ConfigurationError
 from golfbench.molecules import Molecule
 from golfbench_optimizers.history import History
-from golfbench_optimizers.vectors import dot, finite_rows, flat, padded_width, unflat
+from golfbench_optimizers.vectors import dot, finite_rows, flat, padded_width, strayed, unflat
 
 #: What ``torch.optim.LBFGS`` compares with, in Hartree and Å: s·y above which a pair is kept, the largest gradient
 #: component at which it stops, and the predicted energy change below which it no longer moves.
@@ -44,12 +44,14 @@ class GolfLBFGS:
         self._history = History(slots, self.memory, width, device)
         self._displacement = torch.zeros(slots, width, dtype=torch.float64, device=device)
         self._gradient = torch.zeros_like(self._displacement)
+        self._expected = torch.full((slots, atoms, 3), torch.nan, dtype=torch.float64, device=device)
         self._moved = torch.zeros(slots, dtype=torch.bool, device=device)
 
     def admit(self, slot: int, molecule: Molecule) -> None:
         """Forget the molecule that was in ``slot``."""
         self._history.forget(slot)
         self._moved[slot] = False
+        self._expected[slot] = torch.nan
 
     def step(
         self, slots: torch.Tensor, positions: torch.Tensor, energies: torch.Tensor, forces: torch.Tensor
@@ -59,6 +61,7 @@ class GolfLBFGS:
         g = flat(torch.where(usable[:, None, None], -forces, 0.0))
         moved = self._moved[slots]
         self._history.forget(slots[~usable])
+        self._displacement[slots] += flat(strayed(positions, self._expected[slots]))
         self._remember(slots, g, moved & usable)
         direction = -self._history.solve(slots, g, lambda q: q * self._history.scale(slots, 1.0)[:, None])
         length = torch.where(moved, 1.0, 1.0 / flat_norm(g).clamp(min=1.0)) * self.rate
@@ -67,7 +70,9 @@ class GolfLBFGS:
         self._displacement[slots] = displacement
         self._gradient[slots] = g
         self._moved[slots] = usable
-        return unflat(displacement, forces)
+        proposed = unflat(displacement, forces)
+        self._expected[slots] = positions + proposed
+        return proposed
 
     def _remember(self, slots: torch.Tensor, g: torch.Tensor, moved: torch.Tensor) -> None:
         s = self._displacement[slots]

@@ -129,7 +129,8 @@ class Walk:
         else:
             self._learn(self._point(positions, energy, gradient))
         assert self._base is not None
-        return self._move(self._base)
+        self._proposed = self._move(self._base)
+        return self._proposed
 
     def forget(self) -> None:
         """Start anew, with coordinates chosen at the next positions."""
@@ -179,11 +180,21 @@ class Walk:
         before = self._evaluated
         step, change = self._pair(before, point)
         self._secants.add(step, change)
-        self._adapt_radius(self._base, point)
+        if (share := self._share_taken()) < 1:
+            self._radius = max(share * min(self._radius, self._length), SMALLEST_RADIUS)
+        else:
+            self._adapt_radius(self._base, point)
         if between := self._between(before, point, step):
             self._base, self._evaluated = between, min(before, point, key=lambda p: p.energy)
         else:
             self._base = self._evaluated = point if point.energy - before.energy <= RISE else before
+
+    def _share_taken(self) -> float:
+        """Return the length of the last step as a share of what was proposed, below 1 where the driver cut it."""
+        (before, *_), (after, *_) = self._visited[-2:]
+        if np.abs(after - self._proposed).max() < ROUNDING:
+            return 1.0
+        return float(np.linalg.norm(after - before) / np.linalg.norm(self._proposed - before))
 
     def _adapt_radius(self, base: Point, point: Point) -> None:
         """Compare the energy change with what was predicted."""

@@ -55,6 +55,15 @@ def longest_move(displacements: torch.Tensor) -> torch.Tensor:
     return (x * x + y * y + z * z).sqrt().amax(-1)
 
 
+def strayed(positions: torch.Tensor, expected: torch.Tensor) -> torch.Tensor:
+    """Return how far molecules (m, atoms, 3) are from where they were sent, Å; zero where nothing was expected (NaN).
+
+    The driver takes another step where the model fails at the end of the proposed one. Everywhere else this is an
+    exact zero: the driver adds what was proposed as its sender does.
+    """
+    return torch.nan_to_num(positions - expected, nan=0.0)
+
+
 def finite_rows(values: torch.Tensor) -> torch.Tensor:
     """Return (m,) booleans: whether every element of that row of (m, ...) is finite."""
     return torch.isfinite(values).flatten(1).all(1)
