@@ -59,7 +59,7 @@ def missing() -> Iterator[OddInput]:
     yield command("url", ("https://example.org/a.sdf",), MISSING, refused("URL|http|download"))
     yield command("dot", (".",), refused("folder|directory"))
     yield command("folder", ("poses",), refused("folder|directory"), prepare=lambda folder: (folder / "poses").mkdir())
-    yield command("dev_null", ("/dev/null",), refused("ending|empty|no molecule|not a"))
+    yield command("dev_null", ("/dev/null",), refused("ending|empty|no molecule|not a|neither a file"))
     yield command(
         "pipe", ("x.sdf",), refused("pipe|regular|not a file|exist"), prepare=lambda folder: os.mkfifo(folder / "x.sdf")
     )

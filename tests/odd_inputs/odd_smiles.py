@@ -167,7 +167,7 @@ def extensions() -> Iterator[OddInput]:
 def chemistry() -> Iterator[OddInput]:
     xtb = {"model": "gfn2-xtb"}
     sound = {
-        "salt": ("C[NH3+].CC(=O)[O-]", 0),
+        "salt": ("C[N+](C)(C)C.[Cl-]", 0),
         "ammonium": ("C[N+](C)(C)C", 1),
         "isotopes": ("[2H]O[2H]", 0),
         "carbon_13": ("[13CH4]", 0),
@@ -269,7 +269,8 @@ def wrong() -> Iterator[OddInput]:
         "dollars": ("$$$$", "SMILES|quadruple"),
     }
     for name, (text, word) in reasons.items():
-        yield smi(f"wrong_{name}", f"{text} x\nO water\n", records(bad(word), W))
+        more = {"url": [records(W, told=("first line",))], "null": [refused("NUL|null|no text")]}.get(name, [])
+        yield smi(f"wrong_{name}", f"{text} x\nO water\n", records(bad(word), W), *more)
     yield smi("wrong_all", "C1CC a\nc1cccc1 b\n", records(bad("SMILES|ring"), bad("kekul|aromatic|SMILES")))
     yield smi("wrong_in_the_middle", "CCO ethanol\nC1CC x\nO water\n", records(E, bad("SMILES|ring"), W))
 

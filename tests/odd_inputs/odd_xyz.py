@@ -69,7 +69,10 @@ def counts() -> Iterator[OddInput]:
     yield xyz("blank_lines_at_start", "\n\n" + methanol(), records(M))
     yield xyz("blank_lines_at_end", methanol() + "\n\n\n", records(M))
     yield xyz(
-        "blank_line_inside", f"3\ncharge=0\n{WATER[0]}\n\n{WATER[1]}\n{WATER[2]}\n" + methanol(), records(either(W), M)
+        "blank_line_inside",
+        f"3\ncharge=0\n{WATER[0]}\n\n{WATER[1]}\n{WATER[2]}\n" + methanol(),
+        records(bad(), bad(), M),
+        records(either(W), M),
     )
     yield xyz("no_newline_at_end", methanol().rstrip("\n"), records(M))
     yield xyz("forty_frames", methanol() * 40, records(*[M] * 40))
@@ -135,7 +138,12 @@ def comments() -> Iterator[OddInput]:
         "geometric": "Iteration 12 Energy  -76.40891234",
     }
     for name, comment in heard.items():
-        yield xyz(f"comment_{name}", frame(comment, WATER) + methanol(), records(W, M))
+        yield xyz(
+            f"comment_{name}",
+            frame(comment, WATER) + methanol(),
+            records(W, M),
+            *([refused("NUL|null|no text")] if name == "nul" else []),
+        )
     yield xyz("comment_pbc_word", frame("pbc", WATER) + methanol(), records(either(W, "periodic"), M))
     yield xyz(
         "id",

@@ -87,7 +87,9 @@ def charges() -> Iterator[OddInput]:
         "fortran": "&charge=-2",
     }
     for name, comment in likely.items():
-        yield xyz(f"charge_spelled_{name}", plain(comment, OXALATE), read, records(key))
+        # No key says it: a word on the charge that was assumed will do.
+        keyless = [records(good("C2O4"), told=("charge 0 is assumed",))] if name in ("orca", "integers_float") else []
+        yield xyz(f"charge_spelled_{name}", plain(comment, OXALATE), read, records(key), *keyless)
     wrong = {
         "word_value": "charge=minus",
         "half": "charge=1.5",
@@ -161,7 +163,11 @@ def spins() -> Iterator[OddInput]:
         "triplet": "spin=triplet",
     }
     for name, comment in likely.items():
-        vague = [records(good("O2", charge=0), told=("multiplicity|singlet|spin",))] if name in ("s", "nelec") else []
+        vague = (
+            [records(good("O2", charge=0), told=("multiplicity|singlet|spin",))]
+            if name in ("s", "nelec", "total")
+            else []
+        )
         yield xyz(f"spin_spelled_{name}", frame(comment, OXYGEN), records(triplet), records(key), *vague)
     for name, comment in (
         ("zero", "multiplicity=0"),
