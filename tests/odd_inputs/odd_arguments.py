@@ -89,7 +89,7 @@ def names() -> Iterator[OddInput]:
         content = {file: as_bytes(THREE)}
         yield command(f"name_{name}", (file,), three, files=content)
     yield command("name_minus", ("--", "-x.sdf"), three, files={"-x.sdf": as_bytes(THREE)})
-    yield command("name_not_utf8", (os.fsdecode(b"caf\xe9.sdf"),), three, prepare=_latin_name)
+    yield command("name_not_utf8", (os.fsdecode(b"caf\xe9.sdf"),), three, prepare=_latin_name, apart=True)
     yield command("ending_only", (".sdf",), three, refused("ending|exist"), files={".sdf": as_bytes(THREE)})
     yield command(
         "smiles_that_is_a_file",
