@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 from golfbench.benchmark.tables import markdown_table
+from golfbench.compare.sides import read_side
+from golfbench.compare.verdict import verdicts
 from golfbench.runs.directory import RunDirectory
 from golfbench.runs.summary import rows_of
 
@@ -20,7 +22,7 @@ def table(match: re.Match[str]) -> str:
     """Return the marked block with the table of its run."""
     directory = RunDirectory(RESULTS / match["name"])
     dataset = directory.read_manifest()["dataset"]["name"]
-    text = markdown_table(rows_of(directory), dataset)
+    text = markdown_table(rows_of(directory), dataset, said=verdicts(read_side(directory.path)))
     return f"<!-- table: {match['name']} -->\n{text.strip()}\n<!-- end of table -->"
 
 

@@ -20,7 +20,7 @@ PACKAGE = ROOT / "golfbench"
 #: From the ground up. Rooms of one floor do not know each other, so that there is no circle.
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "units", "threads", "seeds", "imports"),
-    ("molecules", "stopping", "durable"),
+    ("molecules", "stopping", "durable", "states", "spins", "stereo"),
     ("specs", "batches", "chemistry", "valence"),
     ("hookspecs", "contracts"),
     ("golfbench", "registry", "minimize", "loggers"),  # ``golfbench`` is what the package itself offers: its version
@@ -44,6 +44,7 @@ CLI_PACKAGES = {"typer"}
 #: The distributions that golfbench depends on, by the name that is imported; ``pytest`` is what contract tests run in.
 PACKAGES = {"ase", "filelock", "numpy", "platformdirs", "plotly", "pluggy", "psutil", "pydantic", "rdkit", "rich"}
 PACKAGES |= {"safetensors", "torch", "typer", "yaml"}
+PACKAGES |= {"_typeshed"}  # names that type checkers alone see
 
 
 @dataclass(frozen=True)

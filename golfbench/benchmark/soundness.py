@@ -38,8 +38,9 @@ ABOVE_START = 1e-4
 NEAR = 0.6
 #: Pairs from which a slope is believed, and what it may be; forces in Hartree/bohr have 1.9, gradients -1.
 FEWEST_PAIRS, SLOPE = 5, (0.6, 1.65)
-#: The same from starts to their minima, which may be far apart: druglike-xtb has 0.4 to 1.1, and no negative one.
-FAR_SLOPE = (0.1, 10.0)
+#: The same for descents from starts to their minima, which may be far apart: druglike-xtb has 0.2 to 1.1, and no
+#: negative one. A minimum where the start is (Å) says nothing.
+FEWEST_DESCENTS, FAR_SLOPE, STANDSTILL = 3, (0.1, 10.0), 0.01
 #: Where there are more: so many conformations of a molecule, molecules, and geometries are looked at.
 MOST_CONFORMATIONS, MOST_MOLECULES, MOST_GEOMETRIES = 6, 500, 1000
 _T = TypeVar("_T")
@@ -223,12 +224,12 @@ def _against_minima(dataset: Dataset) -> Iterator[str]:
     for t in _spread(dataset.test, MOST_GEOMETRIES):
         if t.start is not None and t.minimum is not None and t.minimum_positions is not None:
             start = _Labelled("", t.molecule, t.start)
-            work, drop, _ = _work(start, _Labelled("", t.molecule.at(t.minimum_positions), _with_forces(t.minimum)))
-            if drop > ABOVE_START and work:
+            end = _Labelled("", t.molecule.at(t.minimum_positions), _with_forces(t.minimum))
+            work, drop, way = _work(start, end)
+            if drop > ABOVE_START and work and way > STANDSTILL:
                 slopes.append(drop / work)
-    if not slopes:
+    if len(slopes) < FEWEST_DESCENTS:
         return
-    # Forces that have nothing to do with the descent have either sign.
     middle = float(np.median(slopes))
     if not FAR_SLOPE[0] <= middle <= FAR_SLOPE[1]:
         yield _disagreement(f"{len(slopes)} descents from a start to its minimum", middle)

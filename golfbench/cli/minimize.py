@@ -120,11 +120,11 @@ def minimize(
     rule, stepper = stopping_rule(force_max, max_steps), open_optimizer(optimizer)
     check_device(device or "cpu")
     permission = Permission(unsafe, console.note)
+    reading = Reading(conformers, seed, charge, multiplicity)
     with (
         open_output(output, overwrite) as kept,
         open_driver(model, checkpoint, DEFAULT_MODEL, checkpoint_format, permission, device or "cpu") as driver,
     ):
-        reading = Reading(conformers, seed, charge, multiplicity)
         entries = read_molecules(inputs, reading)
         for line in reading.notes.lines():
             console.warn(line)

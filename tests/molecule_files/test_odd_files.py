@@ -9,10 +9,16 @@ import pytest
 from golfbench.chemistry import embed, to_ase
 from golfbench.errors import ConfigurationError
 from golfbench.molecule_files.entries import EndPoint, Entry, Reading, Unusable
+from golfbench.molecule_files.output import open_output
 from golfbench.molecule_files.reading import read_molecules
-from golfbench.molecule_files.writing import write_molecules
 
 WATER = "3\n{comment}\nO 0 0 0.117\nH 0 0.757 -0.469\nH 0 -0.757 -0.469\n"
+
+
+def write_molecules(path: Path, ends: list[EndPoint]) -> None:
+    with open_output(path, overwrite=True) as output:
+        for place, end in enumerate(ends):
+            output.add(place, end)
 
 
 def read(tmp_path: Path, name: str, data: str | bytes, reading: Reading) -> list[Entry | Unusable]:

@@ -10,9 +10,15 @@ from rdkit import Chem
 
 from golfbench.chemistry import embed, rdkit_mol
 from golfbench.molecule_files.entries import EndPoint, Entry, Reading, Unusable
+from golfbench.molecule_files.output import open_output
 from golfbench.molecule_files.reading import read_molecules
 from golfbench.molecule_files.sdf_records import split_records, written
-from golfbench.molecule_files.writing import write_molecules
+
+
+def write_molecules(path: Path, ends: list[EndPoint]) -> None:
+    with open_output(path, overwrite=True) as output:
+        for place, end in enumerate(ends):
+            output.add(place, end)
 
 
 def block(smiles: str, title: str) -> str:

@@ -43,6 +43,15 @@ def test_forces_have_the_shape_of_the_molecule_and_add_up_to_zero() -> None:
     assert objection(forces=pushed) == "the forces add up to 0.022 Hartree/Å, not to zero"
 
 
+def test_forces_do_not_turn_the_molecule() -> None:
+    """In the order of other atoms, or in a frame that the engine has turned, they add up to zero all the same."""
+    forces = np.array([[0.0, 0.0, 0.2], [0.0, 0.1, -0.1], [0.0, -0.1, -0.1]])
+    assert objection(forces=forces) == ""
+    for wrong in (forces[[1, 2, 0]], forces[:, [0, 2, 1]] @ np.diag([1, -1, 1])):
+        assert np.abs(wrong.sum(axis=0)).max() < 1e-12
+        assert objection(forces=wrong).startswith("the forces turn the molecule (torque 0.")
+
+
 def test_an_energy_is_near_the_sum_of_its_atoms() -> None:
     # the wrong energies in SPICE were 79 Hartree too low, those in eV are 27 times too large
     for wrong in (-79.9, -72.5, -76.3 * 27.2):

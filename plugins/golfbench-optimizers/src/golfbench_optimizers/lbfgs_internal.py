@@ -12,6 +12,7 @@ from golfbench.contracts import FloatArray
 from golfbench.molecules import Molecule
 from golfbench_optimizers.hessian_guess import contact_pairs, contacts, force_constants
 from golfbench_optimizers.internals import kinds
+from golfbench_optimizers.large import LARGEST, CartesianWalk
 from golfbench_optimizers.lbfgs import FIRST_INVERSE_CURVATURE, LBFGS
 from golfbench_optimizers.topology import Coordinates, IntArray, Topology, find_topology, join, outdated
 from golfbench_optimizers.vectors import longest_move
@@ -66,7 +67,8 @@ class LBFGSInternal(LBFGS):
     teach what the model gets wrong. The pairs are Cartesian, so they stay good when coordinates are chosen anew,
     because a bond broke or an angle straightened. But a pair corrects the model of its time, and the older it is the
     less it fits the present one: two pairs serve better than five or a hundred. A model that cannot be factorized, for
-    example because atoms coincide, is replaced by ``FIRST_INVERSE_CURVATURE``.
+    example because atoms coincide, is replaced by ``FIRST_INVERSE_CURVATURE``. Molecules of more than ``large.LARGEST``
+    atoms walk by ``LBFGS`` alone.
 
     Straight steps along soft motions stretch bonds, and a few pairs forgive little: where the energy rises the bound
     on displacements shrinks, and where it rises much the walk goes on from the point before.
@@ -88,6 +90,7 @@ class LBFGSInternal(LBFGS):
         super().allocate(slots, atoms, device)
         self._numbers: list[IntArray | None] = [None] * slots
         self._frames: list[Frame | None] = [None] * slots
+        self._large: dict[int, CartesianWalk] = {}
         self._atoms = atoms
         self._energy = torch.zeros(slots, dtype=torch.float64, device=device)
         self._radius = torch.zeros_like(self._energy)
@@ -97,6 +100,27 @@ class LBFGSInternal(LBFGS):
         super().admit(slot, molecule)
         self._numbers[slot], self._frames[slot] = molecule.numbers, None
         self._energy[slot], self._radius[slot] = torch.inf, self.max_step
+        self._large.pop(slot, None)
+        if len(molecule) > LARGEST:
+            self._large[slot] = CartesianWalk(molecule)
+
+    def step(
+        self, slots: torch.Tensor, positions: torch.Tensor, energies: torch.Tensor, forces: torch.Tensor
+    ) -> torch.Tensor:
+        """Return displacements (m, atoms, 3), Å; see ``LBFGS.step``."""
+        large = [row for row, slot in enumerate(slots.tolist()) if slot in self._large]
+        small = [row for row in range(len(slots)) if row not in large]
+        moved = torch.zeros_like(positions)
+        if small:
+            moved[small] = super().step(slots[small], positions[small], energies[small], forces[small])
+        for row in large:
+            x, f = positions[row].cpu().numpy(), forces[row].cpu().numpy()
+            walk, numbers = self._large[int(slots[row])], self._numbers[int(slots[row])]
+            assert numbers is not None
+            size = len(numbers)
+            found = walk.displacement(x[:size], float(energies[row]), f[:size])
+            moved[row, :size] = torch.from_numpy(found).to(moved.device)
+        return moved
 
     def _settle(
         self, slots: torch.Tensor, x: torch.Tensor, g: torch.Tensor, energies: torch.Tensor, usable: torch.Tensor
@@ -125,7 +149,9 @@ class LBFGSInternal(LBFGS):
     ) -> Callable[[torch.Tensor], torch.Tensor]:
         """Return what multiplies vectors (m, width) by the inverse model Hessians at positions (m, atoms, 3)."""
         positions = x.cpu().numpy()
-        frames = {row: self._frame(int(slots[row]), positions[row]) for row in usable.nonzero()[:, 0].tolist()}
+        found = {row: self._frame(int(slots[row]), positions[row]) for row in usable.nonzero()[:, 0].tolist()}
+        frames = {row: frame for row, frame in found.items() if frame is not None}
+        without = torch.tensor([row for row, frame in found.items() if frame is None], dtype=torch.int64)
         newest, curvature = self._history.newest(slots)
         factors = []
         for rows, hessians in model_hessians(frames, positions):
@@ -135,6 +161,7 @@ class LBFGSInternal(LBFGS):
 
         def solve(q: torch.Tensor) -> torch.Tensor:
             solved = torch.zeros_like(q)
+            solved[without] = FIRST_INVERSE_CURVATURE * q[without]
             for rows, (triangles, failed) in factors:
                 width = triangles.shape[-1]
                 right = fitted(q[rows], width)
@@ -145,13 +172,20 @@ class LBFGSInternal(LBFGS):
 
         return solve
 
-    def _frame(self, slot: int, padded: FloatArray) -> Frame:
-        """Return the coordinates of the molecule in ``slot``, chosen anew where they no longer suit its positions."""
+    def _frame(self, slot: int, padded: FloatArray) -> Frame | None:
+        """Return the coordinates of the molecule in ``slot``, chosen anew where they no longer suit its positions.
+
+        ``None`` where coordinates are of no use.
+        """
         numbers, frame = self._numbers[slot], self._frames[slot]
         assert numbers is not None
         positions = padded[: len(numbers)]
         if frame is None or outdated(frame.topology, numbers, positions):
-            frame = self._frames[slot] = Frame.of(numbers, positions)
+            try:
+                frame = Frame.of(numbers, positions)
+            except np.linalg.LinAlgError:
+                frame = None
+            self._frames[slot] = frame
         return frame
 
 

@@ -13,6 +13,7 @@ from golfbench.errors import ConfigurationError
 from golfbench.molecules import Molecule
 from golfbench_optimizers.hessian_guess import contact_curvature, contact_pairs, force_constants
 from golfbench_optimizers.internals import values_and_derivatives, wrap
+from golfbench_optimizers.large import LARGEST, CartesianWalk
 from golfbench_optimizers.lbfgs import FIRST_INVERSE_CURVATURE
 from golfbench_optimizers.line_minimum import cubic_minimum
 from golfbench_optimizers.restricted_step import Metric, factor, restricted_step
@@ -44,6 +45,9 @@ IMPROPER_WEIGHT = 0.5
 MAX_ITERATIONS, SETTLED = 3, 1e-3
 #: Å; positions closer than this are the same.
 ROUNDING = 1e-10
+#: Points of the walk that are expressed in new coordinates, divided by how often they were chosen: each point costs
+#: as much as a step, and a walk that chooses again and again learns little from what lies far behind.
+CARRIED = 40
 #: Å; displacement of an atom where internal coordinates fail.
 CARTESIAN_CAP = 0.1
 
@@ -116,6 +120,23 @@ class Walk:
         self._evaluated: Point | None = None  # the best one to compare the next with
         self._latest: tuple[FloatArray, tuple[FloatArray, FloatArray]] | None = None
         self._predicted = self._length = 0.0
+        self._choices = 0
+
+    def displacement(self, positions: FloatArray, energy: float, forces: FloatArray) -> FloatArray:
+        """Return the displacement (n_atoms, 3), Å, to the next point; zero where something given is not finite."""
+        if not (np.isfinite(positions).all() and np.isfinite(forces).all() and np.isfinite(energy)):
+            self.forget()
+            return np.zeros_like(positions)
+        try:
+            moved = self.next(positions, energy, -forces) - positions
+        except np.linalg.LinAlgError:
+            moved = np.full_like(positions, np.nan)
+        if np.isfinite(moved).all():
+            return moved
+        self.forget()
+        along = FIRST_INVERSE_CURVATURE * forces
+        longest = float(np.sqrt((along * along).sum(-1)).max())
+        return along * min(1.0, CARTESIAN_CAP / max(longest, CARTESIAN_CAP))
 
     def next(self, positions: FloatArray, energy: float, gradient: FloatArray) -> FloatArray:
         """Return the positions (n_atoms, 3) to evaluate after these, Å.
@@ -142,6 +163,8 @@ class Walk:
         self._contacts = contact_pairs(self._topology)
         self._secants = Secants.empty(self._memory, sum(self._topology.counts) + positions.size)
         self._weights = np.sqrt(trust_weights(self._topology))
+        self._choices += 1
+        self._visited = self._visited[-max(2, CARRIED // self._choices) :]
         points = [self._point(*visited) for visited in self._visited]
         for before, after in pairwise(points):
             self._secants.add(*self._pair(before, after))
@@ -291,7 +314,8 @@ class RFOInternal:
     update from up to ``memory`` pairs in internal and Cartesian coordinates together; the step is restricted in the
     metric of internal coordinates, and follows them (``Walk._curved``). Each molecule is worked on by itself, so its
     path is bit for bit the same in any company. Where the internal coordinates fail, for example because atoms
-    coincide, the molecule follows its forces for one step and starts anew.
+    coincide, the molecule follows its forces for one step and starts anew. Molecules of more than ``large.LARGEST``
+    atoms walk by L-BFGS in Cartesian coordinates.
 
     Args:
         memory: Pairs kept.
@@ -310,12 +334,13 @@ class RFOInternal:
 
     def allocate(self, slots: int, atoms: int, device: torch.device) -> None:
         """Make room for one walk per slot."""
-        self._walks: list[Walk | None] = [None] * slots
+        self._walks: list[Walk | CartesianWalk | None] = [None] * slots
         self._sizes = [0] * slots
 
     def admit(self, slot: int, molecule: Molecule) -> None:
         """Start a walk in ``slot``; its coordinates are chosen at the first positions."""
-        self._walks[slot] = Walk(molecule.numbers, self.memory, self.radius)
+        small = len(molecule) <= LARGEST
+        self._walks[slot] = Walk(molecule.numbers, self.memory, self.radius) if small else CartesianWalk(molecule)
         self._sizes[slot] = len(molecule)
 
     def step(
@@ -326,20 +351,6 @@ class RFOInternal:
         for row, (slot, energy) in enumerate(zip(slots.tolist(), energies.tolist(), strict=True)):
             walk, size = self._walks[slot], self._sizes[slot]
             assert walk is not None
-            moved[row, :size] = _displacement(walk, x[row, :size].copy(), energy, f[row, :size])
+            given = x[row, :size].copy(), energy, f[row, :size]
+            moved[row, :size] = walk.displacement(*given)
         return torch.from_numpy(moved).to(positions.device)
-
-
-def _displacement(walk: Walk, positions: FloatArray, energy: float, forces: FloatArray) -> FloatArray:
-    if not (np.isfinite(positions).all() and np.isfinite(forces).all() and np.isfinite(energy)):
-        walk.forget()
-        return np.zeros_like(positions)
-    try:
-        moved = walk.next(positions, energy, -forces) - positions
-    except np.linalg.LinAlgError:
-        moved = np.full_like(positions, np.nan)
-    if np.isfinite(moved).all():
-        return moved
-    walk.forget()
-    along = FIRST_INVERSE_CURVATURE * forces
-    return along * min(1.0, CARTESIAN_CAP / max(float(np.sqrt((along * along).sum(-1)).max()), CARTESIAN_CAP))

@@ -27,6 +27,9 @@ LINEAR = np.deg2rad(165.0)
 OPENED, CLOSED = np.deg2rad(175.0), np.deg2rad(155.0)
 #: A centre of three bonds is planar enough for an improper torsion when its unit bond vectors span less than this.
 PLANAR_VOLUME = 0.5
+#: Angles and torsions for each atom, at most: drug-like molecules have about 6, ferrocene 20, and a metal cluster of
+#: thirteen 80. Atoms that lie on top of each other have hundreds.
+MOST_PER_ATOM = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +105,13 @@ def find_topology(numbers: IntArray, positions: FloatArray) -> Topology:
     Args:
         numbers: (n_atoms,).
         positions: (n_atoms, 3), Å.
+
+    Raises:
+        numpy.linalg.LinAlgError: If so many atoms are close to each other that coordinates are of no use.
     """
     covalent = relative_distances(numbers, positions) < BONDED
     bonded = _connect_fragments(covalent, positions)
+    _refuse_crowds(bonded)
     neighbours = [np.flatnonzero(row).tolist() for row in bonded]
     angles, linear = _angles(neighbours, positions)
     passing = {(i, j): k for i, j, k in linear} | {(k, j): i for i, j, k in linear}
@@ -179,6 +186,15 @@ def _connect_fragments(covalent: BoolArray, positions: FloatArray) -> BoolArray:
         i, j = np.unravel_index(int(apart.argmin()), apart.shape)
         bonded[i, j] = bonded[j, i] = True
     return bonded
+
+
+def _refuse_crowds(bonded: BoolArray) -> None:
+    """Count angles and torsions before they are made."""
+    degree = bonded.sum(axis=1)
+    angles = int((degree * (degree - 1)).sum()) // 2
+    torsions = int(((degree - 1)[:, None] * (degree - 1) * bonded).sum()) // 2
+    if angles + torsions > MOST_PER_ATOM * len(bonded):
+        raise np.linalg.LinAlgError(f"{angles} angles and {torsions} torsions of {len(bonded)} atoms")
 
 
 def _reachable(bonded: BoolArray) -> BoolArray:
