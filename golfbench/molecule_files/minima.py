@@ -171,7 +171,7 @@ def symmetric(numbers: IntArray, positions: FloatArray) -> bool:
     centred = positions - positions.mean(axis=0)
     axes = np.linalg.svd(centred, full_matrices=False)[2]
     across = axes[1:] if len(numbers) == 3 else axes[2:]
-    if np.abs(centred @ across.T).max() < SAME_DISTANCE:
+    if np.abs(centred @ across.T).max(initial=0.0) < SAME_DISTANCE:
         return True
     if len(numbers) == 3:
         return False
