@@ -290,6 +290,12 @@ def _load(atoms: int, cutoff: float | None) -> int:
     return atoms * (1 + min(others, round(_DENSITY * 4 / 3 * math.pi * cutoff**3)))
 
 
+def together(atoms: int, cutoff: float | None, device: str) -> int:
+    """Return how many geometries of one molecule a batch holds on a type of device."""
+    fitting = LOAD.get(device, LOAD["cuda"]) // _load(atoms, cutoff)
+    return max(1, min(fitting, MOLECULES_IN_FLIGHT.get(device, MOLECULES_IN_FLIGHT["cuda"])))
+
+
 def _refill(flight: _Flight, optimizer: Optimizer, observer: Observer | None) -> Iterator[Outcome]:
     """Let molecules enter; yield those that the optimizer refuses."""
     for slot, index in flight.entering():

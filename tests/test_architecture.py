@@ -24,7 +24,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("specs", "batches", "chemistry", "valence"),
     ("hookspecs", "contracts"),
     ("golfbench", "registry", "minimize", "loggers"),  # ``golfbench`` is what the package itself offers: its version
-    ("environments", "templates", "oracles"),
+    ("environments", "templates", "oracles", "curvature"),
     ("potential",),
     ("golf", "learning", "benchmark"),
     ("runs",),

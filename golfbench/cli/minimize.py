@@ -22,6 +22,8 @@ SCHEMA_VERSION = 1
 #: What walks when nothing is given: the oracle of a laptop.
 DEFAULT_MODEL = DEFAULTS["oracle"]
 COLUMNS = ("id", "atoms", "status", "steps", "energy change (kcal/mol)", "max force (eV/Å)", "model calls")
+#: Where end points were tested.
+MINIMUM = "minimum"
 
 
 def _complete_model(incomplete: str) -> list[tuple[str, str]]:
@@ -73,6 +75,14 @@ OutputOption = Annotated[
         help="Minimized molecules, as .sdf or .extxyz. What is done is in NAME.partial.sdf until all are.",
     ),
 ]
+CheckOption = Annotated[
+    bool,
+    typer.Option(
+        "--check-minima",
+        help="Test that each end point is a minimum, and walk on from saddles. Costs six model calls for each atom, "
+        "above 100 atoms up to 500 in all.",
+    ),
+]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace the output file if it exists.")]
 
 
@@ -95,6 +105,7 @@ def minimize(
     seed: SeedOption = 0,
     charge: ChargeOption = None,
     multiplicity: MultiplicityOption = None,
+    check_minima: CheckOption = False,
     output: OutputOption = None,
     overwrite: OverwriteOption = False,
     json: JsonOption = False,
@@ -105,11 +116,14 @@ def minimize(
     the titles and the data fields of an SDF that was read. Molecules from XYZ have no bonds: they are written as
     .extxyz, a change of their bonds is not noticed, and force fields do not take them.
 
+    A walk from a symmetric start keeps its symmetry and can end at a saddle, which a note says. With --check-minima it
+    goes on from there: it is pushed along the softest direction, three times at most.
+
     A molecule that cannot be read, that the model does not take or that fails stops no other. Exit codes: 0 all
     converged, 1 some did not, 2 none was usable, 3 a component is missing.
     """
     from golfbench.molecule_files.driver import open_driver
-    from golfbench.molecule_files.entries import Reading
+    from golfbench.molecule_files.entries import Notes, Reading
     from golfbench.molecule_files.minimizing import exit_code, minimize_own, open_optimizer, stopping_rule
     from golfbench.molecule_files.output import open_output
     from golfbench.molecule_files.reading import read_molecules
@@ -141,10 +155,14 @@ def minimize(
                 rule,
                 lambda done, total: progress("minimizing", done, total),
                 kept.add if kept is not None else None,
+                check_minima,
+                notes := Notes(),
             )
     if kept:
         session.saved = True
-    _show(rows, driver, optimizer, json)
+    _show(rows, driver, optimizer, json, check_minima)
+    for line in notes.lines():
+        console.note(line)
     if kept:
         console.note(f"{len(kept)} of {len(rows)} molecules written to {kept.path}")
     raise typer.Exit(exit_code(rows))
@@ -157,7 +175,7 @@ def _warn_of_charges(driver: Driver, entries: Sequence[Entry | Unusable]) -> Non
         console.warn(f"{driver.name} does not see charges and unpaired electrons, which {count} molecules have")
 
 
-def _show(rows: Sequence[OwnRow], driver: Driver, optimizer: str, json: bool) -> None:
+def _show(rows: Sequence[OwnRow], driver: Driver, optimizer: str, json: bool, check_minima: bool) -> None:
     """Print the rows on stdout; why some failed, and how many, on stderr."""
     from golfbench.molecule_files.minimizing import failures, summary
 
@@ -165,7 +183,8 @@ def _show(rows: Sequence[OwnRow], driver: Driver, optimizer: str, json: bool) ->
         head = {"schema_version": SCHEMA_VERSION, "model": driver.name, "method": driver.method, "optimizer": optimizer}
         console.print_json({**head, "rows": [row.model_dump(mode="json") for row in rows]})
     else:
-        console.print_table(COLUMNS, [_cells(row) for row in rows], title=f"{driver.name}, {optimizer}")
+        columns = (*COLUMNS, MINIMUM) if check_minima else COLUMNS
+        console.print_table(columns, [_cells(row)[: len(columns)] for row in rows], title=f"{driver.name}, {optimizer}")
     for line in failures(rows):
         console.fail(line)
     console.note(summary(rows))
@@ -181,4 +200,5 @@ def _cells(row: OwnRow) -> tuple[Any, ...]:
         "" if change is None else f"{change:.3f}",
         "" if force is None else f"{force:.4f}",
         row.model_calls,
+        "" if row.is_minimum is None else "yes" if row.is_minimum else "no",
     )

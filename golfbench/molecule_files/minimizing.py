@@ -19,7 +19,7 @@ from pydantic import NonNegativeFloat, NonNegativeInt
 from golfbench.batches import Batch
 from golfbench.benchmark.records import FrozenModel, Status
 from golfbench.chemistry import bond_graph_changed, stereo_changes
-from golfbench.contracts import Evaluation, Model, Optimizer
+from golfbench.contracts import Evaluation, FloatArray, Model, Optimizer, device_of
 from golfbench.errors import (
     ConfigurationError,
     GolfbenchError,
@@ -28,7 +28,8 @@ from golfbench.errors import (
 )
 from golfbench.minimize import Outcome, Point, StoppingRule, minimize
 from golfbench.molecule_files.driver import Driver
-from golfbench.molecule_files.entries import EndPoint, Entry, Unusable
+from golfbench.molecule_files.entries import EndPoint, Entry, Notes, Unusable
+from golfbench.molecule_files.minima import Settled, minimize_to_minima, symmetric
 from golfbench.molecules import Molecule
 from golfbench.registry import registry
 from golfbench.specs import ComponentRef, OptimizerSpec
@@ -65,6 +66,8 @@ class OwnRow(FrozenModel):
         force_max_final_ev_per_angstrom: The model's largest force norm of an atom at the end point.
         bond_graph_changed: Whether the end point has other bonds than the SMILES; ``None`` where there is none.
         stereo_changed: Whether it has the same bonds and is another stereoisomer than the start.
+        is_minimum: Whether the end point is a minimum; ``None`` where that was not tested.
+        curvature_min_ev_per_angstrom2: The smallest second derivative of the energy there, rigid motions apart.
         wall_s: Wall time of the minimization.
         error_type: Type of the exception.
         error_message: Its first line.
@@ -85,6 +88,8 @@ class OwnRow(FrozenModel):
     force_max_final_ev_per_angstrom: NonNegativeFloat | None = None
     bond_graph_changed: bool | None = None
     stereo_changed: bool | None = None
+    is_minimum: bool | None = None
+    curvature_min_ev_per_angstrom2: float | None = None
     wall_s: NonNegativeFloat = 0.0
     error_type: str | None = None
     error_message: str | None = None
@@ -118,6 +123,10 @@ class _Answering:
     def cutoff(self) -> float | None:
         return self._model.cutoff
 
+    @property
+    def device(self) -> torch.device | str:
+        return device_of(self._model)
+
     def energy_forces(self, batch: Batch) -> Evaluation:
         try:
             return self._model.energy_forces(batch)
@@ -136,6 +145,8 @@ def minimize_own(
     rule: StoppingRule,
     advance: Callable[[int, int], None],
     keep: Callable[[int, EndPoint], None] | None = None,
+    check_minima: bool = False,
+    notes: Notes | None = None,
 ) -> list[OwnRow]:
     """Walk every molecule that the model takes downhill.
 
@@ -146,6 +157,8 @@ def minimize_own(
         rule: When a molecule has arrived.
         advance: Told how many molecules of how many have stopped.
         keep: Told each end point (of what neither failed nor diverged) and its place among the entries, at once.
+        check_minima: Test the end points, and walk on from saddles.
+        notes: Told of end points that may be saddles.
 
     Returns:
         A row for each entry, in their order. After an interruption the rows of what was still walking say so.
@@ -157,12 +170,14 @@ def minimize_own(
         rows.append(_row(entry, Status.SKIPPED if refusal else Status.INTERRUPTED, error=refusal))
         if isinstance(entry, Entry) and refusal is None:
             walking.append((k, entry))
-    walk = _walk(driver, walking, optimizer, rule)
+    walk = _walk(driver, walking, optimizer, rule, check_minima)
     with contextlib.suppress(KeyboardInterrupt):  # what is done by then is kept
-        for done, ((k, entry), outcome, start) in enumerate(walk, start=1):
-            row = _judge(entry, outcome, start)
+        for done, ((k, entry), settled, start) in enumerate(walk, start=1):
+            row, end = _judge(entry, settled, start), settled.outcome.point.positions
             if keep is not None and row.status.finished:
-                keep(k, EndPoint(entry, outcome.point.positions, _facts(row, driver)))
+                keep(k, EndPoint(entry, end, _facts(row, driver)))
+            if notes is not None and row.status == Status.CONVERGED and not check_minima:
+                _note_symmetry(entry, end, notes)
             rows[k] = row
             advance(done, len(walking))
     return rows
@@ -177,9 +192,9 @@ def _refusal(driver: Driver, molecule: Molecule) -> MoleculeError | None:
 
 
 def _walk(
-    driver: Driver, walking: Sequence[_Walker], optimizer: Optimizer, rule: StoppingRule
-) -> Iterator[tuple[_Walker, Outcome, float]]:
-    """Yield each outcome with the energy of its start."""
+    driver: Driver, walking: Sequence[_Walker], optimizer: Optimizer, rule: StoppingRule, check_minima: bool
+) -> Iterator[tuple[_Walker, Settled, float]]:
+    """Yield each end with the energy of its start."""
     model, groups = _Answering(driver.model), _by_size(walking)
     for group in groups:
         starts: dict[int, float] = {}
@@ -190,9 +205,16 @@ def _walk(
 
         left = 0
         try:
-            for outcome in minimize(model, [e.molecule for _, e in group], optimizer, rule, observe):
+            molecules = [entry.molecule for _, entry in group]
+            ends = (
+                minimize_to_minima(model, molecules, optimizer, rule, observe)
+                if check_minima
+                else map(Settled, minimize(model, molecules, optimizer, rule, observe))
+            )
+            for settled in ends:
                 left += 1
-                yield group[outcome.point.index], outcome, starts[outcome.point.index]
+                place = settled.outcome.point.index
+                yield group[place], settled, starts[place]
         except Exception:
             if left < len(group) or len(groups) == 1:
                 raise  # otherwise a defect that other molecules escape: the rows say it
@@ -209,9 +231,17 @@ def _by_size(walking: Sequence[_Walker]) -> list[list[_Walker]]:
     return [groups[size] for size in sorted(groups)]
 
 
-def _judge(entry: Entry, outcome: Outcome, start: float) -> OwnRow:
+def _note_symmetry(entry: Entry, end: FloatArray, notes: Notes) -> None:
+    """Note that a walk has kept the symmetry of its start: no force says that a saddle is none."""
+    numbers = entry.molecule.numbers
+    if symmetric(numbers, entry.molecule.positions) and symmetric(numbers, end):
+        notes.add("symmetric at the start and at the end, which may be a saddle (--check-minima tells)", entry.source)
+
+
+def _judge(entry: Entry, settled: Settled, start: float) -> OwnRow:
+    outcome = settled.outcome
     point, molecule = outcome.point, entry.molecule
-    status, error = _status(outcome), outcome.error
+    status, error = _status(outcome), outcome.error or settled.untested
     changed = stereo_changed = None
     if status.finished and molecule.smiles is not None:
         changed = bond_graph_changed(molecule, point.positions)
@@ -235,6 +265,8 @@ def _judge(entry: Entry, outcome: Outcome, start: float) -> OwnRow:
         force_max_final_ev_per_angstrom=_finite(point.force_max * HARTREE_TO_EV),
         bond_graph_changed=changed,
         stereo_changed=stereo_changed,
+        is_minimum=settled.is_minimum,
+        curvature_min_ev_per_angstrom2=settled.curvature,
         wall_s=outcome.wall_s,
     )
 
@@ -281,7 +313,9 @@ def summary(rows: Sequence[OwnRow]) -> str:
     """Return how many molecules converged, and how many came to which other end."""
     counts = Counter(row.status for row in rows)
     others = [f", {counts[status]} {status}" for status in Status if counts[status] and status != Status.CONVERGED]
-    return f"{counts[Status.CONVERGED]} of {len(rows)} molecules converged{''.join(others)}"
+    tested = [row.is_minimum for row in rows if row.is_minimum is not None]
+    minima = f"; {sum(tested)} of {len(tested)} tested end points are minima" if tested else ""
+    return f"{counts[Status.CONVERGED]} of {len(rows)} molecules converged{''.join(others)}{minima}"
 
 
 def failures(rows: Sequence[OwnRow]) -> list[str]:
@@ -304,10 +338,13 @@ def _reason(row: OwnRow) -> str:
 
 
 def exit_code(rows: Sequence[OwnRow]) -> int:
-    """Return 0 when all converged, 130 after an interruption, 2 when no molecule was usable, otherwise 1."""
+    """Return 0 when all converged, 130 after an interruption, 2 when no molecule was usable, otherwise 1.
+
+    Where minima were asked for, what is none or could not be tested counts as not converged.
+    """
     statuses = {row.status for row in rows}
     if statuses == {Status.CONVERGED}:
-        return 0
+        return SOME_FAILED if any(row.error_type for row in rows) else 0
     if Status.INTERRUPTED in statuses:
         return INTERRUPTED
     return NONE_USABLE if statuses == {Status.SKIPPED} else SOME_FAILED

@@ -59,4 +59,15 @@ def test_a_large_molecule_walks_like_lbfgs_and_it_is_said(make, caplog):
     with caplog.at_level(logging.WARNING, "golfbench.optimizers"):
         moved = first_step(make(), large, forces)
     assert torch.equal(moved, first_step(LBFGS(), large, forces))
-    assert [record.args for record in caplog.records] == [("grid", LARGEST + 1)]
+    assert [record.args for record in caplog.records] == [("grid", LARGEST + 1, LARGEST)]
+
+
+@pytest.mark.parametrize("make", INTERNAL)
+def test_of_many_large_molecules_the_first_is_named(make, caplog):
+    optimizer, large = make(), grid(LARGEST + 1, 1.5)
+    with caplog.at_level(logging.WARNING, "golfbench.optimizers"):
+        for _ in range(2):  # a run allocates anew for each group of molecules
+            optimizer.allocate(2, len(large), torch.device("cpu"))
+            optimizer.admit(0, large)
+            optimizer.admit(1, large)
+    assert len(caplog.records) == 1

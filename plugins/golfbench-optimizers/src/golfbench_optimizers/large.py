@@ -24,17 +24,21 @@ class CartesianWalk:
 
     Args:
         molecule: Its start.
+        told: Whether it was said before that such molecules walk otherwise.
     """
 
-    def __init__(self, molecule: Molecule) -> None:
+    def __init__(self, molecule: Molecule, told: bool = False) -> None:
+        if not told:
+            log.warning(
+                "%s: %d atoms are too many for internal coordinates: molecules of more than %d atoms are minimized by "
+                "L-BFGS in Cartesian ones",
+                molecule.id,
+                len(molecule),
+                LARGEST,
+            )
         self._optimizer = LBFGS(memory=MEMORY)
         self._optimizer.allocate(1, len(molecule), torch.device("cpu"))
         self._optimizer.admit(0, molecule)
-        log.warning(
-            "%s: %d atoms are too many for internal coordinates; it is minimized by L-BFGS in Cartesian ones",
-            molecule.id,
-            len(molecule),
-        )
 
     def displacement(self, positions: FloatArray, energy: float, forces: FloatArray) -> FloatArray:
         """Return the displacement (n_atoms, 3), Å, from energy (Hartree) and forces (n_atoms, 3) (Hartree/Å)."""

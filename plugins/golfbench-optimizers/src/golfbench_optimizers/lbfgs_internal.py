@@ -84,6 +84,7 @@ class LBFGSInternal(LBFGS):
 
     def __init__(self, memory: int = 2, max_step: float = 0.3) -> None:
         super().__init__(memory, max_step)
+        self._told = False
 
     def allocate(self, slots: int, atoms: int, device: torch.device) -> None:
         """Make room as ``LBFGS`` does, and for one set of internal coordinates per slot."""
@@ -102,7 +103,7 @@ class LBFGSInternal(LBFGS):
         self._energy[slot], self._radius[slot] = torch.inf, self.max_step
         self._large.pop(slot, None)
         if len(molecule) > LARGEST:
-            self._large[slot] = CartesianWalk(molecule)
+            self._large[slot], self._told = CartesianWalk(molecule, self._told), True
 
     def step(
         self, slots: torch.Tensor, positions: torch.Tensor, energies: torch.Tensor, forces: torch.Tensor

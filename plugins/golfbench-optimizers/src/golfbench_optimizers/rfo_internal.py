@@ -331,6 +331,7 @@ class RFOInternal:
             raise ConfigurationError("rfo-internal: memory must be at least 1, radius above 0")
         self.memory = memory
         self.radius = radius
+        self._told = False
 
     def allocate(self, slots: int, atoms: int, device: torch.device) -> None:
         """Make room for one walk per slot."""
@@ -340,7 +341,10 @@ class RFOInternal:
     def admit(self, slot: int, molecule: Molecule) -> None:
         """Start a walk in ``slot``; its coordinates are chosen at the first positions."""
         small = len(molecule) <= LARGEST
-        self._walks[slot] = Walk(molecule.numbers, self.memory, self.radius) if small else CartesianWalk(molecule)
+        if small:
+            self._walks[slot] = Walk(molecule.numbers, self.memory, self.radius)
+        else:
+            self._walks[slot], self._told = CartesianWalk(molecule, self._told), True
         self._sizes[slot] = len(molecule)
 
     def step(

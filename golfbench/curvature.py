@@ -1,0 +1,157 @@
+"""Whether a molecule at rest is at a minimum: the smallest curvature of its energy, from differences of forces."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+
+from golfbench.batches import make_batch
+from golfbench.contracts import FloatArray, Model, device_of
+from golfbench.errors import MoleculeError
+from golfbench.minimize import together
+from golfbench.molecules import Molecule
+from golfbench.units import HARTREE_TO_EV
+
+#: Å; length of the displacements whose forces are subtracted. The error of a central difference grows with its square,
+#: what noise of the forces does to it falls with it.
+DISPLACEMENT = 0.005
+#: Forces are asked for in an orientation of no symmetry: xtb 22.1 gives forces that are wrong by up to 0.05 eV/Å (with
+#: the right energy) where atoms of a symmetric molecule lie on an axis of the coordinates.
+TURN = np.array([[2, -10, 11], [14, 5, 2], [-5, 10, 10]]) / 15
+#: Å; a rotation that moves the atoms by less is none: the molecule is linear.
+LINEAR = 1e-3
+#: Å; how far the atom that moves most is pushed. Pushes of 0.01 Å leave eclipsed ethane where it is.
+PUSH = 0.1
+#: Hartree; energies that differ by less are the same.
+SAME_ENERGY = 1e-6
+#: Atoms up to which the whole matrix of second derivatives is made. Above that the iterations cost less.
+WHOLE = 100
+#: Iterations, at most, and the error of the smallest curvature (eV/Å²) at which they end.
+ITERATIONS, SETTLED = 250, 0.002
+
+
+@dataclass(frozen=True, slots=True)
+class Curvature:
+    """The direction in which the energy rises least, or falls most.
+
+    Attributes:
+        ev_per_angstrom2: Second derivative of the energy along it; infinity where nothing but rigid motions is left.
+        mode: (n_atoms, 3), of length 1.
+        error_ev_per_angstrom2: By how much the smallest curvature can be below that, as far as it was searched.
+    """
+
+    ev_per_angstrom2: float
+    mode: FloatArray
+    error_ev_per_angstrom2: float
+
+
+def smallest_curvature(model: Model, molecule: Molecule) -> Curvature:
+    """Return the smallest curvature of the energy at a geometry, translations and rotations apart.
+
+    Coordinates are Cartesian without masses: the signs are those of the vibrations, the values are not.
+    Up to ``WHOLE`` atoms all second derivatives are taken, by central differences of forces; above, Lanczos'
+    iterations with full orthogonalization find the smallest one.
+
+    Args:
+        model: Gives energies and forces.
+        molecule: Where its forces are small.
+
+    Raises:
+        Exception: What the model raised, or a ``MoleculeError`` if a force is no number.
+    """
+    rigid = rigid_motions(molecule.positions)
+    if len(rigid) == 3 * len(molecule):
+        return Curvature(np.inf, np.zeros((len(molecule), 3)), 0.0)
+    find = _by_matrix if len(molecule) <= WHOLE else _by_iterations
+    value, mode, error = find(partial(_second_derivatives, model, molecule), rigid)
+    return Curvature(value, mode.reshape(-1, 3), error)
+
+
+def pushed(model: Model, molecule: Molecule, mode: FloatArray) -> Molecule:
+    """Return a molecule pushed along a mode (n_atoms, 3) to the side of the lower energy, for two force evaluations.
+
+    Where both sides are the same, as at a saddle of a symmetric molecule, it is always the same one of them.
+
+    Raises:
+        Exception: What the model raised, or a ``MoleculeError`` if an energy is no number.
+    """
+    first = mode.flat[np.abs(mode).round(4).argmax()]  # rounded: of components that symmetry makes equal, the first
+    step = mode * (np.sign(first) * PUSH / np.linalg.norm(mode, axis=1).max())
+    (plus, minus), _ = _evaluate(model, molecule, np.stack([step, -step]))
+    return molecule.at(molecule.positions + (-step if minus < plus - SAME_ENERGY else step))
+
+
+def rigid_motions(positions: FloatArray) -> FloatArray:
+    """Return translations and rotations of positions (n_atoms, 3) as orthonormal rows (k, 3·n_atoms).
+
+    ``k`` is 6, or 5 for linear molecules and 3 for an atom.
+    """
+    atoms = len(positions)
+    moved = np.zeros((6, atoms, 3))
+    for axis in range(3):
+        moved[axis, :, axis] = 1.0
+        moved[3 + axis] = np.cross(np.eye(3)[axis], positions - positions.mean(axis=0))
+    shifts, turns = moved.reshape(2, 3, -1)
+    _, lengths, rows = np.linalg.svd(turns, full_matrices=False)
+    basis: FloatArray = np.vstack([shifts / np.sqrt(atoms), rows[lengths > LINEAR]])
+    return basis
+
+
+def _by_matrix(product: Callable[[FloatArray], FloatArray], rigid: FloatArray) -> tuple[float, FloatArray, float]:
+    # The last rows of the full matrix of right singular vectors are orthogonal to rigid motions, and span the rest.
+    inner = np.linalg.svd(rigid)[2][len(rigid) :]
+    hessian = product(np.eye(rigid.shape[1]))
+    values, vectors = np.linalg.eigh(inner @ (hessian + hessian.T) @ inner.T / 2)
+    return float(values[0]), vectors[:, 0] @ inner, 0.0
+
+
+def _by_iterations(product: Callable[[FloatArray], FloatArray], rigid: FloatArray) -> tuple[float, FloatArray, float]:
+    """Return the smallest Ritz value, its vector and the length of its residual."""
+    start: FloatArray = np.random.default_rng(0).normal(size=rigid.shape[1:])
+    basis, products = np.empty((0, len(start))), np.empty((0, len(start)))
+    while True:
+        for _ in range(2):  # once more, for what rounding left
+            start = start - (start @ rigid.T) @ rigid - (start @ basis.T) @ basis
+        basis = np.vstack([basis, start / np.linalg.norm(start)])
+        products = np.vstack([products, product(basis[-1:])])
+        small = basis @ products.T
+        values, vectors = np.linalg.eigh((small + small.T) / 2)
+        mode = vectors[:, 0] @ basis
+        along = vectors[:, 0] @ products
+        residual = along - values[0] * mode - (along @ rigid.T) @ rigid
+        error = float(np.linalg.norm(residual))
+        if error < SETTLED or len(basis) == min(ITERATIONS, len(start) - len(rigid)):
+            return float(values[0]), mode, error
+        start = products[-1]
+
+
+def _second_derivatives(model: Model, molecule: Molecule, directions: FloatArray) -> FloatArray:
+    """Return the derivatives (m, 3·n_atoms) of the gradient along unit vectors (m, 3·n_atoms), eV/Å²."""
+    steps = DISPLACEMENT * directions.reshape(-1, len(molecule), 3)
+    _, forces = _evaluate(model, molecule, np.concatenate([steps, -steps]))
+    plus, minus = forces.reshape(2, len(directions), -1)
+    derivatives: FloatArray = (minus - plus) * HARTREE_TO_EV / (2 * DISPLACEMENT)
+    return derivatives
+
+
+def _evaluate(model: Model, molecule: Molecule, steps: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return energies (m,), Hartree, and forces (m, n_atoms, 3), Hartree/Å, displaced by (m, n_atoms, 3), Å."""
+    device = device_of(model)
+    turned, turned_steps = molecule.positions @ TURN, steps @ TURN
+    most = together(len(molecule), model.cutoff, torch.device(device).type)
+    energies, forces = [], []
+    for first in range(0, len(steps), most):
+        moved = [molecule.at(turned + step) for step in turned_steps[first : first + most]]
+        evaluation = model.energy_forces(make_batch(moved, model.cutoff, device))
+        if evaluation.errors:
+            raise next(iter(evaluation.errors.values()))
+        energies.append(evaluation.energies.cpu().numpy())
+        forces.append(evaluation.forces.cpu().numpy().reshape(len(moved), -1, 3))
+    found = np.concatenate(energies), np.concatenate(forces) @ TURN.T
+    if not all(np.isfinite(part).all() for part in found):
+        raise MoleculeError(f"{molecule.id}: an energy or force near its end is no number")
+    return found
