@@ -198,3 +198,26 @@ def test_valence_electrons_that_are_not_there_are_refused(
     with open_oracle(ComponentRef(name), registry()) as oracle, refused as raised:
         oracle.label(impossible)
     assert raised.value.kind == "input"
+
+
+def test_charges_that_do_not_converge_start_from_hotter_ones():
+    """PF6- on its way down: 300 K needs the charges of 1000 K to begin with, and gives the energy of 300 K."""
+    positions = np.array(
+        [
+            [0.5402, -0.9578, -0.3829],
+            [-0.1446, 0.4185, 0.0498],
+            [-1.1298, 0.39, -1.1725],
+            [-0.8796, 1.8017, 0.6338],
+            [-1.1459, -0.3803, 1.0824],
+            [1.8254, -2.6717, 0.5109],
+            [0.9342, 1.3996, -0.7216],
+        ]
+    )
+    stretched = Molecule("PF6-", np.array([9, 15, 9, 9, 9, 9, 9]), positions, charge=-1)
+    energy, forces = open_oracle(ComponentRef("gfn2-xtb"), registry()).label(stretched)
+    assert energy == pytest.approx(-31.29347, abs=1e-4)
+    step = np.zeros_like(positions)
+    step[5, 0] = 0.002
+    oracle = open_oracle(ComponentRef("gfn2-xtb"), registry())
+    ahead, behind = (oracle.label(stretched.at(positions + sign * step))[0] for sign in (1, -1))
+    assert forces[5, 0] == pytest.approx((behind - ahead) / 0.004, abs=2e-3)
