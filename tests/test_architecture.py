@@ -25,16 +25,13 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("hookspecs", "contracts"),
     ("golfbench", "registry", "minimize", "loggers"),  # ``golfbench`` is what the package itself offers: its version
     ("environments", "templates", "oracles", "curvature"),
-    ("potential",),
-    ("golf", "learning", "benchmark"),
+    ("learning", "benchmark"),
     ("runs",),
     ("leaderboard", "molecule_files", "ase", "testing"),
     ("site", "compare"),
     ("cli",),
     ("__main__",),
 )
-#: Rooms that ``learning`` takes the place of.
-OLD = {"potential", "golf"}
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 #: Who may import a room although everybody above its floor could.
 ONLY_FOR = {"testing": {"golfbench.cli.contract"}, "cli": {"golfbench.__main__"}}
@@ -148,7 +145,11 @@ def test_no_room_imports_what_it_must_not_know() -> None:
         ("oracles/books.py", "import golfbench.runs.directory", "'runs' is not below 'oracles'"),
         ("oracles/books.py", "def f():\n    from golfbench.cli import console", "'cli' is not below 'oracles'"),
         ("runs/service.py", "from golfbench import testing", "'testing' is not below 'runs'"),
-        ("benchmark/metrics.py", "from golfbench.learning.loop import Golf", "'golf' is not below 'benchmark'"),
+        (
+            "benchmark/metrics.py",
+            "from golfbench.learning import loop",
+            "'learning' is not below 'benchmark'",
+        ),
         ("leaderboard/build.py", "from golfbench.site.page import page", "'site' is not below 'leaderboard'"),
         ("site/page.py", "from golfbench.testing import contract_tests", "only golfbench.cli.contract may"),
         ("cli/run.py", "import torch", "before it is needed"),
@@ -187,6 +188,6 @@ def test_what_needs_no_network_imports_no_torch(module: str) -> None:
 def test_the_page_of_the_house_draws_the_same_floors() -> None:
     text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     drawn = text.partition("```text\n")[2].partition("```")[0].split()
-    rooms = {room for rooms in FLOORS for room in rooms} - OLD
+    rooms = {room for rooms in FLOORS for room in rooms}
     missing = rooms - {word.rstrip("/,") for word in drawn}
     assert missing == set()

@@ -22,6 +22,7 @@ _SUFFIX = ".in"
 _DEPENDENCIES = {
     "model": ("torch>=2.4",),
     "optimizer": ("torch>=2.4",),
+    "learner": (),
     "selection": ("numpy>=1.26",),
     "oracle": ("ase>=3.23", "numpy>=1.26"),
     "dataset": ("ase>=3.23", "numpy>=1.26"),

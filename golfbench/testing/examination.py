@@ -23,6 +23,7 @@ _MODULES = {
     "selection": "golfbench.testing.selections",
     "dataset": "golfbench.testing.datasets",
     "executor": "golfbench.testing.executors",
+    "learner": "golfbench.testing.learners",
     "logger": "golfbench.testing.loggers",
 }
 
@@ -33,7 +34,7 @@ class Examination:
     A check runs when its result is asked for, after those that it needs; no check runs twice.
 
     Args:
-        kind: ``model``, ``optimizer``, ``selection``, ``oracle``, ``dataset``, ``executor`` or ``logger``.
+        kind: ``model``, ``optimizer``, ``selection``, ``oracle``, ``dataset``, ``executor``, ``learner`` or ``logger``.
         reference: Name, with parameters if wanted: ``psi4:method=hf,basis=sto-3g``.
         found: Where to look; the installed plugins if not given.
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from golfbench.registry import KINDS, plural
-from golfbench.specs import LoggerSpec, ModelSpec, Spec, load_factory
+from golfbench.specs import LearnerSpec, LoggerSpec, ModelSpec, Spec, load_factory
 
 #: Modules that cost more than a listing may.
 HEAVY = frozenset({"ase", "jax", "lightning", "matplotlib", "numpy", "pandas", "rdkit", "scipy", "tensorflow", "torch"})
@@ -70,12 +70,14 @@ def _build(spec: Spec, question: Mapping[str, Any]) -> dict[str, Any]:
     """Import the factory, call it with the parameters, and note what that changed."""
     if not question["isolated"]:
         _load_the_suite(question["with_torch"])
+    scratch = tempfile.TemporaryDirectory()
+    arguments = _arguments(spec, question["parameters"], scratch.name)
     states = [global_state()]
     try:
         factory = load_factory(spec.factory, spec.name, spec.install_hint)
         states.append(global_state())
-        with tempfile.TemporaryDirectory() as scratch, _seeded(question["with_torch"]):
-            component = factory(**question["parameters"], **_surroundings(spec, scratch))
+        with scratch, _seeded(question["with_torch"]):
+            component = factory(**arguments)
         states.append(global_state())
         calls = _first_calls(component, spec) if question["with_torch"] and isinstance(spec, ModelSpec) else []
     except Exception as error:  # noqa: BLE001 - a stranger's factory may raise anything
@@ -101,9 +103,19 @@ def _first_calls(component: Any, spec: ModelSpec) -> list[str]:
     return [_digest(potential.energy_forces(batch).forces.tolist()) for _ in range(CALLS)]
 
 
-def _surroundings(spec: Spec, scratch: str) -> dict[str, Any]:
-    """Return what a factory is called with beside its parameters."""
-    return {"folder": Path(scratch), "run": "probe", "combination": "probe"} if isinstance(spec, LoggerSpec) else {}
+def _arguments(spec: Spec, parameters: Mapping[str, Any], scratch: str) -> dict[str, Any]:
+    """Return what the factory is called with: parameters, and what loggers and learners get besides."""
+    if isinstance(spec, LoggerSpec):
+        return {**parameters, "folder": Path(scratch), "run": "probe", "combination": "probe"}
+    if isinstance(spec, LearnerSpec):
+        import torch
+
+        from golfbench.testing.learners import task_for
+
+        torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))])  # its first one loads torch's compiler
+        given = {name: value for name, value in parameters.items() if name != "members"}
+        return {**given, "task": task_for(spec.members(parameters))[0]}
+    return dict(parameters)
 
 
 def _seeded(with_torch: bool) -> contextlib.AbstractContextManager[None]:

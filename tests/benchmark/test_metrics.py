@@ -227,6 +227,7 @@ def test_rows_and_their_order(record: Build) -> None:
         "reference": 0,
         "evaluation": 20,
         "base": 0,
+        "selection": 0,
     }
     assert rows[3].oracle_calls.training == 0
     assert rows[1].cache_hits.evaluation == 3

@@ -150,7 +150,7 @@ def test_an_error_of_the_delta_model_ends_the_walk(network: torch.nn.Module) -> 
     descent = registry().find(OptimizerSpec, "gradient-descent").create({"rate": 0.1})
     (outcome,) = minimize(potential, [atom], descent, StoppingRule(1e-3, 50))
     assert (outcome.status, str(outcome.error)) == ("error", "too low")
-    assert outcome.point.positions[0, 2] == pytest.approx(-0.6, abs=1e-12)
+    assert -0.6 <= outcome.point.positions[0, 2] < -0.5  # shorter steps were tried, and ended below the edge, too
 
 
 def test_a_single_atom_and_atoms_out_of_reach_feel_nothing(network: torch.nn.Module) -> None:

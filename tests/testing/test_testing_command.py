@@ -48,7 +48,8 @@ def test_a_plugin_stands_for_all_its_components(check):
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert report["passed"] is True
-    assert [entry["component"] for entry in report["components"]] == ["golf", "random", "last", "none"]
+    names = ["golf", "random", "last", "committee-force", "farthest-features", "none"]
+    assert [entry["component"] for entry in report["components"]] == names
     keys = {"passed", "name", "status", "measured", "tolerance", "unit", "explanation"}
     assert all(set(line) == keys for entry in report["components"] for line in entry["checks"])
 

@@ -42,7 +42,7 @@ def test_a_new_package_of_each_kind_keeps_the_contract(kind, tmp_path, monkeypat
     assert found.plugins[0].components == [(kind, name)]
     results = examine(kind, name, found)
     without_mmff94 = {"ethanol"}  # the registry holds nothing but the new plugin
-    assert [str(r) for r in results.values() if not r.passed and r.name not in without_mmff94] == []
+    assert [str(r) for r in results.values() if r.status == "failed" and r.name not in without_mmff94] == []
     assert len(results) >= 11
 
 
@@ -61,10 +61,11 @@ def test_it_is_listed_checked_and_tested_like_any_other(tmp_path):
     assert checked.returncode == 0, checked.stderr
     (component,) = json.loads(checked.stdout)["components"]
     assert (component["kind"], component["component"]) == ("selection", "hindsight")
-    assert all(check["passed"] for check in component["checks"])
+    assert all(check["status"] != "failed" for check in component["checks"])
     pytest_command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(package / "tests")]
     tested = subprocess.run(pytest_command, env=environment, capture_output=True, text=True, cwd=tmp_path)
-    assert f"{len(component['checks'])} passed" in tested.stdout
+    passed = sum(check["passed"] for check in component["checks"])
+    assert f"{passed} passed" in tested.stdout
 
 
 def test_every_field_of_every_template_is_filled_in():
