@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from golfbench.chemistry import embed, to_ase
+from golfbench.chemistry import embed, formula, to_ase
 from golfbench.errors import ConfigurationError
 from golfbench.molecule_files.drawings import is_drawing
 from golfbench.molecule_files.entries import EndPoint, Entry, Reading, Unusable
@@ -168,6 +168,55 @@ def test_units_of_something_else_are_no_matter(comment, tmp_path):
 def test_charges_in_odd_spellings(comment, charge, tmp_path):
     entry = read(tmp_path, "a.xyz", WATER.format(comment=comment), Reading())[0]
     assert entry.molecule.charge == charge
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ("SMILES\nCCO ethanol\nO water\n", ["ethanol", "water"]),
+        ("smiles\nCCO\tethanol\nO\twater\n", ["ethanol", "water"]),
+        ("  CCO ethanol  \n\tO water\t\n", ["ethanol", "water"]),
+        ("\tSMILES\tname\n0\tCCO\tethanol\n1\tO\twater\n", ["ethanol", "water"]),
+        ("CCO |$a;;b$| ethanol\nO\t|(0,0,)|\twater\n", ["ethanol", "water"]),
+        ('smiles,name\n"CCO |$a;;b$|",ethanol\n', ["ethanol"]),
+        ("CCO |Sg:n:1::ht| polymer\nO water\n", ["!polymer", "water"]),
+        ("CCO |LN:1:1.3| linked\nO water\n", ["!linked", "water"]),
+        ("CCO |nothing| x\nO a|b|\n", ["!x", "a|b|"]),
+        ("*CC x\n[*:1]O y\nCС z\nC\u2212C w\n", ["!x", "!y", "!z", "!w"]),
+    ],
+)
+def test_lines_of_smiles_keep_their_names(lines, expected, tmp_path):
+    assert names(read(tmp_path, "a.smi", lines, Reading())) == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "formula_", "multiplicity"),
+    [
+        ("C[CH2] |^1:1|", "C2H5", 2),
+        ("CCO |^1:1|", "C2H5O", 2),
+        ("C[C@H](F)Cl |&1:1|", "C2H4ClF", 1),
+    ],
+)
+def test_an_extension_is_part_of_the_molecule(line, formula_, multiplicity):
+    entry = read_molecules([line], Reading())[0]
+    assert formula(entry.molecule) == formula_
+    assert entry.molecule.multiplicity == multiplicity
+    assert "|" not in entry.molecule.smiles
+
+
+@pytest.mark.parametrize(
+    ("smiles", "why"),
+    [
+        ("CF(C)C", "valence for atom # 1 F"),
+        ("c1cccc1C", "kekul"),
+        ("Ccc", "non-ring atom 1 marked aromatic"),
+        ("C" * 400, "1202 atoms, but conformers are made of up to 1000"),
+        ("*", "wildcard"),
+        ("CС", "no ASCII character"),
+    ],
+)
+def test_the_reason_against_a_smiles_is_told(smiles, why):
+    assert why in str(read_molecules([smiles], Reading())[0].error)
 
 
 @pytest.mark.parametrize("text", ["x", "x ", "a=[", "a={", "charge ", "id ", 'a="', "= ", "charge" + " " * 50_000])
