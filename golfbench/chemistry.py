@@ -61,11 +61,26 @@ def mol_from_smiles(smiles: str) -> Chem.Mol:
 @lru_cache(maxsize=_CACHED_TOPOLOGIES)
 def _template(smiles: str) -> Chem.Mol:
     """Return the parsed molecule of a SMILES; shared, so it is never modified."""
+    if odd := next((letter for letter in smiles if not letter.isascii()), None):  # RDKit would stop there
+        raise MoleculeError(f"'{smiles}' is not a valid SMILES: '{odd}' is no ASCII character")
     with BlockLogs():
         mol = Chem.MolFromSmiles(smiles)
-    if mol is None or mol.GetNumAtoms() == 0:
-        raise MoleculeError(f"'{smiles}' is not a valid SMILES")
-    return Chem.AddHs(mol)
+        if mol is None or mol.GetNumAtoms() == 0:
+            raise MoleculeError(f"'{smiles}' is not a valid SMILES{_refusal(smiles)}")
+        if any(atom.GetAtomicNum() == 0 for atom in mol.GetAtoms()):
+            raise MoleculeError(f"'{smiles}' has a wildcard atom (*), which is no element")
+        return Chem.AddHs(mol)
+
+
+def _refusal(smiles: str) -> str:
+    """Return what RDKit says against the atoms and bonds of a SMILES, behind a colon; nothing if it is no SMILES."""
+    mol = Chem.MolFromSmiles(smiles, sanitize=False)
+    try:
+        if mol is not None:
+            Chem.SanitizeMol(mol)
+    except ValueError as error:
+        return f": {' '.join(str(error).split())}"
+    return ""
 
 
 @lru_cache(maxsize=_CACHED_TOPOLOGIES)

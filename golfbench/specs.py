@@ -374,7 +374,7 @@ class ComponentRef:
         """
         name, _, rest = text.partition(":")
         if not name.strip():
-            raise ConfigurationError(f"'{text}' names no component")
+            raise ConfigurationError(f"'{text}' names no component (a model, an optimizer, ...)")
         return cls(name.strip(), {key: _unquoted(value) for key, value in _pairs(rest, text)})
 
     def __str__(self) -> str:

@@ -53,9 +53,11 @@ _STATE_WORDS = (
     r"total[ _]charge|net[ _]charge|charge|chrg|q(?=\s*[:=])|spin[ _]multiplicity|multiplicity|mult|uhf|nopen|spin"
 )
 #: ``charge: -2``, ``Charge = -2`` and ``charge -2`` in a line that is no list of ``key=value``.
-_IN_WORDS = re.compile(rf"(?<![\w-])({_STATE_WORDS})\s*[:=]?\s*([+-]?\d+(?:\.\d+)?[+-]?)(?![\w.])", re.IGNORECASE)
+_IN_WORDS = re.compile(rf"(?<![\w-])({_STATE_WORDS})\s*(?:[:=]\s*)?([+-]?\d+(?:\.\d+)?[+-]?)(?![\w.])", re.IGNORECASE)
 #: ``-2 1`` or ``-2 1 oxalate``: charge and multiplicity, as in the input of quantum chemistry programs.
 LEADING_INTEGERS = re.compile(r"^\s*([+-]?\d{1,2})[\s,]+(\d{1,2})(?=\s*$|\s+[^\W\d])")
+#: ``{"charge": "-2"}``: a key or a number in quotation marks.
+_QUOTED_WORD = re.compile(r"[\"']([\w ]{1,40}(?=[\"']\s*[:=])|[+-]?\d{1,3}[+-]?(?=[\"']))[\"']")
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"|\'[^\']*\'')
 #: Partial charges and moments are rounded in files: their sum may miss an integer by this.
 SUM_TOLERANCE = 0.02
@@ -211,7 +213,7 @@ def _of_columns(id: str, columns: Mapping[str, npt.NDArray[Any]]) -> Iterator[_S
 
 
 def _of_comment(comment: str) -> Iterator[_Said]:
-    bare = _QUOTED.sub("", comment)
+    bare = _QUOTED.sub("", _QUOTED_WORD.sub(r"\1", comment))
     leading = LEADING_INTEGERS.match(bare)
     if leading:
         yield _Said(_COMMENT, "charge", float(leading[1]))

@@ -181,8 +181,8 @@ def open_elements(smiles: str) -> int:
     Args:
         smiles: A valid SMILES.
     """
-    mol = Chem.AddHs(Chem.MolFromSmiles(smiles))
     with BlockLogs():
+        mol = Chem.AddHs(Chem.MolFromSmiles(smiles))
         found = Chem.FindPotentialStereo(mol)
     return sum(info.specified == Chem.StereoSpecified.Unspecified and _stays(mol, info) for info in found)
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 PROGRAM = "golfbench"
 #: Seconds between two plain lines of one task.
 LINE_INTERVAL_S = 10.0
+#: Characters of an error or a warning.
+LONGEST_LINE = 500
 
 
 def note(text: str) -> None:
@@ -35,12 +37,18 @@ def note(text: str) -> None:
 
 def warn(text: str) -> None:
     """Print a warning line on stderr."""
-    note(f"warning: {text}")
+    note(f"warning: {_shortened(text)}")
 
 
 def fail(text: str) -> None:
     """Print an error line on stderr."""
-    note(f"error: {text}")
+    note(f"error: {_shortened(text)}")
+
+
+def _shortened(text: str) -> str:
+    """Return a line of a sane length: a person's own text in its middle may have any."""
+    keep = (LONGEST_LINE - 5) // 2
+    return text if len(text) <= LONGEST_LINE else f"{text[:keep]} ... {text[-keep:]}"
 
 
 def saved(text: str) -> None:

@@ -69,7 +69,7 @@ def open_driver(
     if path is not None:
         yield _from_checkpoint(path, model, device)
         return
-    ref = ComponentRef.parse(model or default)
+    ref = ComponentRef.parse(default if model is None else model)
     if not is_oracle(ref.name):
         yield _fixed(ref)
         return

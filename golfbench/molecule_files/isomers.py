@@ -40,8 +40,8 @@ def fixed_isomer(smiles: str) -> str:
 
 def _with_e_bonds(smiles: str) -> str:
     """Return a SMILES whose open double bonds are E, its atoms in the same order; as it is where RDKit changes that."""
-    mol = Chem.MolFromSmiles(smiles)
     with BlockLogs():
+        mol = Chem.MolFromSmiles(smiles)
         Chem.FindPotentialStereoBonds(mol)
         for bond in mol.GetBonds():
             if bond.GetStereo() == Chem.BondStereo.STEREOANY:

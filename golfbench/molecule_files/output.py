@@ -25,6 +25,7 @@ class Output:
     """
 
     def __init__(self, path: Path, overwrite: bool) -> None:
+        _check(path, overwrite)
         self.path = path
         self.partial = path.with_suffix(f".partial{path.suffix}")
         self._file = _open(path, self.partial, overwrite)
@@ -117,7 +118,7 @@ def open_output(path: Path | None, overwrite: bool) -> Iterator[Output | None]:
         output.close()
 
 
-def _open(path: Path, partial: Path, overwrite: bool) -> FileIO:
+def _check(path: Path, overwrite: bool) -> None:
     if path.suffix.lower() not in SUFFIXES:
         raise ConfigurationError(f"{path}: the output is .sdf, or .extxyz (also .xyz)")
     if not path.parent.is_dir():
@@ -126,6 +127,9 @@ def _open(path: Path, partial: Path, overwrite: bool) -> FileIO:
         raise ConfigurationError(f"{path} is a folder: name a file")
     if path.exists() and not overwrite:
         raise ConfigurationError(f"{path} exists already: choose another name, or give --overwrite")
+
+
+def _open(path: Path, partial: Path, overwrite: bool) -> FileIO:
     try:
         return FileIO(partial, "a+" if overwrite else "x+")
     except FileExistsError:

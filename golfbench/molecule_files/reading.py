@@ -18,10 +18,11 @@ from pathlib import Path
 from rdkit import Chem
 from rdkit.rdBase import BlockLogs
 
-from golfbench.errors import ConfigurationError
+from golfbench.errors import ConfigurationError, MoleculeError
 from golfbench.molecule_files.entries import Entry, Reading, Unusable
 from golfbench.molecule_files.sdf import read_sdf
 from golfbench.molecule_files.smiles import read_smiles, read_smiles_file
+from golfbench.molecule_files.text import file_name
 from golfbench.molecule_files.xyz import read_xyz
 
 #: Kind of each file name ending that is read, alone or before ``.gz``.
@@ -57,15 +58,23 @@ def read_molecules(inputs: Sequence[str], reading: Reading) -> list[Entry | Unus
         reading: Conformers of SMILES; charge and multiplicity of what does not say them. Its notes are added to.
 
     Raises:
-        ConfigurationError: If a file is missing, cannot be read or is of no known kind, or conformers are asked for
+        ConfigurationError: If a file is missing or of no known kind, or conformers are asked for
             and there is no SMILES.
     """
     kinds = [_kind(text) for text in inputs]
     if reading.conformers > 1 and not {"smi", "smiles"} & set(kinds):
         raise ConfigurationError("conformers are made of SMILES only: a file with coordinates is taken as it is")
-    entries = [entry for text, kind in zip(inputs, kinds, strict=True) for entry in _READERS[kind](text, reading)]
+    entries = [entry for text, kind in zip(inputs, kinds, strict=True) for entry in _read(text, kind, reading)]
     _note_shared_names(entries, reading)
     return entries
+
+
+def _read(text: str, kind: str, reading: Reading) -> Iterator[Entry | Unusable]:
+    """Yield what an input holds; a file that is damaged or no text costs itself alone."""
+    try:
+        yield from _READERS[kind](text, reading)
+    except ConfigurationError as error:
+        yield Unusable(file_name(text), text, MoleculeError(str(error).removeprefix(f"{text}: ")))
 
 
 def _kind(text: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import numpy as np
@@ -15,6 +15,7 @@ from rdkit.rdBase import BlockLogs
 from golfbench.chemistry import IntArray, mol_from_smiles
 from golfbench.errors import MoleculeError
 from golfbench.molecule_files.bonds import charge_of_bonds, guessed_multiplicity
+from golfbench.molecule_files.drawings import MOST_FLAT_NEIGHBOURS, NEVER_FLAT, is_flat
 from golfbench.molecule_files.entries import Entry, Reading, Unusable, attempt
 from golfbench.molecule_files.sdf_records import SdfRecord, split_records
 from golfbench.molecule_files.text import empty, file_name, text_of
@@ -22,8 +23,14 @@ from golfbench.molecules import Molecule, check_electrons
 from golfbench.states import stated
 from golfbench.stereo import open_elements
 
-#: More neighbours than this and an atom cannot be flat: the coordinates are those of a drawing.
-_MOST_FLAT_NEIGHBOURS = 3
+#: A coordinate; RDKit takes ``1,2`` for 1 and blanks for 0.
+_NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
+#: Lines before the atoms of a V2000 block, the width of a coordinate there, and where the charge stands.
+_LINES_BEFORE, _WIDTH, _CHARGE_COLUMNS = 4, 10, slice(36, 39)
+#: The charge that means a doublet radical.
+_DOUBLET = "4"
+_V3000_ATOMS = re.compile(r"^M  V30 BEGIN ATOM$(.*?)^M  V30 END ATOM$", re.MULTILINE | re.DOTALL)
+_V3000_ATOM = re.compile(r"^M  V30 +\d+ +\S+ +(\S+) +(\S+) +(\S+)", re.MULTILINE)
 
 
 def read_sdf(path: str, reading: Reading) -> Iterator[Entry | Unusable]:
@@ -64,7 +71,26 @@ def _mol(block: str, id: str) -> Chem.Mol:
         mol = Chem.MolFromMolBlock(block, sanitize=False, removeHs=False)
     if mol is None:
         raise MoleculeError(f"{id}: is not a valid mol block: {_reason(block)}")
+    if any(atom.HasQuery() for atom in mol.GetAtoms()) or any(bond.HasQuery() for bond in mol.GetBonds()):
+        raise MoleculeError(
+            f"{id}: it has query atoms or bonds, which say what to search for: it is no single molecule"
+        )
+    lines = block.split("\n")[_LINES_BEFORE : _LINES_BEFORE + mol.GetNumAtoms()]
+    if found := _V3000_ATOMS.search(block):
+        _check_coordinates(_V3000_ATOM.findall(found[1]), id)
+        return mol
+    _check_coordinates([[line[k : k + _WIDTH] for k in range(0, 3 * _WIDTH, _WIDTH)] for line in lines], id)
+    if not re.search(r"^M  (CHG|RAD)", block, re.MULTILINE):  # these overrule the charges of the atom lines
+        for atom, line in zip(mol.GetAtoms(), lines, strict=True):
+            if line[_CHARGE_COLUMNS].strip() == _DOUBLET:  # RDKit takes it for no charge
+                atom.SetNumRadicalElectrons(1)
     return mol
+
+
+def _check_coordinates(rows: Sequence[Sequence[str]], id: str) -> None:
+    for number, texts in enumerate(rows, start=1):
+        if (bad := next((text for text in texts if not _NUMBER.fullmatch(text)), None)) is not None:
+            raise MoleculeError(f"{id}: coordinate '{bad.strip()}' of atom {number} is no number")
 
 
 def _reason(block: str) -> str:
@@ -135,8 +161,9 @@ def _check_complete(mol: Chem.Mol, id: str) -> None:
             "`obabel IN.sdf -O OUT.sdf -h` or RDKit's Chem.AddHs(mol, addCoords=True)"
         )
     says_flat = mol.HasProp("_MolFileInfo") and mol.GetProp("_MolFileInfo")[20:22] == "2D"
-    crowded = any(atom.GetDegree() > _MOST_FLAT_NEIGHBOURS for atom in mol.GetAtoms())
-    if not mol.GetConformer().Is3D() and (says_flat or crowded):
+    conformer = mol.GetConformer()
+    crowded = any(a.GetDegree() > MOST_FLAT_NEIGHBOURS and a.GetAtomicNum() in NEVER_FLAT for a in mol.GetAtoms())
+    if (says_flat and not conformer.Is3D()) or (crowded and is_flat(conformer.GetPositions())):
         raise MoleculeError(f"{id}: the coordinates are a flat drawing; give three-dimensional ones, or SMILES")
 
 

@@ -63,6 +63,8 @@ def split_records(text: str) -> Iterator[SdfRecord]:
 def _parted(lines: list[str]) -> Iterator[list[str]]:
     """Yield the records between two separators: several where mol blocks follow one another."""
     counts = [k for k, line in enumerate(lines) if _COUNTS.match(line)]
+    if counts and counts[0] == _HEADER + 1 and lines[0].strip() and not lines[1].strip():
+        lines, counts = lines[:1] + lines[2:], [k - 1 for k in counts]  # a blank line too many behind the title
     starts = [k - _HEADER for k in counts[:1]]
     starts += [k - _HEADER for k in counts[1:] if k - 2 * _HEADER > starts[-1] and not _in_item(lines, k)]
     if not starts or any(map(str.strip, lines[: max(starts[0], 0)])):

@@ -21,6 +21,10 @@ from golfbench.molecules import Molecule, check_electrons
 
 #: First words of a header line that do not speak of SMILES.
 _HEADINGS = re.compile(r"smi|^(structure|mol|molecule|molecule.?name|compound|name|title|id|mol.?id)$", re.IGNORECASE)
+#: A SMILES and, behind a blank, its CXSMILES extension; what has no second bar is cut off.
+_EXTENSION = re.compile(r"(\s*\S+)\s+(\|[^|]*(?:\|(?=\s|$)|$))")
+#: The distance geometry takes minutes for larger molecules.
+MOST_ATOMS = 1000
 _NAMES = re.compile(r"name|title|^id$|[_ ]?id$", re.IGNORECASE)
 
 
@@ -49,12 +53,13 @@ def read_smiles_file(path: str, reading: Reading) -> Iterator[Entry | Unusable]:
             continue
         columns = columns or _Columns()
         found = True
+        line, extension = _without_extension(line)
         cells = _cells(line, len(columns.names))
         cells += [""] * (columns.smiles + 1 - len(cells))
         name = cells[columns.name] if columns.name is not None and columns.name < len(cells) else ""
         fields = [(key, cell) for key, cell in zip(columns.names, cells, strict=False) if cell and cell != name]
         id, source = name or f"{file_name(path)}:{number}", f"{path}:{number}"
-        yield from _embedded(cells[columns.smiles], id, source, reading, tuple(fields[1:]))
+        yield from _embedded(cells[columns.smiles] + extension, id, source, reading, tuple(fields[1:]))
     if not found:
         yield empty(path)
 
@@ -64,8 +69,10 @@ def _header(line: str) -> _Columns | None:
     cells = _cells(line, len(line))
     if not any(map(_HEADINGS.search, cells[:1])) and not any("smiles" in cell.lower() for cell in cells):
         return None
-    if _is_smiles(cells[0]):
+    if cells[0] and _is_smiles(cells[0]):
         return None
+    if len(cells) == 1:  # what is behind the SMILES is a name, although the header does not say so
+        return _Columns()
     smiles = next((k for k, cell in enumerate(cells) if "smi" in cell.lower()), 0)
     others = [k for k in range(len(cells)) if k != smiles]
     name = next((k for k in others if _NAMES.search(cells[k])), others[0] if others else None)
@@ -79,8 +86,9 @@ def _is_smiles(text: str) -> bool:
 
 def _cells(line: str, columns: int) -> list[str]:
     """Return the cells of a line with so many headings; what is behind the last of them is part of it."""
+    line = line.rstrip() if columns else line.strip()  # a table may begin with an empty cell
     if "\t" in line:
-        return [cell.strip() for cell in line.strip().split("\t")]
+        return [cell.strip() for cell in line.split("\t")]
     first = line.split(maxsplit=1)[0]
     for delimiter in (",", ";"):  # neither is in a SMILES
         if delimiter in first or (columns and delimiter in line):
@@ -90,12 +98,47 @@ def _cells(line: str, columns: int) -> list[str]:
 
 def read_smiles(smiles: str, reading: Reading) -> Iterator[Entry | Unusable]:
     """Yield the conformers of a SMILES as it was typed."""
-    for made in _embedded(smiles, smiles, smiles, reading):
-        if isinstance(made, Unusable) and str(made.error) == f"'{smiles}' is not a valid SMILES":
-            error = MoleculeError(f"'{smiles}' is neither a file that exists nor a valid SMILES")
-            yield replace(made, error=error)
+    text, extension = _without_extension(smiles.strip())
+    bare, *name = text.split(maxsplit=1)
+    for made in _embedded(bare + extension, name[0] if name else text + extension, smiles, reading):
+        if isinstance(made, Unusable):
+            said = f"'{smiles}' is neither a file that exists nor a valid"
+            reason = str(made.error).replace(f"'{bare}' is not a valid", said, 1)
+            yield replace(made, id=smiles if reason.startswith(said) else made.id, error=MoleculeError(reason))
         else:
             yield made
+
+
+def _without_extension(line: str) -> tuple[str, str]:
+    """Return a line without the CXSMILES extension behind its SMILES, and that extension with a blank before it."""
+    found = _EXTENSION.match(line)
+    return (found[1] + line[found.end() :], f" {found[2]}") if found else (line, "")
+
+
+def _plain(smiles: str, id: str, source: str, reading: Reading) -> str:
+    """Return the SMILES of what a SMILES with an extension says.
+
+    Raises:
+        MoleculeError: If RDKit does not read the extension, or it says that there is no single molecule.
+    """
+    bare, _, extension = smiles.partition(" ")
+    if not extension:
+        return smiles
+    if not extension.startswith("|"):
+        raise MoleculeError(f"'{smiles}' is not a valid SMILES: there is a blank in it")
+    plain = mol_from_smiles(bare)
+    with BlockLogs():
+        mol = Chem.MolFromSmiles(smiles)
+        if mol is None:
+            raise MoleculeError(f"{id}: the CXSMILES extension '{extension}' of '{bare}' is not valid")
+        repeats = any(group.GetProp("TYPE") != "DAT" for group in Chem.GetMolSubstanceGroups(mol))
+        if repeats or mol.HasProp("_molLinkNodes"):
+            raise MoleculeError(f"{id}: the CXSMILES extension '{extension}' says that '{bare}' is no single molecule")
+        if mol.GetStereoGroups():
+            text = "its CXSMILES extension leaves stereo open or means a mixture: the isomer is taken as it is written"
+            reading.notes.add(text, source)
+        said = str(Chem.MolToSmiles(mol))
+        return bare if said == Chem.MolToSmiles(Chem.RemoveHs(plain)) else said
 
 
 def _embedded(
@@ -119,7 +162,13 @@ def _embedded(
 
 
 def _conformers(smiles: str, id: str, source: str, reading: Reading) -> list[Molecule]:
+    smiles = _plain(smiles, id, source, reading)
     mol = mol_from_smiles(smiles)
+    if mol.GetNumAtoms() > MOST_ATOMS:
+        raise MoleculeError(
+            f"{id}: {mol.GetNumAtoms()} atoms, but conformers are made of up to {MOST_ATOMS}: give coordinates, as SDF "
+            "or XYZ"
+        )
     charge_of_bonds(mol, id, "--charge", reading.charge)
     multiplicity = reading.multiplicity
     if multiplicity is None:

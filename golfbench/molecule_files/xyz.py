@@ -9,11 +9,9 @@ from functools import partial
 
 import numpy as np
 from ase import Atoms
-from ase.data import covalent_radii
 from ase.io import read as read_atoms
 
 from golfbench.chemistry import (
-    BROKEN_FACTOR,
     bond_graph_changed,
     charge_and_multiplicity,
     check_topology,
@@ -23,6 +21,7 @@ from golfbench.chemistry import (
 )
 from golfbench.errors import MoleculeError
 from golfbench.molecule_files.bonds import guessed_multiplicity
+from golfbench.molecule_files.drawings import is_drawing
 from golfbench.molecule_files.entries import Entry, Reading, Unusable, attempt
 from golfbench.molecule_files.text import empty, file_name, text_of
 from golfbench.molecules import Molecule, check_electrons
@@ -31,12 +30,22 @@ from golfbench.states import LEADING_INTEGERS, stated
 #: Texts in the comment line of an XYZ frame. ASE would read ``F`` as false, ``[H][H]`` as a list, and drop ``\``.
 _COMMENT_TEXT = re.compile(r'(?:^|\s)(id|name|title|smiles)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|(\S+))', re.IGNORECASE)
 #: A fact in a comment line.
-_PAIR = re.compile(r"""[^\s="']+\s*=\s*(?:"(?:[^"\\]|\\.)*"|'[^']*'|\{[^}]*\}|\[[^\]]*\]|\S+)""")
+_PAIR = re.compile(r"""(?<![^\s="'])[^\s="']+\s*=\s*(?:"(?:[^"\\]|\\.)*"|'[^']*'|\{+[^{}]*\}|\[+[^\[\]]*\]|\S+)""")
 #: A comment line is the name of its molecule if it is not longer than this.
 _LONGEST_NAME = 60
-#: More neighbours than this and an atom of these elements (B, C, N, Si, P, S) cannot be flat.
-_MOST_FLAT_NEIGHBOURS, _NEVER_FLAT = 3, (5, 6, 7, 14, 15, 16)
-_FLAT_ANGSTROM = 1e-3
+#: Longer numbers are no numbers of atoms.
+_MOST_DIGITS = 18
+#: What says that the coordinates are in bohr; not what says it of dipoles, forces or energies.
+_BOHR = re.compile(
+    r"(?<![\w/*^.-])(?<!per )(?<!\d )bohrs?(?![\w/*^])"
+    r"|(?:^|[\s,;({])[\"']?(?:(?:length|distance|coord\w*|position\w*|geometry|xyz)[_ -]?)?units?[\"']?\s*[:=]?\s*"
+    r"[\"']?(?:a\.u\.|au\b|atomic\b)"
+    r"|\b(?:coord\w*|positions?|geometry|xyz|lengths?|distances?)\b[^=:;,]{0,40}\b(?:a\.u\.|au\b|atomic[ _-]units?\b)",
+    re.IGNORECASE,
+)
+_ANGSTROM = re.compile(r"angstr|ångstr|å(?!\w)|\u212b", re.IGNORECASE)
+#: What the reading of a comment line as ``key=value`` may not be given up for.
+_LAYOUT = re.compile(r"properties|lattice|pbc", re.IGNORECASE)
 ASSUMED = (
     "charge 0 is assumed, which nothing says; write charge=... and multiplicity=... in the comment line, or give "
     "--charge and --multiplicity"
@@ -68,7 +77,8 @@ def _frames(lines: list[str]) -> Iterator[list[str]]:
 
 
 def _is_count(line: str) -> bool:
-    return line.strip().isascii() and line.strip().isdecimal()
+    text = line.strip()
+    return text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS
 
 
 def _from_frame(lines: list[str], id: str, source: str, reading: Reading) -> Entry:
@@ -78,6 +88,7 @@ def _from_frame(lines: list[str], id: str, source: str, reading: Reading) -> Ent
         raise MoleculeError(f"{id}: the frame ends before its last atom")
     if int(lines[0]) == 0:
         raise MoleculeError(f"{id}: no atoms")
+    _check_unit(lines[1], id)
     atoms = _atoms(lines, id)
     name, smiles = _describe(atoms, lines[1], id)
     molecule = _molecule(atoms, lines[1], name, smiles, source, reading)
@@ -88,8 +99,8 @@ def _from_frame(lines: list[str], id: str, source: str, reading: Reading) -> Ent
             raise MoleculeError(
                 f"{name}: its coordinates are another stereoisomer than 'smiles={smiles}' ({_became(other)})"
             )
-    elif _is_drawing(molecule):
-        reading.notes.add("all atoms lie in one plane, as in a drawing, although some have four neighbours", source)
+    elif is_drawing(molecule.numbers, molecule.positions):
+        reading.notes.add("all atoms lie in one plane, as in a flat drawing, which this molecule cannot", source)
     mol = None if smiles is None else rdkit_mol(molecule)
     return Entry(molecule, source, np.arange(len(molecule)), mol, atoms=atoms)
 
@@ -98,9 +109,24 @@ def _became(changes: Sequence[str]) -> str:
     return "; ".join(changes).replace(" became ", " there, here ")
 
 
+def _check_unit(comment: str, id: str) -> None:
+    found = _BOHR.search(comment)
+    if found and not _ANGSTROM.search(comment):
+        said = found[0].strip(" ,;({\"'")
+        raise MoleculeError(
+            f"{id}: its comment line says that the coordinates are in bohr ('{said}'), but XYZ files are in Å: convert "
+            "them and remove these words"
+        )
+
+
 def _atoms(lines: list[str], id: str) -> Atoms:
     try:
-        atoms = read_atoms(io.StringIO("\n".join(lines) + "\n"), format="extxyz", index=0)
+        try:
+            atoms = _by_ase(lines)
+        except (IndexError, ValueError):  # ASE stumbles over signs of equality in a comment line of plain words
+            if _LAYOUT.search(lines[1]):
+                raise
+            atoms = _by_ase([lines[0], "", *lines[2:]])
     except KeyError as error:
         raise MoleculeError(f"{id}: {error} is no symbol of an element") from error
     except Exception as error:  # ASE lets whatever a malformed line causes come out
@@ -109,15 +135,20 @@ def _atoms(lines: list[str], id: str) -> Atoms:
     return atoms
 
 
+def _by_ase(lines: list[str]) -> Atoms | list[Atoms]:
+    return read_atoms(io.StringIO("\n".join(lines) + "\n"), format="extxyz", index=0)
+
+
 def _describe(atoms: Atoms, comment: str, id: str) -> tuple[str, str | None]:
     """Return name and SMILES of a frame, and leave in ``atoms`` the facts that its comment line states.
 
     Energies and forces of the start, which ASE knows as results, keep their values under other names.
     """
     bare = " ".join(_PAIR.sub(" ", comment).split())
-    for word in bare.split():  # ASE reads a bare word as true
-        if atoms.info.get(word) is True or isinstance(atoms.info.get(word), np.bool_):
-            del atoms.info[word]
+    words = set(bare.split())
+    for key, value in list(atoms.info.items()):  # ASE reads a bare word, and what is in braces, as true
+        if (value is True or isinstance(value, np.bool_)) and (key in words or not re.fullmatch(r"\w\S*", key)):
+            del atoms.info[key]
     texts = {key.lower(): short or long.replace('\\"', '"') for key, long, short in _COMMENT_TEXT.findall(comment)}
     atoms.info |= texts
     if atoms.calc is not None:
@@ -164,16 +195,3 @@ def _hint(charge: int | None, multiplicity: int | None, notes: Sequence[str]) ->
     if multiplicity is None:
         return "; nothing says the multiplicity: write multiplicity=... in its comment line, or give --multiplicity"
     return "".join(f" ({note})" for note in notes)
-
-
-def _is_drawing(molecule: Molecule) -> bool:
-    """Return whether all atoms lie in a plane, and one of them has more neighbours than a flat atom can have."""
-    if len(molecule) <= _MOST_FLAT_NEIGHBOURS:
-        return False
-    centred = molecule.positions - molecule.positions.mean(axis=0)
-    if np.linalg.svd(centred, compute_uv=False)[-1] > _FLAT_ANGSTROM * np.sqrt(len(molecule)):
-        return False
-    radii = covalent_radii[molecule.numbers]
-    distances = np.linalg.norm(centred[:, None] - centred[None], axis=-1)
-    neighbours = (distances < BROKEN_FACTOR * (radii[:, None] + radii[None])).sum(axis=1) - 1
-    return bool((neighbours[np.isin(molecule.numbers, _NEVER_FLAT)] > _MOST_FLAT_NEIGHBOURS).any())

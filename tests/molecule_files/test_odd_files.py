@@ -1,13 +1,15 @@
 """Files as people have them: encodings, compression, tables of SMILES, names, facts, drawings, missing files."""
 
 import gzip
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from golfbench.chemistry import embed, to_ase
+from golfbench.chemistry import embed, formula, to_ase
 from golfbench.errors import ConfigurationError
+from golfbench.molecule_files.drawings import is_drawing
 from golfbench.molecule_files.entries import EndPoint, Entry, Reading, Unusable
 from golfbench.molecule_files.output import open_output
 from golfbench.molecule_files.reading import read_molecules
@@ -62,9 +64,6 @@ def test_gzip_of_every_kind_is_read(name, tmp_path):
 @pytest.mark.parametrize(
     ("name", "data", "why"),
     [
-        ("a.sdf.gz", gzip.compress(b"x" * 1000, mtime=0)[:20], "the gzip file is damaged"),
-        ("a.sdf", b"PK\x03\x04rest", "is a zip archive: unpack it first"),
-        ("a.xyz", b"\x00\x01\x02", "is no text"),
         ("a.pdb", b"ATOM", "files are read by their endings"),
         ("a.txt.gz", b"ATOM", "files are read by their endings"),
     ],
@@ -72,6 +71,159 @@ def test_gzip_of_every_kind_is_read(name, tmp_path):
 def test_what_is_no_molecule_file_is_refused(name, data, why, tmp_path):
     with pytest.raises(ConfigurationError, match=why):
         read(tmp_path, name, data, Reading())
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "why"),
+    [
+        ("a.sdf.gz", gzip.compress(b"x" * 1000, mtime=0)[:20], "the gzip file is damaged"),
+        ("a.sdf", b"PK\x03\x04rest", "is a zip archive: unpack it first"),
+        ("a.xyz", b"\x00\x01\x02", "is no text"),
+        ("a.smi", b"O w\n\x00", "is no text"),
+    ],
+)
+def test_a_file_that_is_no_text_costs_itself_alone(name, data, why, tmp_path):
+    (tmp_path / "good.smi").write_text("O water\n")
+    (tmp_path / name).write_bytes(data)
+    entries = read_molecules([str(tmp_path / name), str(tmp_path / "good.smi")], Reading())
+    assert names(entries) == [f"!{name}", "water"]
+    assert why in str(entries[0].error)
+
+
+@pytest.mark.parametrize(
+    ("smiles", "flat"),
+    [
+        ("O", True),  # water is flat
+        ("c1ccccc1", True),
+        ("C=O", True),
+        ("C=CC=C", True),
+        ("NC=O", True),
+        ("Oc1ccc(Cl)cc1", True),
+        ("CCO", False),
+        ("C1CCCCC1", False),
+        ("CN", False),
+        ("OC1COCC1O", False),
+        ("CC#N", False),
+    ],
+)
+def test_what_cannot_be_flat_is_a_drawing(smiles, flat):
+    molecule = embed(smiles, "x", 1, 1)[0]
+    centred = molecule.positions - molecule.positions.mean(axis=0)
+    axes = np.linalg.svd(centred)[2]
+    pressed = centred @ axes.T * [1.0, 1.0, 0.0]
+    assert flat or not is_drawing(molecule.numbers, centred)
+    assert is_drawing(molecule.numbers, pressed) is not flat
+
+
+@pytest.mark.parametrize(
+    "comment",
+    [
+        "units=bohr",
+        "in Bohr",
+        "Bohr",
+        "unit: a.u.",
+        "length_unit=au charge=0",
+        'units="atomic units"',
+        "coordinates (atomic units)",
+        '{"units": "bohr"}',
+        "positions in a.u.",
+    ],
+)
+def test_coordinates_in_bohr_are_refused(comment, tmp_path):
+    entries = read(tmp_path, "a.xyz", WATER.format(comment=comment) + WATER.format(comment="w"), Reading())
+    assert names(entries) == ["!a.xyz:1", "w"]
+    assert "in bohr" in str(entries[0].error)
+
+
+@pytest.mark.parametrize(
+    "comment",
+    [
+        "energy=-76.4 forces_unit=hartree/bohr",
+        "energy in a.u.: -76.4",
+        "energy_unit=a.u.",
+        "dipole_unit=e*bohr",
+        "dipole_moment 0.7 a.u.",
+        "converted from bohr to angstrom",
+        "polarizability in bohr^3",
+        "gradient in Eh per bohr",
+        "Bohrium",
+        "aurora",
+    ],
+)
+def test_units_of_something_else_are_no_matter(comment, tmp_path):
+    assert isinstance(read(tmp_path, "a.xyz", WATER.format(comment=comment), Reading())[0], Entry)
+
+
+@pytest.mark.parametrize(
+    ("comment", "charge"),
+    [
+        ('{"charge": 2}', 2),
+        ("{'charge': -2, 'name': 'x'}", -2),
+        ('"charge"=2', 2),
+        ('{"total charge": "-2"}', -2),
+        ("= = = charge=2", 2),
+        ("== x == charge: -2", -2),
+    ],
+)
+def test_charges_in_odd_spellings(comment, charge, tmp_path):
+    entry = read(tmp_path, "a.xyz", WATER.format(comment=comment), Reading())[0]
+    assert entry.molecule.charge == charge
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ("SMILES\nCCO ethanol\nO water\n", ["ethanol", "water"]),
+        ("smiles\nCCO\tethanol\nO\twater\n", ["ethanol", "water"]),
+        ("  CCO ethanol  \n\tO water\t\n", ["ethanol", "water"]),
+        ("\tSMILES\tname\n0\tCCO\tethanol\n1\tO\twater\n", ["ethanol", "water"]),
+        ("CCO |$a;;b$| ethanol\nO\t|(0,0,)|\twater\n", ["ethanol", "water"]),
+        ('smiles,name\n"CCO |$a;;b$|",ethanol\n', ["ethanol"]),
+        ("CCO |Sg:n:1::ht| polymer\nO water\n", ["!polymer", "water"]),
+        ("CCO |LN:1:1.3| linked\nO water\n", ["!linked", "water"]),
+        ("CCO |nothing| x\nO a|b|\n", ["!x", "a|b|"]),
+        ("*CC x\n[*:1]O y\nCС z\nC\u2212C w\n", ["!x", "!y", "!z", "!w"]),
+    ],
+)
+def test_lines_of_smiles_keep_their_names(lines, expected, tmp_path):
+    assert names(read(tmp_path, "a.smi", lines, Reading())) == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "formula_", "multiplicity"),
+    [
+        ("C[CH2] |^1:1|", "C2H5", 2),
+        ("CCO |^1:1|", "C2H5O", 2),
+        ("C[C@H](F)Cl |&1:1|", "C2H4ClF", 1),
+    ],
+)
+def test_an_extension_is_part_of_the_molecule(line, formula_, multiplicity):
+    entry = read_molecules([line], Reading())[0]
+    assert formula(entry.molecule) == formula_
+    assert entry.molecule.multiplicity == multiplicity
+    assert "|" not in entry.molecule.smiles
+
+
+@pytest.mark.parametrize(
+    ("smiles", "why"),
+    [
+        ("CF(C)C", "valence for atom # 1 F"),
+        ("c1cccc1C", "kekul"),
+        ("Ccc", "non-ring atom 1 marked aromatic"),
+        ("C" * 400, "1202 atoms, but conformers are made of up to 1000"),
+        ("*", "wildcard"),
+        ("CС", "no ASCII character"),
+    ],
+)
+def test_the_reason_against_a_smiles_is_told(smiles, why):
+    assert why in str(read_molecules([smiles], Reading())[0].error)
+
+
+@pytest.mark.parametrize("text", ["x", "x ", "a=[", "a={", "charge ", "id ", 'a="', "= ", "charge" + " " * 50_000])
+def test_time_for_a_comment_line_grows_with_its_length_alone(text, tmp_path):
+    start = time.process_time()
+    read(tmp_path, "a.xyz", WATER.format(comment=text * (100_000 // len(text))), Reading())
+    assert time.process_time() - start < 10
 
 
 @pytest.mark.parametrize(

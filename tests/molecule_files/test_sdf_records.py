@@ -46,6 +46,47 @@ def data(entry: Entry | Unusable) -> dict[str, str]:
     return dict(entry.fields)
 
 
+@pytest.mark.parametrize("text", ["1,234", "", "abc", "1.2D+00", "−1.2", "1.2.3", "nan", "1 2", "--1"])
+@pytest.mark.parametrize("v3000", [False, True])
+def test_coordinates_are_numbers(text, v3000, tmp_path):
+    lines = METHANOL.split("\n")
+    lines[5] = lines[5][:10] + text.rjust(10) + lines[5][20:]
+    if v3000:
+        mol = rdkit_mol(embed("CO", "m", 1, seed=1)[0])
+        lines = Chem.MolToMolBlock(mol, forceV3000=True).split("\n")
+        lines[0] = "methanol"
+        k = next(k for k, line in enumerate(lines) if line.startswith("M  V30 2 O"))
+        cells = lines[k].split()
+        lines[k] = "M  V30 " + " ".join([*cells[2:5], text, *cells[6:]])
+    entries = read(tmp_path, "\n".join(lines) + END + WATER)
+    assert names(entries) == ["!methanol", "water"]
+
+
+@pytest.mark.parametrize(("kind", "refused"), [(1, False), (5, True), (6, True), (7, True), (8, True)])
+def test_a_query_bond_is_no_bond(kind, refused, tmp_path):
+    entries = read(tmp_path, METHANOL.replace("  1  2  1  0", f"  1  2  {kind}  0", 1) + END + WATER)
+    assert names(entries) == ["!methanol" if refused else "methanol", "water"]
+    assert not refused or "query" in str(entries[0].error)
+
+
+@pytest.mark.parametrize(("smiles", "radical"), [("[CH3]", "C"), ("[OH]", "O"), ("C[NH]", "N"), ("[CH2]c1ccccc1", "C")])
+def test_a_doublet_radical_in_the_atom_line(smiles, radical, tmp_path):
+    lines = [line for line in block(smiles, "x").split("\n") if not line.startswith("M  RAD")]
+    open_atom = next(a.GetIdx() for a in Chem.MolFromSmiles(smiles).GetAtoms() if a.GetNumRadicalElectrons())
+    line = lines[4 + open_atom]
+    assert line[31:34].strip() == radical
+    lines[4 + open_atom] = line[:36] + "  4" + line[39:48] + "  0" + line[51:]
+    entries = read(tmp_path, "\n".join(lines) + END + WATER)
+    assert names(entries) == ["x", "water"]
+    assert (entries[0].molecule.charge, entries[0].molecule.multiplicity) == (0, 2)
+
+
+def test_a_fourth_line_in_a_header(tmp_path):
+    title, rest = METHANOL.split("\n", 1)
+    entries = read(tmp_path, f"{title}\n\n{rest}" + END + WATER)
+    assert names(entries) == ["methanol", "water"]
+
+
 ALL = ["methanol", "ethane", "water"]
 
 
