@@ -93,7 +93,7 @@ def check_names(config: RunConfig) -> None:
     """Look every component up and resolve its parameters, before anything expensive.
 
     Raises:
-        ConfigurationError: For an unknown name (with a suggestion) or parameter, a surrogate that is not cheap, or a
+        ConfigurationError: For an unknown name (with a suggestion) or parameter, or a
             device that is not there.
         ComponentMissingError: If a package that a logger needs is not installed.
     """

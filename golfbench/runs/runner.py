@@ -254,6 +254,7 @@ class _Grid:
         context.dataset = prepare(
             self.dataset, self.method, self.oracle, service, optimizer, config.protocol, self.report
         )
+        self.dataset = context.dataset  # what shards prepared together is not asked for again
         service.gate.expect(self.method, _references(context.dataset))
         return context
 

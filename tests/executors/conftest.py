@@ -38,7 +38,7 @@ class Run:
         # A short path: the sockets of multiprocessing, which Parsl uses, lie below it.
         self.scratch = Path(tempfile.mkdtemp(prefix="scratch-"))
         molecules = [hydrogen(name, number) for number, name in enumerate(names, 1)]
-        start_forces = np.array([[1.0, 0.0, 0.0], [-1.0, 0.0, 0.0]])
+        start_forces = np.array([[0.0, 0.0, 1.0], [0.0, 0.0, -1.0]])
         labels = [Label(m.positions[0, 0], np.zeros((2, 3)), "TEST") for m in molecules]
         below = [Label(label.energy - 1, label.forces, "TEST") for label in labels]
         start = hydrogen("start/0", 0)

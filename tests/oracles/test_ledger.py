@@ -163,8 +163,8 @@ def test_a_damaged_line_is_named_in_one_line(damage: bytes, message: str, writte
     assert path.read_bytes() == before
 
 
-def test_purposes_are_five_and_nothing_else() -> None:
-    assert PURPOSES == ("initial", "training", "reference", "evaluation", "base")
+def test_purposes_are_six_and_nothing_else() -> None:
+    assert PURPOSES == ("initial", "training", "reference", "evaluation", "base", "selection")
     assert tuple(CallsByPurpose.model_fields) == PURPOSES
     for purpose in PURPOSES:
         assert call(0, purpose=purpose).account == (*ACCOUNT[:2], purpose)

@@ -116,4 +116,11 @@ def test_golf_refuses_what_it_cannot_work_with():
 
 def test_specs_say_what_the_runner_must_know():
     facts = {s.name: (s.needs_surrogate, s.asks_oracle) for s in golfbench_selections()}
-    assert facts == {"golf": (True, True), "random": (False, True), "last": (False, True), "none": (False, False)}
+    assert facts == {
+        "golf": (True, True),
+        "random": (False, True),
+        "last": (False, True),
+        "committee-force": (False, True),
+        "farthest-features": (False, True),
+        "none": (False, False),
+    }
