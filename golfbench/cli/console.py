@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Sequence
@@ -29,10 +30,12 @@ LINE_INTERVAL_S = 10.0
 #: Characters of an error or a warning.
 LONGEST_LINE = 500
 
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f]")
+
 
 def note(text: str) -> None:
-    """Print a line for the person at the screen, on stderr."""
-    print(f"{PROGRAM}: {text}", file=sys.stderr, flush=True)
+    """Print a line for the person at the screen, on stderr; characters that steer a terminal are shown as escapes."""
+    print(f"{PROGRAM}: {_CONTROL.sub(lambda found: repr(found[0])[1:-1], text)}", file=sys.stderr, flush=True)
 
 
 def warn(text: str) -> None:

@@ -160,9 +160,7 @@ def minimize(
             )
     if kept:
         session.saved = True
-    _show(rows, driver, optimizer, json, check_minima)
-    for line in notes.lines():
-        console.note(line)
+    _show(rows, driver, optimizer, json, check_minima, notes.lines())
     if kept:
         console.note(f"{len(kept)} of {len(rows)} molecules written to {kept.path}")
     raise typer.Exit(exit_code(rows))
@@ -175,7 +173,9 @@ def _warn_of_charges(driver: Driver, entries: Sequence[Entry | Unusable]) -> Non
         console.warn(f"{driver.name} does not see charges and unpaired electrons, which {count} molecules have")
 
 
-def _show(rows: Sequence[OwnRow], driver: Driver, optimizer: str, json: bool, check_minima: bool) -> None:
+def _show(
+    rows: Sequence[OwnRow], driver: Driver, optimizer: str, json: bool, check_minima: bool, notes: Sequence[str]
+) -> None:
     """Print the rows on stdout; why some failed, and how many, on stderr."""
     from golfbench.molecule_files.minimizing import failures, summary
 
@@ -187,6 +187,8 @@ def _show(rows: Sequence[OwnRow], driver: Driver, optimizer: str, json: bool, ch
         console.print_table(columns, [_cells(row)[: len(columns)] for row in rows], title=f"{driver.name}, {optimizer}")
     for line in failures(rows):
         console.fail(line)
+    for line in notes:
+        console.note(line)
     console.note(summary(rows))
 
 

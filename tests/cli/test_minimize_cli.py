@@ -255,7 +255,7 @@ def test_many_failures_of_one_kind_are_one_line():
     assert (code, len(rows)) == (1, 33)
     assert len([row for row in rows if row["error_message"]]) == 31
     assert errors[-1] == "golfbench: 2 of 33 molecules converged, 31 skipped"
-    assert len(errors) <= 3
+    assert len(errors) <= 4  # two reasons, a note on symmetric molecules, the counts
     assert "many.smi:2: x0: " in errors[0]
 
 
@@ -283,7 +283,8 @@ def test_a_model_that_fails_on_one_molecule_of_a_batch_still_answers_for_the_oth
     assert [row["status"] for row in rows] == ["converged", "error", "diverged", "converged"]
     assert rows[2]["energy_final_hartree"] is None
     assert (rows[1]["error_type"], rows[1]["error_message"]) == ("ValueError", "no fluorine today")
-    assert done.stderr.splitlines()[-2:] == [
+    told = [line for line in done.stderr.splitlines() if "symmetric" not in line]
+    assert told[-2:] == [
         "golfbench: error: CF: no fluorine today",
         "golfbench: 2 of 4 molecules converged, 1 diverged, 1 error",
     ]
