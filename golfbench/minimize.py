@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from golfbench.batches import make_batch
-from golfbench.contracts import Evaluation, FloatArray, Model, Optimizer
+from golfbench.contracts import Evaluation, FloatArray, Model, Optimizer, device_of
 from golfbench.errors import GolfbenchError, MoleculeError, OracleError
 from golfbench.molecules import Molecule
 from golfbench.stopping import StoppingRule as StoppingRule
@@ -256,7 +256,7 @@ def minimize(
 
 def _prepare(model: Model, molecules: Sequence[Molecule], optimizer: Optimizer, in_flight: int | None) -> _Flight:
     """Make room for as many molecules as one batch can hold: the smallest ones."""
-    device = torch.device(getattr(model, "device", "cpu")).type
+    device = torch.device(device_of(model)).type
     loads = [_load(len(m), model.cutoff) for m in molecules]
     most = sum(loads) if in_flight else LOAD.get(device, LOAD["cuda"])
     room = in_flight or MOLECULES_IN_FLIGHT.get(device, MOLECULES_IN_FLIGHT["cuda"])
@@ -362,7 +362,7 @@ def _evaluate_together(model: Model, flight: _Flight, slots: list[int]) -> _Meas
     present = [flight.molecules[index] for slot in slots if (index := flight.index[slot]) is not None]
     positions = flight.positions[slots]
     # Coordinates and the optimizer's state stay on the CPU in float64, wherever the model lives.
-    batch = make_batch(present, model.cutoff, getattr(model, "device", "cpu"), positions)
+    batch = make_batch(present, model.cutoff, device_of(model), positions)
     evaluation = model.energy_forces(batch)
     forces = torch.zeros_like(positions)
     mask = torch.arange(positions.shape[1]) < flight.sizes[slots, None]

@@ -7,7 +7,7 @@ of them, names the selection in what it raises, and keeps engines from being ask
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -103,5 +103,4 @@ class _Followed:
 
 def picks(acquisition: Acquisition, round: Round) -> list[Molecule]:
     """Return the geometries that a round asks the oracle for, in the order of the rule."""
-    candidates: Sequence[Any] = round.candidates
-    return [candidates[index].molecule for index in acquisition.choose(round)] if candidates else []
+    return [round.candidates[index].molecule for index in acquisition.choose(round)] if round.candidates else []

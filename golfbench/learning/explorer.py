@@ -198,8 +198,11 @@ class Relaxed:
     def offer(self, potential: Potential, starts: Sequence[Molecule], streams: Sequence[np.random.Generator]) -> Offer:
         """Return the candidates of one round; see ``Explorer``. What does not converge is none."""
         ends = {o.point.index: o for o in minimize(self.surrogate, starts, self.optimizer(), self.rule)}
-        converged = [replace(s, id=f"{s.id}@{ends[k].point.step}", positions=ends[k].point.positions)
-                     for k, s in enumerate(starts) if ends[k].status == "converged"]  # fmt: skip
+        converged = [
+            replace(start, id=f"{start.id}@{ends[k].point.step}", positions=ends[k].point.positions)
+            for k, start in enumerate(starts)
+            if ends[k].status == "converged"
+        ]
         return Offer(
             evaluated(potential, converged),
             environment_steps=[ends[k].point.step for k in range(len(starts))],

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from ase.data import chemical_symbols
 
 from golfbench.batches import make_batch
-from golfbench.contracts import FloatArray, LabelledMolecule, Model
+from golfbench.contracts import FloatArray, LabelledMolecule, Model, device_of
 from golfbench.errors import ConfigurationError, NothingToDoError
 from golfbench.learning.settings import FORCE_NORM_GUARD
 from golfbench.molecules import Molecule
@@ -70,7 +70,7 @@ def _without_bases(labels: Sequence[LabelledMolecule], bases: Sequence[Model]) -
     left = [(item.label.energy, item.label.forces) for item in labels]
     edges = np.cumsum([0, *map(len, molecules)])
     for base in bases:
-        part = base.energy_forces(make_batch(molecules, base.cutoff, getattr(base, "device", "cpu")))
+        part = base.energy_forces(make_batch(molecules, base.cutoff, device_of(base)))
         for row, error in sorted(part.errors.items()):
             raise ConfigurationError(f"{molecules[row].id}: the delta model cannot evaluate it: {error}")
         energies, forces = part.energies.tolist(), part.forces.cpu().numpy()
