@@ -40,6 +40,15 @@ ConfigArgument = Annotated[
 BudgetOption = Annotated[
     int | None, typer.Option("--budget", "-k", min=0, envvar="GOLFBENCH_BUDGET", help="Training labels a combination.")
 ]
+InitialOption = Annotated[
+    int | None,
+    typer.Option(
+        "--initial-labels",
+        min=0,
+        help="Labels of the initial set to learn from; by default all of them, and none for pretrained weights.",
+        show_default=False,
+    ),
+]
 LimitOption = Annotated[
     int | None, typer.Option("--limit", min=1, help="Use only so many training and test molecules.")
 ]
@@ -143,6 +152,7 @@ def run(
     reference: ReferenceOption = None,
     dataset: DatasetOption = None,
     budget: BudgetOption = None,
+    initial_labels: InitialOption = None,
     limit: LimitOption = None,
     surrogate: SurrogateOption = None,
     delta: DeltaOption = None,
@@ -183,6 +193,7 @@ def run(
             "references": reference,
             "dataset": dataset,
             "budget": budget,
+            "initial_labels": initial_labels,
             "limit": limit,
             "surrogate": surrogate,
             "delta": delta,

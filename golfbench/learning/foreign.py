@@ -91,12 +91,13 @@ def import_foreign(
 
     Where the file is at another level of theory than the run, or does not say at which, its reference energies are
     corrected by least squares on the initial set: the smallest correction, so that elements that the set does not
-    determine keep the file's.
+    determine keep the file's. Without an initial set they stay as they are, and are fitted to the labels as they come
+    (see ``learning.references``).
 
     Args:
         file: The file.
         model: The model it is of.
-        initial: The initial set, at the run's level of theory.
+        initial: What is learned of the initial set, at the run's level of theory.
         method: The run's level of theory.
         delta: A fixed model to add, or ``None``.
         bases: The same, opened.
@@ -112,7 +113,7 @@ def import_foreign(
     potential, header = open_foreign(file, model)
     imported = header["imported"]
     potential.bases = tuple(bases)
-    if imported["method"] != method or delta:
+    if initial and (imported["method"] != method or delta):
         potential = _refitted(potential, initial)
         log.info("%s: reference energies fitted to the initial set (%s)", file.path.name, method)
     ref = ComponentRef(header["model"], header["parameters"])
@@ -195,12 +196,12 @@ def _sha256(path: Path) -> str:
 def _refitted(potential: Potential, initial: Sequence[LabelledMolecule]) -> Potential:
     """Return the potential with reference energies corrected on labels of another level of theory."""
     elements = sorted({int(z) for item in initial for z in item.molecule.numbers})
-    known = dict.fromkeys(elements, 0.0) | potential.atom_energies
+    known = {**dict.fromkeys(elements, 0.0), **potential.atom_energies}
     started = Potential(potential.network, known, potential.scale, potential.bases)
     residuals = [item.label.energy - _energy(started, item.molecule) for item in initial]
     compositions = [composition(item.molecule) for item in initial]
     correction = least_squares(compositions, residuals, elements)
-    fitted = known | {z: known[z] + c for z, c in zip(elements, correction, strict=True)}
+    fitted = {**known, **{z: known[z] + c for z, c in zip(elements, correction, strict=True)}}
     return Potential(potential.network, fitted, potential.scale, potential.bases)
 
 

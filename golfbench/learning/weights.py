@@ -61,6 +61,11 @@ class Weights:
             raise ConfigurationError(f"model '{spec.name}' has no weights '{text}'; known: {', '.join(known)}")
         return cls("file", Path(text), format)
 
+    @property
+    def made_elsewhere(self) -> bool:
+        """Whether these are weights that another program made, for another level of theory as a rule."""
+        return self.named is not None or bool(self.format)
+
     def foreign(self, unsafe: bool) -> ForeignFile | None:
         """Return the file made elsewhere that this is, if it is one; a named one is looked for and proven.
 

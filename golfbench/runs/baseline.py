@@ -27,14 +27,13 @@ from golfbench.learning.opening import (
 )
 from golfbench.learning.pool import Pool
 from golfbench.learning.targets import InitialSet
-from golfbench.learning.weights import ModelChoice, choices
 from golfbench.loggers import NO_LOG, Log
 from golfbench.molecules import check_elements
 from golfbench.oracles.as_model import OracleModel
 from golfbench.registry import registry
 from golfbench.runs.config import Baseline, RunConfig
 from golfbench.runs.directory import held
-from golfbench.runs.grid import is_trainable
+from golfbench.runs.grid import trained_choices
 from golfbench.specs import ComponentRef, LearnerSpec, ModelSpec
 
 log = logging.getLogger(__name__)
@@ -82,11 +81,6 @@ class Recipe:
     def members(self) -> int:
         """Networks that the learner trains."""
         return registry().find(LearnerSpec, self.learner.name).members(self.learner.parameters)
-
-
-def trained_choices(config: RunConfig) -> list[ModelChoice]:
-    """Return the trainable models of a grid, each with what it starts from."""
-    return choices(filter(is_trainable, config.models), config.checkpoint, config.checkpoint_format)
 
 
 def check_weights(config: RunConfig, dataset: Dataset, method: str, unsafe: bool) -> None:

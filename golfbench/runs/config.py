@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from golfbench.benchmark.protocol import Protocol
 from golfbench.errors import ConfigurationError
-from golfbench.learning.settings import GolfSettings, TrainSettings
+from golfbench.learning.settings import FineTuning, GolfSettings, TrainSettings
 from golfbench.specs import ComponentRef
 
 #: Length of a baseline training that nobody chose: a small set is learned by heart long before the limit.
@@ -74,8 +74,12 @@ class RunConfig(BaseModel):
             baseline that ships with the dataset or trains one; ``fresh`` (also ``none``) trains one; else a file, or
             weights that the model knows by name.
         baseline: How a baseline is trained.
+        initial_labels: Labels of the initial set that are learned from, of as many molecules as there are; trajectories
+            start from all of its geometries. By default all labels for a network that is trained here, none for weights
+            that were made elsewhere.
         golf: The learning loop.
-        training: Training within the loop.
+        training: Training within the loop of a network that was trained here.
+        fine_tuning: Training within the loop of weights that were made elsewhere.
         learner: What fits the networks: ``single``, ``committee:members=3``.
         protocol: The benchmark's protocol.
         executor: Where oracle calls run, with parameters.
@@ -104,8 +108,10 @@ class RunConfig(BaseModel):
     checkpoint: str = "auto"
     checkpoint_format: str = ""
     baseline: Baseline = Baseline()
+    initial_labels: int | None = Field(None, ge=0)
     golf: GolfSettings = GolfSettings()
     training: TrainSettings = TrainSettings()
+    fine_tuning: FineTuning = FineTuning()
     learner: str = "single"
     protocol: Protocol = Protocol()
     executor: str = "local"

@@ -15,10 +15,10 @@ from golfbench.learning.targets import evenly
 from golfbench.molecules import Molecule, check_elements, check_molecule
 from golfbench.oracles.opening import open_oracle
 from golfbench.registry import registry
-from golfbench.runs.baseline import check_weights, trained_choices
+from golfbench.runs.baseline import check_weights
 from golfbench.runs.bases import is_checkpoint
 from golfbench.runs.config import RunConfig
-from golfbench.runs.grid import is_trainable
+from golfbench.runs.grid import is_trainable, trained_choices
 from golfbench.specs import ComponentRef, ModelSpec, OracleSpec, SelectionSpec, Spec
 
 #: Molecules that a warning names.

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import torch
 
-from golfbench.benchmark.prepare import expected_calls, limited
+from golfbench.benchmark.prepare import expected_calls, limited, spread
 from golfbench.benchmark.records import Identity, Stage, combination_id
 from golfbench.contracts import Dataset
 from golfbench.errors import ConfigurationError
 from golfbench.learning.opening import is_oracle
-from golfbench.learning.weights import choices, without_weights
+from golfbench.learning.weights import ModelChoice, choices, without_weights
 from golfbench.oracles.ledger import PURPOSES, shown_purposes
 from golfbench.registry import registry
 from golfbench.runs.bases import check_base, is_engine
@@ -87,6 +87,24 @@ def is_trainable(model: str) -> bool:
     """Return whether a model of the grid is trained; oracles and fixed models are not."""
     name = ComponentRef.parse(model).name
     return not is_oracle(name) and registry().find(ModelSpec, name).trainable
+
+
+def trained_choices(config: RunConfig) -> list[ModelChoice]:
+    """Return the trainable models of a grid, each with what it starts from."""
+    return choices(filter(is_trainable, config.models), config.checkpoint, config.checkpoint_format)
+
+
+def initial_labels(config: RunConfig, choice: ModelChoice) -> int | None:
+    """Return how many labels of the initial set a model learns from; ``None`` for all of them."""
+    if config.initial_labels is not None:
+        return config.initial_labels
+    return 0 if choice.weights.made_elsewhere else None
+
+
+def most_initial_labels(config: RunConfig) -> int | None:
+    """Return how many labels of the initial set a run needs; ``None`` for all of them."""
+    counts = [initial_labels(config, choice) for choice in trained_choices(config)]
+    return None if None in counts else max((count for count in counts if count is not None), default=0)
 
 
 def check_names(config: RunConfig) -> None:
@@ -175,10 +193,11 @@ def plan(config: RunConfig, dataset: Dataset, owns: Owns = lambda row, stage: Tr
     before = {row for c in combinations(config) if owns(row := c.before(c.seed), "before")}
     asking = [c for c in trained if registry().find(SelectionSpec, ComponentRef.parse(c.selection).name).asks_oracle]
     calls: dict[str, dict[str, int]] = {}
+    labels = most_initial_labels(config)
     for oracle in config.oracles:
         ref = ComponentRef.parse(oracle)
         method = registry().find(OracleSpec, ref.name).level_of_theory(ref.parameters)
-        expected = expected_calls(dataset, method, config.protocol)
+        expected = expected_calls(dataset, method, config.protocol, labels)
         judged = sum(row.oracle == oracle for row in (*trained, *fixed, *before))
         calls[oracle] = {
             "initial": expected.initial,
@@ -188,7 +207,7 @@ def plan(config: RunConfig, dataset: Dataset, owns: Owns = lambda row, stage: Tr
         }
     if config.delta and is_engine(config.delta):
         # A call at each step of each walk on a network, and one for each label that is learned from.
-        learned = len(dataset.initial) + len(asking) * config.budget
+        learned = len(spread(dataset.initial, labels)) + len(asking) * config.budget
         explored = len(asking) * config.budget * (config.golf.steps * config.golf.inner_steps + 1)
         judged = (len(trained) + len(before)) * len(dataset.test) * (config.protocol.rule.max_steps + 1)
         calls.setdefault(config.delta, {})["base"] = learned + explored + judged

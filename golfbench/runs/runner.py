@@ -23,7 +23,7 @@ from golfbench.runs.baseline import Permission
 from golfbench.runs.config import RunConfig
 from golfbench.runs.directory import SCHEMA_VERSION, RunDirectory, write_json
 from golfbench.runs.examine import examine
-from golfbench.runs.grid import Combination, combinations, fixed_rows
+from golfbench.runs.grid import Combination, combinations, fixed_rows, most_initial_labels
 from golfbench.runs.loggers import Loggers
 from golfbench.runs.parts import run_part, split
 from golfbench.runs.provenance import provenance
@@ -228,7 +228,9 @@ class _Grid:
     @property
     def lacks_labels(self) -> bool:
         """Whether the oracle is asked for something before any row is made."""
-        return expected_calls(self.dataset, self.method, self.config.protocol) != Expected(0, 0)
+        return expected_calls(
+            self.dataset, self.method, self.config.protocol, most_initial_labels(self.config)
+        ) != Expected(0, 0)
 
     def prepare(self, service: OracleService) -> Context:
         """Let a service be asked from now on, first of all for labels and minima that the dataset lacks."""
@@ -252,7 +254,14 @@ class _Grid:
         if self.method == self.dataset.method:
             service.gate.expect(self.method, _references(self.dataset))
         context.dataset = prepare(
-            self.dataset, self.method, self.oracle, service, optimizer, config.protocol, self.report
+            self.dataset,
+            self.method,
+            self.oracle,
+            service,
+            optimizer,
+            config.protocol,
+            self.report,
+            most_initial_labels(config),
         )
         self.dataset = context.dataset  # what shards prepared together is not asked for again
         service.gate.expect(self.method, _references(context.dataset))
@@ -298,6 +307,6 @@ def _references(dataset: Dataset) -> Mapping[int, float]:
     """Return reference energies for the label gate; none where the initial set is too small to say."""
     labels = evenly(dataset.initial)
     elements = {int(z) for item in labels for z in item.molecule.numbers}
-    if len(labels) < LABELS_PER_REFERENCE * len(elements):
+    if not labels or len(labels) < LABELS_PER_REFERENCE * len(elements):
         return dataset.atom_energies
     return fit_references(list(remainders(labels, [])), dataset.atom_energies)[0]

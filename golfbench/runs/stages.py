@@ -7,18 +7,18 @@ interrupted goes on where it stopped.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from golfbench.benchmark.evaluate import Judge, evaluate, record_failure
 from golfbench.benchmark.metrics import Row, Summary
-from golfbench.benchmark.prepare import Report
+from golfbench.benchmark.prepare import Report, spread
 from golfbench.benchmark.protocol import Protocol
 from golfbench.benchmark.records import RecordFile, Stage
-from golfbench.contracts import Dataset, Model, Optimizer
+from golfbench.contracts import Dataset, LabelledMolecule, Model, Optimizer
 from golfbench.errors import TrainingError
 from golfbench.learning import checkpoint
 from golfbench.learning.acquisition import Acquisition
@@ -29,10 +29,13 @@ from golfbench.learning.loop import LearningLoop, Parts
 from golfbench.learning.opening import load_potential, open_fixed_model, potential_header, save_potential
 from golfbench.learning.pool import Pool
 from golfbench.learning.potential import Potential
-from golfbench.learning.targets import InitialSet
+from golfbench.learning.references import FollowingReferences
+from golfbench.learning.settings import GolfSettings, TrainSettings
+from golfbench.learning.targets import InitialSet, Remainder, evenly
 from golfbench.learning.weights import ModelChoice
 from golfbench.loggers import Log
 from golfbench.minimize import StoppingRule
+from golfbench.molecules import Molecule
 from golfbench.oracles.opening import open_oracle
 from golfbench.oracles.service import Account, OracleService
 from golfbench.registry import registry
@@ -41,7 +44,7 @@ from golfbench.runs.bases import base_of_run
 from golfbench.runs.config import RunConfig
 from golfbench.runs.costs import CostLine, append_cost
 from golfbench.runs.directory import RunDirectory, slug
-from golfbench.runs.grid import Combination
+from golfbench.runs.grid import Combination, initial_labels
 from golfbench.runs.loggers import Loggers
 from golfbench.runs.shards import Share
 from golfbench.runs.summary import rows_of
@@ -111,7 +114,7 @@ class Context:
     share: Share
     loggers: Loggers
     unjudged: frozenset[str] = frozenset()
-    _initial: list[InitialSet] = field(default_factory=list)
+    _initial: dict[int | None, InitialSet] = field(default_factory=dict)
 
     @property
     def judge(self) -> Judge:
@@ -119,12 +122,23 @@ class Context:
         protocol: Protocol = self.config.protocol
         return Judge(self.oracle, self.service, protocol, self.dataset.test, self.records, self.directory.log.name)
 
-    def initial(self) -> InitialSet:
+    def initial(self, choice: ModelChoice) -> InitialSet:
         """Return D_0 without the bases; they are asked once, for all rows that share them."""
-        if not self._initial:
-            bases = self.bases("", "before")
-            self._initial.append(InitialSet.of(self.dataset.initial, bases, self.dataset.atom_energies))
-        return self._initial[0]
+        count = initial_labels(self.config, choice)
+        if count not in self._initial:
+            labels, bases = spread(self.dataset.initial, count), self.bases("", "before")
+            self._initial[count] = InitialSet.of(labels, bases, self.dataset.atom_energies)
+        return self._initial[count]
+
+    def rows(self, choice: ModelChoice) -> Sequence[Remainder] | Sequence[LabelledMolecule]:
+        """Return what a model learns of D_0: nothing, for weights that were made elsewhere and shall not."""
+        return [] if initial_labels(self.config, choice) == 0 else self.initial(choice).rows
+
+    def starts(self, choice: ModelChoice) -> Sequence[Molecule] | None:
+        """Return where trajectories start, if not from the labels of D_0 that are learned from."""
+        if initial_labels(self.config, choice) is None:
+            return None
+        return self.dataset.unlabelled or [item.molecule for item in evenly(self.dataset.initial)]
 
     def bases(self, combination: str, stage: str) -> list[Model]:
         """Return the bases of delta learning, whose calls are charged to a row."""
@@ -196,8 +210,9 @@ def _start(context: Context, choice: ModelChoice, seed: int, folder: Path, log: 
             folder / slug(f"{choice.ref}|{file.format}|delta={config.delta}|{dataset.method}") / "imported.safetensors"
         )
         if not path.exists():
+            labels = spread(dataset.initial, initial_labels(config, choice))
             notice = import_foreign(
-                file, choice.ref, dataset.initial, dataset.method, config.delta, context.bases("", "before"), path
+                file, choice.ref, labels, dataset.method, config.delta, context.bases("", "before"), path
             )
             context.permission.tell(notice)
         return Start(path, None)
@@ -211,7 +226,7 @@ def _start(context: Context, choice: ModelChoice, seed: int, folder: Path, log: 
     path = folder / name / "baseline.safetensors"
     if path.exists():
         return Start(path, seed)
-    return Start(path, seed, *train_baseline(dataset, context.initial(), recipe, path, context.report, log))
+    return Start(path, seed, *train_baseline(dataset, context.initial(choice), recipe, path, context.report, log))
 
 
 # --- Learn ---------------------------------------------------------------------------------------------------------
@@ -230,18 +245,23 @@ def run_learn(context: Context, combination: Combination, start: Start) -> Learn
         with context.loggers.log(combination.id) as log:
             _learn(context, combination, start.path, final, log)
     header = checkpoint.load(final)[1]
-    return Learned(final, header["golf"]["spent"] * context.config.golf.updates_per_label)
+    return Learned(final, header["golf"]["spent"] * _settings(context.config, header)[1].updates_per_label)
 
 
 def _learn(context: Context, combination: Combination, baseline: Path, final: Path, log: Log) -> None:
     config, seed = context.config, combination.seed or 0
     potential, header = context.load(baseline, combination, "after")
-    learner = _learner(context, combination, potential, log)
+    settings, golf = _settings(config, header)
+    updates = config.budget * golf.updates_per_label
+    task = Task(potential, settings, updates, combination.seed or 0, f"golf/{combination.id}", log)
+    learner = _learner(config, task)
     # The baseline's references and scale define the targets; its bases are those of the run.
-    guard = config.golf.force_norm_guard_hartree_per_angstrom
-    pool = Pool(potential, context.initial().rows, config.golf.initial_share, guard)
+    guard = golf.force_norm_guard_hartree_per_angstrom
+    choice = ModelChoice.parse(combination.model, config.checkpoint, config.checkpoint_format)
+    pool = Pool(potential, context.rows(choice), golf.initial_share, guard)
     parts = _parts(context, combination, learner, pool)
-    loop = LearningLoop(parts, config.golf, config.budget, seed, combination.id, final.parent, log)
+    parts = replace(parts, starts=context.starts(choice), references=_references(context, header, potential, pool))
+    loop = LearningLoop(parts, golf, config.budget, seed, combination.id, final.parent, log)
     name = f"learning: {combination.selection}, seed {combination.seed}"
     progress = loop.run(lambda so_far: context.report(name, so_far.spent, config.budget))
     if note := progress.note(config.budget, len(parts.unjudged)):
@@ -253,10 +273,24 @@ def _learn(context: Context, combination: Combination, baseline: Path, final: Pa
     save_potential(final, potential, {**facts, "golf": progress.to_json()})
 
 
-def _learner(context: Context, combination: Combination, potential: Potential, log: Log) -> Learner:
-    config = context.config
-    updates = config.budget * config.golf.updates_per_label
-    task = Task(potential, config.training, updates, combination.seed or 0, f"golf/{combination.id}", log)
+def _settings(config: RunConfig, header: Mapping[str, Any]) -> tuple[TrainSettings, GolfSettings]:
+    """Return how a model is trained within the loop: gently, if its weights were made elsewhere."""
+    if "imported" not in header:
+        return config.training, config.golf
+    gentle = config.fine_tuning
+    return gentle, config.golf.model_copy(update={"updates_per_label": gentle.updates_per_label})
+
+
+def _references(
+    context: Context, header: Mapping[str, Any], potential: Potential, pool: Pool
+) -> FollowingReferences | None:
+    """Return what fits reference energies to the labels, for weights that know another level of theory."""
+    imported = header.get("imported")
+    known = not imported or (imported["method"] == context.method and not potential.bases)
+    return None if known or not pool.in_memory else FollowingReferences(potential)
+
+
+def _learner(config: RunConfig, task: Task) -> Learner:
     ref = ComponentRef.parse(config.learner)
     learner: Learner = registry().find(LearnerSpec, ref.name).open(ref.parameters, task)
     return learner
