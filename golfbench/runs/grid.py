@@ -12,13 +12,14 @@ from golfbench.benchmark.records import Identity, Stage, combination_id
 from golfbench.contracts import Dataset
 from golfbench.errors import ConfigurationError
 from golfbench.learning.opening import is_oracle
-from golfbench.learning.weights import ModelChoice, choices, without_weights
+from golfbench.learning.weights import choices, without_weights
 from golfbench.oracles.ledger import PURPOSES, shown_purposes
 from golfbench.registry import registry
 from golfbench.runs.bases import check_base, is_engine
 from golfbench.runs.config import RunConfig
 from golfbench.runs.loggers import check_loggers
-from golfbench.specs import ComponentRef, ModelSpec, OracleSpec, SelectionSpec
+from golfbench.runs.starts import is_trainable, most_initial_labels
+from golfbench.specs import ComponentRef, OracleSpec, SelectionSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,30 +82,6 @@ def fixed_rows(config: RunConfig) -> list[Combination]:
         for optimizer in config.optimizers
         for model in fixed
     ]
-
-
-def is_trainable(model: str) -> bool:
-    """Return whether a model of the grid is trained; oracles and fixed models are not."""
-    name = ComponentRef.parse(model).name
-    return not is_oracle(name) and registry().find(ModelSpec, name).trainable
-
-
-def trained_choices(config: RunConfig) -> list[ModelChoice]:
-    """Return the trainable models of a grid, each with what it starts from."""
-    return choices(filter(is_trainable, config.models), config.checkpoint, config.checkpoint_format)
-
-
-def initial_labels(config: RunConfig, choice: ModelChoice) -> int | None:
-    """Return how many labels of the initial set a model learns from; ``None`` for all of them."""
-    if config.initial_labels is not None:
-        return config.initial_labels
-    return 0 if choice.weights.made_elsewhere else None
-
-
-def most_initial_labels(config: RunConfig) -> int | None:
-    """Return how many labels of the initial set a run needs; ``None`` for all of them."""
-    counts = [initial_labels(config, choice) for choice in trained_choices(config)]
-    return None if None in counts else max((count for count in counts if count is not None), default=0)
 
 
 def check_names(config: RunConfig) -> None:
@@ -193,10 +170,10 @@ def plan(config: RunConfig, dataset: Dataset, owns: Owns = lambda row, stage: Tr
     before = {row for c in combinations(config) if owns(row := c.before(c.seed), "before")}
     asking = [c for c in trained if registry().find(SelectionSpec, ComponentRef.parse(c.selection).name).asks_oracle]
     calls: dict[str, dict[str, int]] = {}
-    labels = most_initial_labels(config)
     for oracle in config.oracles:
         ref = ComponentRef.parse(oracle)
         method = registry().find(OracleSpec, ref.name).level_of_theory(ref.parameters)
+        labels = most_initial_labels(config, dataset, method)
         expected = expected_calls(dataset, method, config.protocol, labels)
         judged = sum(row.oracle == oracle for row in (*trained, *fixed, *before))
         calls[oracle] = {

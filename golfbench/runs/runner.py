@@ -23,13 +23,14 @@ from golfbench.runs.baseline import Permission
 from golfbench.runs.config import RunConfig
 from golfbench.runs.directory import SCHEMA_VERSION, RunDirectory, write_json
 from golfbench.runs.examine import examine
-from golfbench.runs.grid import Combination, combinations, fixed_rows, most_initial_labels
+from golfbench.runs.grid import Combination, combinations, fixed_rows
 from golfbench.runs.loggers import Loggers
 from golfbench.runs.parts import run_part, split
 from golfbench.runs.provenance import provenance
 from golfbench.runs.service import open_service
 from golfbench.runs.shards import SEAL, Shard, Share, join, locate, seal
 from golfbench.runs.stages import Context, give_up, run_baseline, run_judge, run_learn, run_reference
+from golfbench.runs.starts import most_initial_labels
 from golfbench.runs.summary import write_summary
 from golfbench.specs import ComponentRef, DatasetSpec, OracleSpec
 
@@ -229,7 +230,7 @@ class _Grid:
     def lacks_labels(self) -> bool:
         """Whether the oracle is asked for something before any row is made."""
         return expected_calls(
-            self.dataset, self.method, self.config.protocol, most_initial_labels(self.config)
+            self.dataset, self.method, self.config.protocol, most_initial_labels(self.config, self.dataset, self.method)
         ) != Expected(0, 0)
 
     def prepare(self, service: OracleService) -> Context:
@@ -261,7 +262,7 @@ class _Grid:
             optimizer,
             config.protocol,
             self.report,
-            most_initial_labels(config),
+            most_initial_labels(config, self.dataset, self.method),
         )
         self.dataset = context.dataset  # what shards prepared together is not asked for again
         service.gate.expect(self.method, _references(context.dataset))

@@ -23,7 +23,7 @@ from golfbench.errors import TrainingError
 from golfbench.learning import checkpoint
 from golfbench.learning.acquisition import Acquisition
 from golfbench.learning.explorer import Surrogate, Walks
-from golfbench.learning.foreign import import_foreign
+from golfbench.learning.foreign import adopt
 from golfbench.learning.learner import Learner, Task
 from golfbench.learning.loop import LearningLoop, Parts
 from golfbench.learning.opening import load_potential, open_fixed_model, potential_header, save_potential
@@ -39,14 +39,15 @@ from golfbench.molecules import Molecule
 from golfbench.oracles.opening import open_oracle
 from golfbench.oracles.service import Account, OracleService
 from golfbench.registry import registry
-from golfbench.runs.baseline import TORCH_TYPES, Permission, Recipe, shipped_baseline, train_baseline
+from golfbench.runs.baseline import TORCH_TYPES, Permission, Recipe, train_baseline
 from golfbench.runs.bases import base_of_run
 from golfbench.runs.config import RunConfig
 from golfbench.runs.costs import CostLine, append_cost
 from golfbench.runs.directory import RunDirectory, slug
-from golfbench.runs.grid import Combination, initial_labels
+from golfbench.runs.grid import Combination
 from golfbench.runs.loggers import Loggers
 from golfbench.runs.shards import Share
+from golfbench.runs.starts import initial_labels, start_of
 from golfbench.runs.summary import rows_of
 from golfbench.specs import ComponentRef, LearnerSpec, OptimizerSpec, OracleSpec, SelectionSpec
 
@@ -192,10 +193,12 @@ def run_baseline(context: Context, combination: Combination) -> Start:
         TrainingError: If its training blows up.
     """
     config, seed = context.config, combination.seed or 0
-    choice = ModelChoice.parse(combination.model, config.checkpoint, config.checkpoint_format)
+    asked = ModelChoice.parse(combination.model, config.checkpoint, config.checkpoint_format)
+    choice = start_of(asked, context.dataset, config)
     holder = RunDirectory(context.share.common) if context.share.common else context.directory
-    # A file made elsewhere is imported once for all seeds.
-    whose = f"the baseline of {choice.ref}, {context.method}" + ("" if choice.weights.format else f", seed {seed}")
+    # Weights made elsewhere are adopted once for all seeds.
+    adopted = choice.weights.made_elsewhere
+    whose = f"the baseline of {choice.ref}, {context.method}" + ("" if adopted else f", seed {seed}")
     title = f"{choice.ref}|{context.method}|seed={seed}"
     with context.share.held(whose, context.permission.tell), context.loggers.log(title) as log:
         return _start(context, choice, seed, holder.checkpoints, log)
@@ -205,28 +208,29 @@ def _start(context: Context, choice: ModelChoice, seed: int, folder: Path, log: 
     config, dataset = context.config, context.dataset
     learner = ComponentRef.parse(config.learner)
     recipe = Recipe(choice.ref, config.delta, config.baseline, learner, seed, config.device, config.dtype)
-    if file := choice.weights.foreign(context.permission.unsafe):
-        path = (
-            folder / slug(f"{choice.ref}|{file.format}|delta={config.delta}|{dataset.method}") / "imported.safetensors"
-        )
-        if not path.exists():
-            labels = spread(dataset.initial, initial_labels(config, choice))
-            notice = import_foreign(
-                file, choice.ref, labels, dataset.method, config.delta, context.bases("", "before"), path
-            )
-            context.permission.tell(notice)
-        return Start(path, None)
+    if choice.weights.made_elsewhere:
+        return Start(_adopted(context, choice, folder), None)
     if choice.weights.path is not None:
         return Start(choice.weights.path, None)
-    shipped = shipped_baseline(dataset, choice.ref, config.delta, recipe.members)
-    if choice.weights.kind == "auto" and shipped:
-        return Start(shipped, None)
     committee = f"|{learner}" if config.learner != "single" else ""
     name = slug(f"{choice.ref}|delta={config.delta}|{dataset.method}{committee}|seed={seed}")
     path = folder / name / "baseline.safetensors"
     if path.exists():
         return Start(path, seed)
     return Start(path, seed, *train_baseline(dataset, context.initial(choice), recipe, path, context.report, log))
+
+
+def _adopted(context: Context, choice: ModelChoice, folder: Path) -> Path:
+    delta, dataset = context.config.delta, context.dataset
+    name = slug(f"{choice.ref}|{choice.weights.label}|delta={delta}|{dataset.method}")
+    path = folder / name / "imported.safetensors"
+    if not path.exists():
+        potential, header = choice.open(context.permission.unsafe)
+        bases = context.bases("", "before")
+        labels = spread(dataset.initial, initial_labels(context.config, choice))
+        notice = adopt(potential, header, labels, dataset.method, delta, bases, path)
+        context.permission.tell(notice)
+    return path
 
 
 # --- Learn ---------------------------------------------------------------------------------------------------------
@@ -257,7 +261,8 @@ def _learn(context: Context, combination: Combination, baseline: Path, final: Pa
     learner = _learner(config, task)
     # The baseline's references and scale define the targets; its bases are those of the run.
     guard = golf.force_norm_guard_hartree_per_angstrom
-    choice = ModelChoice.parse(combination.model, config.checkpoint, config.checkpoint_format)
+    asked = ModelChoice.parse(combination.model, config.checkpoint, config.checkpoint_format)
+    choice = start_of(asked, context.dataset, config)
     pool = Pool(potential, context.rows(choice), golf.initial_share, guard)
     parts = _parts(context, combination, learner, pool)
     parts = replace(parts, starts=context.starts(choice), references=_references(context, header, potential, pool))
