@@ -20,14 +20,14 @@ from golfbench.cli.options import DEFAULTS, JsonOption
 from golfbench.environments import missing
 from golfbench.errors import ComponentMissingError
 from golfbench.registry import KINDS, registry
-from golfbench.specs import ComponentRef, Spec
+from golfbench.specs import Spec
 from golfbench.threads import THREAD_VARIABLES, WAIT_VARIABLE, usable_cpus
 
 #: Programs that plugins start, with the command that installs each.
 PROGRAMS = {"psi4": "apt-get install psi4, or conda install -c conda-forge psi4"}
 #: ``(kind, name)`` of what the default run needs: its combination, the surrogate and the selection it is compared with.
 NEEDED = (
-    *((kind, ComponentRef.parse(text).name) for kind, text in DEFAULTS.items()),
+    *((kind, ref.name) for kind, ref in DEFAULTS.items()),
     ("selection", "random"),
     ("oracle", "mmff94"),
 )

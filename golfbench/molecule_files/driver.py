@@ -69,20 +69,23 @@ def open_driver(
     if path is not None:
         yield _from_checkpoint(path, model, device)
         return
-    ref = ComponentRef.parse(default if model is None else model)
-    if not is_oracle(ref.name):
-        yield _fixed(ref)
+    named = default if model is None else model
+    if not is_oracle(named):
+        yield _fixed(named)
         return
-    spec = registry().find(OracleSpec, ref.name)
-    method = spec.level_of_theory(ref.parameters)
-    with open_oracle(ref, registry()) as oracle:
-        yield Driver(str(ref), method, OracleModel.of(oracle, method), partial(precheck, spec), sees_charge=True)
+    found = registry().component(OracleSpec, named)
+    method = found.spec.level_of_theory(found.parameters)
+    with open_oracle(found, registry()) as oracle:
+        potential = OracleModel.of(oracle, method)
+        yield Driver(str(found), method, potential, partial(precheck, found.spec), sees_charge=True)
 
 
 def _from_elsewhere(path: Path | None, model: str | None, form: str, permission: Permission, device: str) -> Driver:
     if path is None or model is None:
         raise ConfigurationError(f"checkpoint format '{form}': give --model NAME and --checkpoint FILE, too")
-    potential, header = open_foreign(ForeignFile(path, form, permission.unsafe), ComponentRef.parse(model))
+    potential, header = open_foreign(
+        ForeignFile(path, form, permission.unsafe), registry().component(ModelSpec, model).ref
+    )
     permission.tell(header["imported"]["notice"])
     potential.network.to(device)
     spec = registry().find(ModelSpec, header["model"])
@@ -97,8 +100,8 @@ def _from_checkpoint(path: Path, model: str | None, device: str) -> Driver:
         raise CheckpointError(f"checkpoint {path} holds no model: it is the state of an unfinished training")
     spec = registry().find(ModelSpec, header["model"])
     if model is not None:
-        wanted = ComponentRef.parse(model)
-        same = registry().find(ModelSpec, wanted.name) == spec
+        wanted = registry().component(ModelSpec, model)
+        same = wanted.spec == spec
         given = {key: value for key, value in spec.resolve(wanted.parameters).items() if key in wanted.parameters}
         if not same or any(header["parameters"][key] != value for key, value in given.items()):
             set_ = {key: value for key, value in header["parameters"].items() if value is not None}
@@ -108,13 +111,13 @@ def _from_checkpoint(path: Path, model: str | None, device: str) -> Driver:
     return Driver(spec.name, header["method"], potential, check, spec.charged)
 
 
-def _fixed(ref: ComponentRef) -> Driver:
-    found = registry()
-    if not found.has("model", ref.name):
-        known = [spec.name for kind in ("model", "oracle") for spec in found.specs(kind)]
-        raise ConfigurationError(unknown_name("model", ref.name, known))
-    spec = found.find(ModelSpec, ref.name)
+def _fixed(named: str) -> Driver:
+    if not registry().has("model", named):
+        known = [spec.name for kind in ("model", "oracle") for spec in registry().specs(kind)]
+        raise ConfigurationError(unknown_name("model", named.partition(":")[0], known))
+    model = registry().component(ModelSpec, named)
+    spec = model.spec
     if spec.trainable:
-        raise ConfigurationError(f"model '{ref.name}' is trainable: give its weights with --checkpoint FILE")
+        raise ConfigurationError(f"model '{model.ref.name}' is trainable: give its weights with --checkpoint FILE")
     check = partial(check_molecule, elements=spec.elements, owner=spec.name)
-    return Driver(str(ref), spec.name, open_fixed_model(ref), check, spec.charged)
+    return Driver(str(model), spec.name, open_fixed_model(model), check, spec.charged)

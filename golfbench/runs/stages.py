@@ -45,7 +45,7 @@ from golfbench.runs.grid import Combination
 from golfbench.runs.loggers import Loggers
 from golfbench.runs.shards import Share
 from golfbench.runs.summary import rows_of
-from golfbench.specs import ComponentRef, LearnerSpec, OptimizerSpec, OracleSpec, SelectionSpec
+from golfbench.specs import Component, ComponentRef, LearnerSpec, OptimizerSpec, OracleSpec, SelectionSpec
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +103,7 @@ class Context:
     directory: RunDirectory
     records: RecordFile
     dataset: Dataset
-    oracle: ComponentRef
+    oracle: Component[OracleSpec]
     method: str
     service: OracleService
     report: Report
@@ -139,10 +139,9 @@ class Context:
             lambda name: base_of_run(name, self.service, row.id, stage),
         )
 
-    def optimizer(self, name: str) -> Optimizer:
+    def optimizer(self, ref: ComponentRef) -> Optimizer:
         """Make a fresh optimizer."""
-        ref = ComponentRef.parse(name)
-        made: Optimizer = registry().find(OptimizerSpec, ref.name).create(ref.parameters)
+        made: Optimizer = registry().component(OptimizerSpec, ref).create()
         return made
 
     def note_cost(
@@ -189,8 +188,7 @@ def run_baseline(context: Context, combination: Combination) -> Start:
 
 def _start(context: Context, choice: ModelChoice, seed: int, folder: Path, log: Log) -> Start:
     config, dataset = context.config, context.dataset
-    learner = ComponentRef.parse(config.learner)
-    recipe = Recipe(choice.ref, config.delta, config.baseline, learner, seed, config.device, config.dtype)
+    recipe = Recipe(choice.ref, config.delta, config.baseline, config.learner, seed, config.device, config.dtype)
     if file := choice.weights.foreign(context.permission.unsafe):
         path = (
             folder / slug(f"{choice.ref}|{file.format}|delta={config.delta}|{dataset.method}") / "imported.safetensors"
@@ -206,7 +204,7 @@ def _start(context: Context, choice: ModelChoice, seed: int, folder: Path, log: 
     shipped = shipped_baseline(dataset, choice.ref, config.delta, recipe.members)
     if choice.weights.kind == "auto" and shipped:
         return Start(shipped, None)
-    committee = f"|{learner}" if config.learner != "single" else ""
+    committee = f"|{config.learner}" if str(config.learner) != "single" else ""
     name = slug(f"{choice.ref}|delta={config.delta}|{dataset.method}{committee}|seed={seed}")
     path = folder / name / "baseline.safetensors"
     if path.exists():
@@ -257,15 +255,15 @@ def _learner(context: Context, combination: Combination, potential: Potential, l
     config = context.config
     updates = config.budget * config.golf.updates_per_label
     task = Task(potential, config.training, updates, combination.seed or 0, f"golf/{combination.id}", log)
-    ref = ComponentRef.parse(config.learner)
-    learner: Learner = registry().find(LearnerSpec, ref.name).open(ref.parameters, task)
+    learner: Learner = registry().find(LearnerSpec, config.learner).open(config.learner.parameters, task)
     return learner
 
 
 def _parts(context: Context, combination: Combination, learner: Learner, pool: Pool) -> Parts:
-    config, ref = context.config, ComponentRef.parse(combination.selection)
-    spec = registry().find(SelectionSpec, ref.name)
-    acquisition = Acquisition(str(ref), spec.create(ref.parameters), spec.sees)
+    assert combination.selection is not None
+    config, selection = context.config, registry().component(SelectionSpec, combination.selection)
+    spec = selection.spec
+    acquisition = Acquisition(str(selection), selection.create(), spec.sees)
     walks = Walks(
         acquisition,
         partial(context.optimizer, combination.optimizer),
@@ -279,11 +277,11 @@ def _parts(context: Context, combination: Combination, learner: Learner, pool: P
 
 def surrogate_of_run(context: Context, combination: Combination) -> Surrogate:
     """Return the energy of the surrogate; an engine is asked through the service, on an account of its own."""
-    ref = ComponentRef.parse(context.config.surrogate)
-    if registry().find(OracleSpec, ref.name).cheap:
-        return open_oracle(ref, registry()).energy
+    surrogate = registry().component(OracleSpec, context.config.surrogate)
+    if surrogate.spec.cheap:
+        return open_oracle(surrogate, registry()).energy
     account = Account(combination.id, "after", "selection")
-    return lambda molecule: context.service.submit(ref, molecule, account).result().energy
+    return lambda molecule: context.service.submit(surrogate, molecule, account).result().energy
 
 
 # --- Judge ---------------------------------------------------------------------------------------------------------
@@ -291,7 +289,7 @@ def surrogate_of_run(context: Context, combination: Combination) -> Surrogate:
 
 def run_reference(context: Context, row: Combination) -> None:
     """Judge a fixed model."""
-    run_judge(context, row, "reference", partial(open_fixed_model, ComponentRef.parse(row.model)))
+    run_judge(context, row, "reference", partial(open_fixed_model, row.model))
 
 
 def run_judge(context: Context, row: Combination, stage: Stage, model: Callable[[], Model], updates: int = 0) -> None:
