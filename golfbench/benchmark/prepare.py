@@ -16,7 +16,7 @@ from golfbench.minimize import Outcome, minimize
 from golfbench.molecules import Molecule, group_of
 from golfbench.oracles.as_model import LabelAll, OracleModel
 from golfbench.oracles.service import Account, OracleService
-from golfbench.specs import ComponentRef
+from golfbench.specs import Named
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ def expected_calls(dataset: Dataset, method: str, protocol: Protocol, labels: in
 def prepare(
     dataset: Dataset,
     method: str,
-    oracle: ComponentRef,
+    oracle: Named,
     service: OracleService,
     optimizer: Callable[[], Optimizer],
     protocol: Protocol,
@@ -129,7 +129,7 @@ def _unlabelled(item: TestMolecule) -> TestMolecule:
 
 
 def _relabel(
-    initial: Sequence[LabelledMolecule], oracle: ComponentRef, service: OracleService, report: Report
+    initial: Sequence[LabelledMolecule], oracle: Named, service: OracleService, report: Report
 ) -> list[LabelledMolecule]:
     molecules = [item.molecule for item in initial]
     counter = _Counter("labelling the initial set", len(molecules), report)
@@ -176,7 +176,7 @@ class _Reference:
 
     def __init__(
         self,
-        oracle: ComponentRef,
+        oracle: Named,
         service: OracleService,
         optimizer: Callable[[], Optimizer],
         protocol: Protocol,

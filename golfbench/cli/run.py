@@ -265,7 +265,7 @@ def _show_plan(settings: Any, json: bool, shard: Shard | None, unsafe: bool) -> 
     planned = plan(settings, dataset, share.owns)
     hours = hours_of(settings, dataset, planned.calls_by_oracle, LabelCache(default_path()))
     if json:
-        rows = [{name: getattr(row, name) for name in row.__slots__} for row in planned.rows]
+        rows = [{**row.names, "seed": row.seed} for row in planned.rows]
         facts = {"schema_version": 1, "run_id": settings.run_id()}
         times = [asdict(one) for one in hours]
         console.print_json(
@@ -273,7 +273,7 @@ def _show_plan(settings: Any, json: bool, shard: Shard | None, unsafe: bool) -> 
         )
         return
     columns = ("model", "optimizer", "selection", "oracle", "seed")
-    cells = [["" if (value := getattr(row, c)) is None else value for c in columns] for row in planned.rows]
+    cells = [[*row.names.values(), "" if row.seed is None else row.seed] for row in planned.rows]
     console.print_table(columns, cells, title=f"{settings.dataset}, budget {settings.budget}")
     counts = ", ".join(f"{purpose} {count}" for purpose, count in planned.calls.items())
     console.note(f"oracle calls at most: {counts}")

@@ -31,7 +31,7 @@ from golfbench.molecules import Molecule
 from golfbench.oracles.question import Question
 from golfbench.oracles.service import Account, OracleService
 from golfbench.seeds import derived
-from golfbench.specs import ComponentRef
+from golfbench.specs import Named
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ class Parts:
     pool: Pool
     explorer: Explorer
     acquisition: Acquisition
-    oracle: ComponentRef
+    oracle: Named
     service: OracleService
     asks_oracle: bool
     unjudged: frozenset[str] = frozenset()

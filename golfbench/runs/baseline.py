@@ -111,11 +111,10 @@ def check_weights(config: RunConfig, dataset: Dataset, method: str, unsafe: bool
 
 
 def _check_learner(config: RunConfig, networks: int, owner: str) -> None:
-    learner = ComponentRef.parse(config.learner)
-    trains = registry().find(LearnerSpec, learner.name).members(learner.parameters)
+    trains = registry().find(LearnerSpec, config.learner).members(config.learner.parameters)
     if networks > 1 and trains == 1 and config.budget:
         raise ConfigurationError(
-            f"{owner} are {networks} networks, and the learner '{learner}' trains one: give --learner committee"
+            f"{owner} are {networks} networks, and the learner '{config.learner}' trains one: give --learner committee"
         )
 
 

@@ -32,19 +32,18 @@ from golfbench.runs.shards import SEAL, Shard, Share, join, locate, seal
 from golfbench.runs.stages import Context, give_up, run_baseline, run_judge, run_learn, run_reference
 from golfbench.runs.starts import most_initial_labels
 from golfbench.runs.summary import write_summary
-from golfbench.specs import ComponentRef, DatasetSpec, OracleSpec
+from golfbench.specs import ComponentRef, DatasetSpec, Named, OracleSpec
 
 log = logging.getLogger(__name__)
 
 
-def open_dataset(name: str) -> Dataset:
-    """Read a dataset by the name (with parameters) that a person gives.
+def open_dataset(named: Named) -> Dataset:
+    """Read a dataset.
 
     Raises:
         ConfigurationError: If its labels cannot be right (see ``benchmark.soundness``), or as its reader says.
     """
-    ref = ComponentRef.parse(name)
-    dataset: Dataset = registry().find(DatasetSpec, ref.name).create(ref.parameters).read()
+    dataset: Dataset = registry().component(DatasetSpec, named).create().read()
     check_labels(dataset)
     return dataset
 
@@ -214,7 +213,7 @@ class _Grid:
         config: RunConfig,
         directory: RunDirectory,
         dataset: Dataset,
-        oracle: str,
+        oracle: ComponentRef,
         report: Report,
         permission: Permission,
         share: Share,
@@ -223,8 +222,8 @@ class _Grid:
         self.config, self.directory, self.dataset, self.report = config, directory, dataset, report
         self.permission, self.share, self.unjudged = permission, share, frozenset(unjudged)
         self.baselines: dict[str, dict[str, Any]] = {}
-        self.oracle = ComponentRef.parse(oracle)
-        self.method = registry().find(OracleSpec, self.oracle.name).level_of_theory(self.oracle.parameters)
+        self.oracle = registry().component(OracleSpec, oracle)
+        self.method = self.oracle.spec.level_of_theory(self.oracle.parameters)
 
     @property
     def lacks_labels(self) -> bool:
@@ -272,10 +271,10 @@ class _Grid:
         """Judge the fixed models, then train and judge each combination."""
         context = self.prepare(service)
         for row in fixed_rows(self.config):
-            if row.oracle == str(self.oracle) and self.share.owns(row, "reference"):
+            if row.oracle == self.oracle.ref and self.share.owns(row, "reference"):
                 run_reference(context, row)
         for combination in combinations(self.config):
-            if combination.oracle == str(self.oracle) and self.share.owns(combination, "after"):
+            if combination.oracle == self.oracle.ref and self.share.owns(combination, "after"):
                 self._combination(context, combination)
 
     def _combination(self, context: Context, combination: Combination) -> None:

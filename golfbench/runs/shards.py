@@ -26,6 +26,7 @@ from golfbench.errors import ConfigurationError
 from golfbench.runs.config import RunConfig
 from golfbench.runs.directory import SCHEMA_VERSION, RunDirectory, slug, write_json
 from golfbench.runs.grid import Combination, combinations, fixed_rows
+from golfbench.specs import ComponentRef
 
 #: Folder of the shards in a run directory, and in it the folder of what they share.
 FOLDER, COMMON = "shards", "common"
@@ -152,7 +153,7 @@ class Share(BaseModel):
         """Return whether a row is written here."""
         return self.rows is None or (row.id, stage) in self.rows
 
-    def oracles(self, config: RunConfig) -> list[str]:
+    def oracles(self, config: RunConfig) -> list[ComponentRef]:
         """Return the oracles of a grid, or of a part of one, that judge a row of this share."""
         listed = [row.oracle for row in fixed_rows(config) if self.owns(row, "reference")]
         listed += [row.oracle for row in combinations(config) if self.owns(row, "after")]

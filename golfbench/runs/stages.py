@@ -49,7 +49,7 @@ from golfbench.runs.loggers import Loggers
 from golfbench.runs.shards import Share
 from golfbench.runs.starts import initial_labels, start_of
 from golfbench.runs.summary import rows_of
-from golfbench.specs import ComponentRef, LearnerSpec, OptimizerSpec, OracleSpec, SelectionSpec
+from golfbench.specs import Component, ComponentRef, LearnerSpec, OptimizerSpec, OracleSpec, SelectionSpec
 
 log = logging.getLogger(__name__)
 
@@ -107,7 +107,7 @@ class Context:
     directory: RunDirectory
     records: RecordFile
     dataset: Dataset
-    oracle: ComponentRef
+    oracle: Component[OracleSpec]
     method: str
     service: OracleService
     report: Report
@@ -154,10 +154,9 @@ class Context:
             lambda name: base_of_run(name, self.service, row.id, stage),
         )
 
-    def optimizer(self, name: str) -> Optimizer:
+    def optimizer(self, ref: ComponentRef) -> Optimizer:
         """Make a fresh optimizer."""
-        ref = ComponentRef.parse(name)
-        made: Optimizer = registry().find(OptimizerSpec, ref.name).create(ref.parameters)
+        made: Optimizer = registry().component(OptimizerSpec, ref).create()
         return made
 
     def note_cost(
@@ -206,13 +205,12 @@ def run_baseline(context: Context, combination: Combination) -> Start:
 
 def _start(context: Context, choice: ModelChoice, seed: int, folder: Path, log: Log) -> Start:
     config, dataset = context.config, context.dataset
-    learner = ComponentRef.parse(config.learner)
-    recipe = Recipe(choice.ref, config.delta, config.baseline, learner, seed, config.device, config.dtype)
+    recipe = Recipe(choice.ref, config.delta, config.baseline, config.learner, seed, config.device, config.dtype)
     if choice.weights.made_elsewhere:
         return Start(_adopted(context, choice, folder), None)
     if choice.weights.path is not None:
         return Start(choice.weights.path, None)
-    committee = f"|{learner}" if config.learner != "single" else ""
+    committee = f"|{config.learner}" if str(config.learner) != "single" else ""
     name = slug(f"{choice.ref}|delta={config.delta}|{dataset.method}{committee}|seed={seed}")
     path = folder / name / "baseline.safetensors"
     if path.exists():
@@ -296,15 +294,15 @@ def _references(
 
 
 def _learner(config: RunConfig, task: Task) -> Learner:
-    ref = ComponentRef.parse(config.learner)
-    learner: Learner = registry().find(LearnerSpec, ref.name).open(ref.parameters, task)
+    learner: Learner = registry().find(LearnerSpec, config.learner).open(config.learner.parameters, task)
     return learner
 
 
 def _parts(context: Context, combination: Combination, learner: Learner, pool: Pool) -> Parts:
-    config, ref = context.config, ComponentRef.parse(combination.selection)
-    spec = registry().find(SelectionSpec, ref.name)
-    acquisition = Acquisition(str(ref), spec.create(ref.parameters), spec.sees)
+    assert combination.selection is not None
+    config, selection = context.config, registry().component(SelectionSpec, combination.selection)
+    spec = selection.spec
+    acquisition = Acquisition(str(selection), selection.create(), spec.sees)
     walks = Walks(
         acquisition,
         partial(context.optimizer, combination.optimizer),
@@ -318,11 +316,11 @@ def _parts(context: Context, combination: Combination, learner: Learner, pool: P
 
 def surrogate_of_run(context: Context, combination: Combination) -> Surrogate:
     """Return the energy of the surrogate; an engine is asked through the service, on an account of its own."""
-    ref = ComponentRef.parse(context.config.surrogate)
-    if registry().find(OracleSpec, ref.name).cheap:
-        return open_oracle(ref, registry()).energy
+    surrogate = registry().component(OracleSpec, context.config.surrogate)
+    if surrogate.spec.cheap:
+        return open_oracle(surrogate, registry()).energy
     account = Account(combination.id, "after", "selection")
-    return lambda molecule: context.service.submit(ref, molecule, account).result().energy
+    return lambda molecule: context.service.submit(surrogate, molecule, account).result().energy
 
 
 # --- Judge ---------------------------------------------------------------------------------------------------------
@@ -330,7 +328,7 @@ def surrogate_of_run(context: Context, combination: Combination) -> Surrogate:
 
 def run_reference(context: Context, row: Combination) -> None:
     """Judge a fixed model."""
-    run_judge(context, row, "reference", partial(open_fixed_model, ComponentRef.parse(row.model)))
+    run_judge(context, row, "reference", partial(open_fixed_model, row.model))
 
 
 def run_judge(context: Context, row: Combination, stage: Stage, model: Callable[[], Model], updates: int = 0) -> None:

@@ -14,10 +14,9 @@ from golfbench.runs.config import RunConfig
 from golfbench.specs import ComponentRef, LearnerSpec, ModelSpec
 
 
-def is_trainable(model: str) -> bool:
+def is_trainable(model: ComponentRef) -> bool:
     """Return whether a model of the grid is trained; oracles and fixed models are not."""
-    name = ComponentRef.parse(model).name
-    return not is_oracle(name) and registry().find(ModelSpec, name).trainable
+    return not is_oracle(model) and registry().find(ModelSpec, model).trainable
 
 
 def trained_choices(config: RunConfig) -> list[ModelChoice]:
@@ -29,8 +28,7 @@ def start_of(choice: ModelChoice, dataset: Dataset, config: RunConfig) -> ModelC
     """Return what a model starts from, with the file or the named weights that ``auto`` stands for, if any."""
     if choice.weights.kind != "auto":
         return choice
-    learner = ComponentRef.parse(config.learner)
-    members = registry().find(LearnerSpec, learner.name).members(learner.parameters)
+    members = registry().find(LearnerSpec, config.learner).members(config.learner.parameters)
     if path := shipped_baseline(dataset, choice.ref, config.delta, members):
         return replace(choice, weights=Weights("file", path))
     if named := free_weights(registry().find(ModelSpec, choice.ref.name)):
