@@ -189,7 +189,7 @@ class ImportedWeights:
 
     Attributes:
         parameters: The model's parameters (keys of its spec) that rebuild the architecture.
-        tensors: The state of the network, loaded strictly.
+        tensors: The state of the network, loaded strictly; or one state for each member of an ensemble.
         scale: Hartree, and Hartree/Å for forces, per unit of the network's output.
         atom_energies: Energy (Hartree) by atomic number to add, or empty where the file has none.
         method: Level of theory that the weights were trained at, or empty where the file does not say.
@@ -197,7 +197,7 @@ class ImportedWeights:
     """
 
     parameters: Mapping[str, Any]
-    tensors: Mapping[str, torch.Tensor]
+    tensors: Mapping[str, torch.Tensor] | Sequence[Mapping[str, torch.Tensor]]
     scale: float = 1.0
     atom_energies: Mapping[int, float] = field(default_factory=dict)
     method: str = ""

@@ -154,37 +154,63 @@ class CheckpointFormat:
     unsafe: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightsSource:
+    """Where ``golfbench models fetch`` gets a file of weights: out of a wheel, or from an address.
+
+    Attributes:
+        wheel: Requirement of a distribution on the package index, ``Auto3D==2.3.1``; nothing of it is installed or run.
+        member: Path of the file in the wheel.
+        url: Address of the file, ``http`` or ``https``.
+        size_bytes: Of the file; zero where it is not known.
+    """
+
+    wheel: str = ""
+    member: str = ""
+    url: str = ""
+    size_bytes: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what is neither the one nor the other.
+
+        Raises:
+            ValueError: If not exactly one place is named.
+        """
+        if bool(self.wheel) == bool(self.url) or bool(self.wheel) != bool(self.member):
+            raise ValueError("weights come from a wheel and a member of it, or from a url")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NamedWeights:
-    """Weights that a model's plugin knows by name: ``--model aimnet2:weights=aimnet2``.
+    """Weights that a model's plugin knows by name: ``--model aimnet2:weights=wb97m-d3``.
 
     Attributes:
         name: What a person types.
-        locate: ``"module:function"``, called without arguments; returns the path of the file.
-        sha256: Of the file: another one is refused.
+        source: Where the file comes from.
+        sha256: Of the file: another one is refused. Empty: that of the first file that could be read is remembered.
         format: One of the model's checkpoint formats.
         method: Level of theory that they were trained at.
         license: SPDX identifier.
+        license_url: Where its text is; needed where it must be accepted.
+        accept_licence: Whether a person must accept the licence before the file is fetched.
         citation: Whom to cite, as a DOI or arXiv number.
         summary: One sentence for lists: what they were trained on.
         elements: Atomic numbers that they know.
         charged: Whether they tell charge states apart.
-        install_hint: The command that brings the file.
-        trusted: Whether the file, whose hash is known, may be read although its format can run code.
     """
 
     name: str
-    locate: str
-    sha256: str
+    source: WeightsSource
+    sha256: str = ""
     format: str
     method: str
     license: str
+    license_url: str = ""
+    accept_licence: bool = False
     citation: str = ""
     summary: str = ""
     elements: frozenset[int] = frozenset()
     charged: bool = False
-    install_hint: str = ""
-    trusted: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,9 +16,11 @@ import typer
 import golfbench
 from golfbench.cli import console
 from golfbench.cli.describe import SCHEMA_VERSION
+from golfbench.cli.models import named_weights
 from golfbench.cli.options import DEFAULTS, JsonOption
 from golfbench.environments import missing
 from golfbench.errors import ComponentMissingError
+from golfbench.learning.store import fetch_command, stored
 from golfbench.registry import KINDS, registry
 from golfbench.specs import ComponentRef, Spec
 from golfbench.threads import THREAD_VARIABLES, WAIT_VARIABLE, usable_cpus
@@ -61,7 +63,7 @@ def register(app: typer.Typer) -> None:
 
 def doctor(json: JsonOption = False) -> None:
     """Say what is installed and what is missing; exit 3 when the default run lacks something."""
-    findings = [*_system(), *_plugins(), *_components(), *_programs()]
+    findings = [*_system(), *_plugins(), *_components(), *_weights(), *_programs()]
     lacking = [f for f in findings if f.needed and f.status == "missing"]
     if json:
         listed = [asdict(finding) for finding in findings]
@@ -128,6 +130,17 @@ def _component(kind: str, spec: Spec, needed: bool) -> Finding:
         return Finding(kind, spec.name, "ok", spec.distribution, needed)
     cure = spec.install_hint or f"pip install {' '.join(absent)}"
     return Finding(kind, spec.name, "missing", f"{', '.join(absent)} not found; {cure}", needed)
+
+
+def _weights() -> Iterator[Finding]:
+    model = ComponentRef.parse(DEFAULTS["model"])
+    for spec, weights in named_weights():
+        path = stored(spec, weights)
+        asked = model.parameters.get("weights", spec.weights[0].name) == weights.name
+        name, needed = f"{spec.name}:weights={weights.name}", spec.name == model.name and asked
+        yield Finding(
+            "weights", name, "ok" if path else "missing", str(path) if path else fetch_command(spec, weights), needed
+        )
 
 
 def _programs() -> Iterator[Finding]:

@@ -99,12 +99,13 @@ def potential_header(ref: ComponentRef, potential: Potential, delta: str | None,
 def save_potential(path: Path, potential: Potential, header: Mapping[str, Any]) -> None:
     """Write the weights of a potential with its header (see ``potential_header``)."""
     tensors: dict[str, torch.Tensor] = {}
-    for prefix, network in zip(_prefixes(len(potential.networks)), potential.networks, strict=True):
+    for prefix, network in zip(prefixes(len(potential.networks)), potential.networks, strict=True):
         tensors |= checkpoint.prefixed(prefix, network.state_dict())
     checkpoint.save(path, tensors, header)
 
 
-def _prefixes(members: int) -> list[str]:
+def prefixes(members: int) -> list[str]:
+    """Return what the names of each network's tensors begin with in a checkpoint."""
     return ["network"] if members == 1 else [f"member-{k}" for k in range(members)]
 
 
@@ -130,7 +131,7 @@ def load_potential(
     references = {int(z): e for z, e in header["atom_energies_hartree"].items()}
     bases = [(open_named or named_base)(header["delta"])] if header["delta"] else []
     potential = new_potential(ref, 0, members, references, header["scale_hartree"], bases)
-    for prefix, network in zip(_prefixes(members), potential.networks, strict=True):
+    for prefix, network in zip(prefixes(members), potential.networks, strict=True):
         weights = checkpoint.unprefixed(prefix, tensors)
         network.to(dtype_of(weights))  # before the loading, which would round to the type that is there
         load_weights(network, weights, str(path))

@@ -11,8 +11,8 @@ from pathlib import Path
 from golfbench.contracts import Model
 from golfbench.errors import CheckpointError, ConfigurationError, unknown_name
 from golfbench.learning import checkpoint
-from golfbench.learning.foreign import ForeignFile, open_foreign
 from golfbench.learning.opening import is_oracle, load_potential, open_fixed_model
+from golfbench.learning.weights import PARAMETER, ModelChoice, Weights, free_weights, without_weights
 from golfbench.molecules import Molecule, check_molecule
 from golfbench.oracles.as_model import OracleModel
 from golfbench.oracles.opening import open_oracle, precheck
@@ -71,7 +71,7 @@ def open_driver(
         return
     ref = ComponentRef.parse(default if model is None else model)
     if not is_oracle(ref.name):
-        yield _fixed(ref)
+        yield _named(ref, permission or Permission(), device) or _fixed(ref)
         return
     spec = registry().find(OracleSpec, ref.name)
     method = spec.level_of_theory(ref.parameters)
@@ -82,13 +82,33 @@ def open_driver(
 def _from_elsewhere(path: Path | None, model: str | None, form: str, permission: Permission, device: str) -> Driver:
     if path is None or model is None:
         raise ConfigurationError(f"checkpoint format '{form}': give --model NAME and --checkpoint FILE, too")
-    potential, header = open_foreign(ForeignFile(path, form, permission.unsafe), ComponentRef.parse(model))
+    choice = ModelChoice(ComponentRef.parse(model), Weights("file", path, form))
+    return _from_choice(choice, path.name, permission, device)
+
+
+def _named(ref: ComponentRef, permission: Permission, device: str) -> Driver | None:
+    """Open named weights of a trainable model; ``None`` where the model has none or is fixed."""
+    if not registry().has("model", ref.name):
+        return None
+    spec = registry().find(ModelSpec, ref.name)
+    said = ref.parameters.get(PARAMETER, "auto")
+    weights = free_weights(spec) if said == "auto" else Weights.parse(str(said), spec).named
+    if not spec.trainable or weights is None:
+        return None
+    return _from_choice(
+        ModelChoice(without_weights(ref), Weights("named", named=weights)), weights.name, permission, device
+    )
+
+
+def _from_choice(choice: ModelChoice, name: str, permission: Permission, device: str) -> Driver:
+    potential, header = choice.open(permission.unsafe)
     permission.tell(header["imported"]["notice"])
-    potential.network.to(device)
+    for network in potential.networks:
+        network.to(device)
     spec = registry().find(ModelSpec, header["model"])
     elements = potential.elements & (spec.supported_elements(header["parameters"]) or potential.elements)
-    check = partial(check_molecule, elements=elements, owner=path.name)
-    return Driver(spec.name, header["method"] or f"as {path.name}", potential, check, spec.charged)
+    check = partial(check_molecule, elements=elements, owner=name)
+    return Driver(spec.name, header["method"] or f"as {name}", potential, check, spec.charged)
 
 
 def _from_checkpoint(path: Path, model: str | None, device: str) -> Driver:

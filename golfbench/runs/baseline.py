@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from ase.data import chemical_symbols
 
 from golfbench.benchmark.prepare import Report
 from golfbench.contracts import Dataset
 from golfbench.errors import ConfigurationError
 from golfbench.learning import checkpoint
 from golfbench.learning.fitting import beside, fit_to_the_end
-from golfbench.learning.foreign import open_foreign
 from golfbench.learning.learner import Task
 from golfbench.learning.opening import (
     check_matches,
@@ -27,7 +27,7 @@ from golfbench.learning.opening import (
 )
 from golfbench.learning.pool import Pool
 from golfbench.learning.targets import InitialSet
-from golfbench.learning.weights import ModelChoice, choices
+from golfbench.learning.weights import ModelChoice, Weights, choices, free_weights
 from golfbench.loggers import NO_LOG, Log
 from golfbench.molecules import check_elements
 from golfbench.oracles.as_model import OracleModel
@@ -89,27 +89,70 @@ def trained_choices(config: RunConfig) -> list[ModelChoice]:
     return choices(filter(is_trainable, config.models), config.checkpoint, config.checkpoint_format)
 
 
-def check_weights(config: RunConfig, dataset: Dataset, method: str, unsafe: bool) -> None:
+def start_of(choice: ModelChoice, dataset: Dataset, config: RunConfig) -> ModelChoice:
+    """Return what a model starts from, with the file or the named weights that ``auto`` stands for, if any."""
+    if choice.weights.kind != "auto":
+        return choice
+    learner = ComponentRef.parse(config.learner)
+    members = registry().find(LearnerSpec, learner.name).members(learner.parameters)
+    if path := shipped_baseline(dataset, choice.ref, config.delta, members):
+        return replace(choice, weights=Weights("file", path))
+    if named := free_weights(registry().find(ModelSpec, choice.ref.name)):
+        return replace(choice, weights=Weights("named", named=named))
+    return choice
+
+
+def check_weights(config: RunConfig, dataset: Dataset, method: str, unsafe: bool) -> list[str]:
     """Refuse given weights that cannot be used, before anything is computed.
+
+    Returns:
+        A sentence for each set of weights that has not learned an element of the test molecules.
 
     Raises:
         CheckpointError: If a file is missing or damaged, or of another model, delta or level of theory.
-        MoleculeError: If a molecule has an element that they have no reference energy for.
+        ComponentMissingError: If named weights are not in the store.
+        MoleculeError: If a molecule has an element that the model cannot represent.
     """
+    unlearned = []
     for choice in trained_choices(config):
-        if file := choice.weights.foreign(unsafe):
-            header = open_foreign(file, choice.ref)[1]
+        start = start_of(choice, dataset, config)
+        if start.weights.made_elsewhere:
+            potential, header = start.open(unsafe)
             spec = registry().find(ModelSpec, header["model"])
-            _check_elements(dataset, spec.supported_elements(header["parameters"]), file.path)
+            owner = start.weights.owner
+            _check_elements(dataset, spec.supported_elements(header["parameters"]), owner)
+            _check_learner(config, len(potential.networks), owner)
+            unlearned += _unlearned(dataset, potential.elements, owner)
         elif path := choice.weights.path:
             check_matches(path, checkpoint.load(path)[1], choice.ref, config.delta, method)
             potential = load_potential(path, open_named=lambda name: OracleModel(lambda molecules: []))[0]
-            _check_elements(dataset, potential.elements, path)
+            _check_elements(dataset, potential.elements, f"checkpoint {path}")
+    return unlearned
 
 
-def _check_elements(dataset: Dataset, elements: frozenset[int] | None, path: Path) -> None:
+def _check_learner(config: RunConfig, networks: int, owner: str) -> None:
+    learner = ComponentRef.parse(config.learner)
+    trains = registry().find(LearnerSpec, learner.name).members(learner.parameters)
+    if networks > 1 and trains == 1 and config.budget:
+        raise ConfigurationError(
+            f"{owner} are {networks} networks, and the learner '{learner}' trains one: give --learner committee"
+        )
+
+
+def _check_elements(dataset: Dataset, elements: frozenset[int] | None, owner: str) -> None:
     for molecule in [*(item.molecule for item in dataset.initial), *(item.molecule for item in dataset.test)]:
-        check_elements(molecule, elements, f"checkpoint {path}")
+        check_elements(molecule, elements, owner)
+
+
+def _unlearned(dataset: Dataset, elements: frozenset[int], owner: str) -> list[str]:
+    """Tell of the elements of test molecules that weights do not know, if there are any."""
+    molecules = [item.molecule for item in dataset.test]
+    strange = {z for molecule in molecules for z in map(int, molecule.numbers)} - elements
+    if not strange:
+        return []
+    count = sum(bool(strange & set(map(int, molecule.numbers))) for molecule in molecules)
+    symbols = " ".join(chemical_symbols[z] for z in sorted(strange))
+    return [f"{owner} have not learned {symbols}, which {count} of {len(molecules)} test molecules hold"]
 
 
 def shipped_baseline(dataset: Dataset, model: ComponentRef, delta: str | None, members: int) -> Path | None:

@@ -54,15 +54,17 @@ def examine(config: RunConfig, dataset: Dataset, oracles: Sequence[str], unsafe:
         CheckpointError: If a checkpoint cannot be used.
     """
     _check_installed(config, oracles)
+    warnings: list[str] = []
     for text in oracles:
         ref = ComponentRef.parse(text)
         spec = registry().find(OracleSpec, ref.name)
         _check_molecules(config, dataset, spec)
-        check_weights(config, dataset, spec.level_of_theory(ref.parameters), unsafe)
+        warnings += check_weights(config, dataset, spec.level_of_theory(ref.parameters), unsafe)
     watched = [s for s in config.selections if registry().find(SelectionSpec, _name(s)).needs_surrogate]
     walks = any(map(is_trainable, config.models)) and config.budget
     unjudged = _unjudged(config.surrogate, dataset) if watched and walks else {}
-    warnings = [_warning(config.surrogate, watched, unjudged, len(dataset.initial))] if unjudged else []
+    if unjudged:
+        warnings.append(_warning(config.surrogate, watched, unjudged, len(dataset.initial)))
     if text := overlap(dataset):
         warnings.append(text)
     return Examined(unjudged, warnings)

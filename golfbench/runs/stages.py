@@ -23,7 +23,7 @@ from golfbench.errors import TrainingError
 from golfbench.learning import checkpoint
 from golfbench.learning.acquisition import Acquisition
 from golfbench.learning.explorer import Surrogate, Walks
-from golfbench.learning.foreign import import_foreign
+from golfbench.learning.foreign import adopt
 from golfbench.learning.learner import Learner, Task
 from golfbench.learning.loop import LearningLoop, Parts
 from golfbench.learning.opening import load_potential, open_fixed_model, potential_header, save_potential
@@ -36,7 +36,7 @@ from golfbench.minimize import StoppingRule
 from golfbench.oracles.opening import open_oracle
 from golfbench.oracles.service import Account, OracleService
 from golfbench.registry import registry
-from golfbench.runs.baseline import TORCH_TYPES, Permission, Recipe, shipped_baseline, train_baseline
+from golfbench.runs.baseline import TORCH_TYPES, Permission, Recipe, start_of, train_baseline
 from golfbench.runs.bases import base_of_run
 from golfbench.runs.config import RunConfig
 from golfbench.runs.costs import CostLine, append_cost
@@ -178,10 +178,12 @@ def run_baseline(context: Context, combination: Combination) -> Start:
         TrainingError: If its training blows up.
     """
     config, seed = context.config, combination.seed or 0
-    choice = ModelChoice.parse(combination.model, config.checkpoint, config.checkpoint_format)
+    asked = ModelChoice.parse(combination.model, config.checkpoint, config.checkpoint_format)
+    choice = start_of(asked, context.dataset, config)
     holder = RunDirectory(context.share.common) if context.share.common else context.directory
-    # A file made elsewhere is imported once for all seeds.
-    whose = f"the baseline of {choice.ref}, {context.method}" + ("" if choice.weights.format else f", seed {seed}")
+    # Weights made elsewhere are adopted once for all seeds.
+    adopted = choice.weights.made_elsewhere
+    whose = f"the baseline of {choice.ref}, {context.method}" + ("" if adopted else f", seed {seed}")
     title = f"{choice.ref}|{context.method}|seed={seed}"
     with context.share.held(whose, context.permission.tell), context.loggers.log(title) as log:
         return _start(context, choice, seed, holder.checkpoints, log)
@@ -191,27 +193,28 @@ def _start(context: Context, choice: ModelChoice, seed: int, folder: Path, log: 
     config, dataset = context.config, context.dataset
     learner = ComponentRef.parse(config.learner)
     recipe = Recipe(choice.ref, config.delta, config.baseline, learner, seed, config.device, config.dtype)
-    if file := choice.weights.foreign(context.permission.unsafe):
-        path = (
-            folder / slug(f"{choice.ref}|{file.format}|delta={config.delta}|{dataset.method}") / "imported.safetensors"
-        )
-        if not path.exists():
-            notice = import_foreign(
-                file, choice.ref, dataset.initial, dataset.method, config.delta, context.bases("", "before"), path
-            )
-            context.permission.tell(notice)
-        return Start(path, None)
+    if choice.weights.made_elsewhere:
+        return Start(_adopted(context, choice, folder), None)
     if choice.weights.path is not None:
         return Start(choice.weights.path, None)
-    shipped = shipped_baseline(dataset, choice.ref, config.delta, recipe.members)
-    if choice.weights.kind == "auto" and shipped:
-        return Start(shipped, None)
     committee = f"|{learner}" if config.learner != "single" else ""
     name = slug(f"{choice.ref}|delta={config.delta}|{dataset.method}{committee}|seed={seed}")
     path = folder / name / "baseline.safetensors"
     if path.exists():
         return Start(path, seed)
     return Start(path, seed, *train_baseline(dataset, context.initial(), recipe, path, context.report, log))
+
+
+def _adopted(context: Context, choice: ModelChoice, folder: Path) -> Path:
+    delta, dataset = context.config.delta, context.dataset
+    name = slug(f"{choice.ref}|{choice.weights.label}|delta={delta}|{dataset.method}")
+    path = folder / name / "imported.safetensors"
+    if not path.exists():
+        potential, header = choice.open(context.permission.unsafe)
+        bases = context.bases("", "before")
+        notice = adopt(potential, header, dataset.initial, dataset.method, delta, bases, path)
+        context.permission.tell(notice)
+    return path
 
 
 # --- Learn ---------------------------------------------------------------------------------------------------------
