@@ -18,7 +18,7 @@ from golfbench.registry import registry
 from golfbench.runs.bases import check_base, is_engine
 from golfbench.runs.config import RunConfig
 from golfbench.runs.loggers import check_loggers
-from golfbench.specs import ComponentRef, ModelSpec, OracleSpec, SelectionSpec
+from golfbench.specs import ComponentRef, LearnerSpec, ModelSpec, OracleSpec, SelectionSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +85,7 @@ def fixed_rows(config: RunConfig) -> list[Combination]:
 
 def is_trainable(model: str) -> bool:
     """Return whether a model of the grid is trained; oracles and fixed models are not."""
-    name = ComponentRef.parse(model).name
-    return not is_oracle(name) and registry().find(ModelSpec, name).trainable
+    return not _named_oracle(model) and _model(model).trainable
 
 
 def check_names(config: RunConfig) -> None:
@@ -113,12 +112,36 @@ def check_names(config: RunConfig) -> None:
         for ref in map(ComponentRef.parse, texts):
             registry().get(kind, ref.name).resolve(without_weights(ref).parameters)
     choices(filter(is_trainable, config.models), config.checkpoint, config.checkpoint_format)
+    _check_committee(config)
     methods = [
         registry().find(OracleSpec, ref.name).level_of_theory(ref.parameters)
         for ref in map(ComponentRef.parse, config.oracles)
     ]
     if config.delta:
         check_base(config.delta, methods)
+
+
+def _check_committee(config: RunConfig) -> None:
+    """Refuse a selection that looks at a spread where a model is one network without an uncertainty.
+
+    Raises:
+        ConfigurationError: Naming the selection, and the learner that gives it what it looks at.
+    """
+    learner = ComponentRef.parse(config.learner)
+    if registry().find(LearnerSpec, learner.name).members(learner.parameters) > 1:
+        return
+    without = [m for m in filter(is_trainable, config.models) if not _model(m).uncertainty]
+    for selection in config.selections:
+        spec = registry().find(SelectionSpec, ComponentRef.parse(selection).name)
+        if without and "committee" in spec.sees:
+            raise ConfigurationError(
+                f"selection '{selection}' looks at the spread of a committee, and learner '{config.learner}' trains "
+                f"one network of {without[0]}: give --learner committee:members=4, or another --selection"
+            )
+
+
+def _model(text: str) -> ModelSpec:
+    return registry().find(ModelSpec, ComponentRef.parse(text).name)
 
 
 def check_device(name: str) -> None:
