@@ -19,10 +19,10 @@ from golfbench.learning.foreign import open_foreign
 from golfbench.learning.learner import Task
 from golfbench.learning.opening import (
     check_matches,
-    load_potential,
     matches,
     new_potential,
     potential_header,
+    rebuilt,
     save_potential,
 )
 from golfbench.learning.pool import Pool
@@ -102,8 +102,9 @@ def check_weights(config: RunConfig, dataset: Dataset, method: str, unsafe: bool
             spec = registry().find(ModelSpec, header["model"])
             _check_elements(dataset, spec.supported_elements(header["parameters"]), file.path)
         elif path := choice.weights.path:
-            check_matches(path, checkpoint.load(path)[1], choice.ref, config.delta, method)
-            potential = load_potential(path, open_named=lambda name: OracleModel(lambda molecules: []))[0]
+            tensors, header = checkpoint.load(path)
+            check_matches(path, header, choice.ref, config.delta, method)
+            potential = rebuilt(path, tensors, header, open_named=lambda name: OracleModel(lambda molecules: []))
             _check_elements(dataset, potential.elements, path)
 
 

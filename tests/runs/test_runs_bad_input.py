@@ -332,3 +332,18 @@ def test_a_full_disk_loses_nothing(golfbench, write_config, small_disk, results,
     assert len(run.asked) == len(set(run.asked))
     assert [row["n"] for row in run.rows] == [3, 3, 3, 3]
     assert not list(run.path.rglob("*.partial"))
+
+
+def test_a_given_checkpoint_is_read_once_to_be_checked(monkeypatch):
+    from golfbench.runs.baseline import check_weights
+    from golfbench.runs.config import RunConfig
+    from golfbench.runs.runner import open_dataset
+
+    dataset, read, load = open_dataset("druglike-mini"), [], checkpoint.load
+    (baseline,) = (p for name, p in dataset.checkpoints.items() if "painn" in name)
+    header = load(Path(baseline))[1]
+    monkeypatch.setattr(checkpoint, "load", lambda path: read.append(path) or load(path))
+    given = {name: value for name, value in header["parameters"].items() if value is not None}
+    model = str(ComponentRef("painn", {**given, "weights": baseline}))
+    check_weights(RunConfig(models=(model,), delta=header["delta"]), dataset, "GFN2-xTB", False)
+    assert read == [Path(baseline)]
