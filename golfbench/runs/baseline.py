@@ -33,7 +33,7 @@ from golfbench.molecules import check_elements
 from golfbench.oracles.as_model import OracleModel
 from golfbench.registry import registry
 from golfbench.runs.config import Baseline, RunConfig
-from golfbench.runs.directory import held
+from golfbench.runs.directory import locked
 from golfbench.runs.grid import is_trainable
 from golfbench.specs import ComponentRef, LearnerSpec, ModelSpec
 
@@ -156,7 +156,7 @@ def train_baseline(
         raise ConfigurationError(f"{path} exists already: remove it to train anew")
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = path.with_name(path.name + ".lock")
-    with held(path, lock):
+    with locked(path, lock):
         potential = new_potential(
             recipe.model, recipe.seed, recipe.members, initial.references, initial.scale, initial.bases
         )

@@ -183,7 +183,7 @@ def run_baseline(context: Context, combination: Combination) -> Start:
     # A file made elsewhere is imported once for all seeds.
     whose = f"the baseline of {choice.ref}, {context.method}" + ("" if choice.weights.format else f", seed {seed}")
     title = f"{choice.ref}|{context.method}|seed={seed}"
-    with context.share.held(whose, context.permission.tell), context.loggers.log(title) as log:
+    with context.share.locked(whose, context.permission.tell), context.loggers.log(title) as log:
         return _start(context, choice, seed, holder.checkpoints, log)
 
 
