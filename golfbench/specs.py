@@ -225,6 +225,7 @@ class ModelSpec(Spec):
         elements: Atomic numbers it can represent; ``None`` means any.
         trainable: Whether the factory returns a ``Network`` that GOLF can train.
         charged: Whether it tells charge states apart.
+        uncertainty: Whether one network states an uncertainty (see ``contracts.HasUncertainty``).
         checkpoint_formats: Foreign files that it can start from.
         weights: Weights that it can start from by name.
         environment: Requirements (PEP 508) that conflict with those of other models: ``plugins install`` puts them
@@ -234,6 +235,7 @@ class ModelSpec(Spec):
     elements: frozenset[int] | None = None
     trainable: bool = True
     charged: bool = False
+    uncertainty: bool = False
     checkpoint_formats: tuple[CheckpointFormat, ...] = ()
     weights: tuple[NamedWeights, ...] = ()
     environment: tuple[str, ...] = ()

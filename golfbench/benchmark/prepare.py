@@ -66,10 +66,9 @@ def spread(initial: Sequence[LabelledMolecule], count: int | None) -> Sequence[L
 
 def expected_calls(dataset: Dataset, method: str, protocol: Protocol, labels: int | None = None) -> Expected:
     """Return what ``prepare`` will ask the oracle for; the minima are an upper bound."""
-    own = method == dataset.method
     # A walk that starts elsewhere than the molecule (see ``prepare``) needs the label of the molecule besides.
     walks = [protocol.reference_steps + (1 if item.minimum_positions is None else 2) for item in dataset.test]
-    if not own:
+    if method != dataset.method:
         return Expected(len(spread(dataset.initial, labels)), sum(walks))
     lacking = [
         walk if item.minimum is None else int(item.start is None)

@@ -199,7 +199,7 @@ class Maker:
             missing=tuple(sorted(set(self.order) - {record.molecule for record in plain}, key=self.order.__getitem__)),
             records=tuple(plain),
             end_points=pack(self._end_points(plain)),
-            oracle_calls={purpose: _account(own) for purpose, own in _by_purpose(calls).items()},
+            oracle_calls={purpose: _account(asked) for purpose, asked in _by_purpose(calls).items()},
             engines=tuple(sorted({call.engine for call in calls if call.engine})),
             cost=self._cost(first),
         )
@@ -244,7 +244,7 @@ class Maker:
         manifest = self.manifest
         models = {ref.name for ref in (*self.config.models, *self.config.references) if str(ref) == first.model}
         shards = manifest.get("merged", {}).get("shards", [])
-        own = {name: facts for name, facts in manifest["baselines"].items() if facts.get("model") in models}
+        baselines = {name: facts for name, facts in manifest["baselines"].items() if facts.get("model") in models}
         elsewhere = {name: facts for name, facts in manifest.get("environments", {}).items() if name in models}
         copied = {name: manifest[name] for name in Provenance.model_fields if name in manifest}
         return Provenance(
@@ -253,7 +253,7 @@ class Maker:
                 "hardware": tuple(shard["hardware"] for shard in shards) or (manifest["hardware"],),
                 "device": self.config.device,
                 "argv": tuple(PATH.sub("", argument) for argument in manifest["argv"]),
-                "baselines": {} if first.stage == "reference" else _without_paths(own),
+                "baselines": {} if first.stage == "reference" else _without_paths(baselines),
                 "environments": _without_paths(elsewhere),
             }
         )

@@ -127,6 +127,27 @@ def load_potential(
         CheckpointError: If the file is damaged, or the weights do not fit the model it names.
     """
     tensors, header = checkpoint.load(path)
+    return rebuilt(path, tensors, header, device, dtype, open_named), header
+
+
+def rebuilt(
+    path: Path,
+    tensors: Mapping[str, torch.Tensor],
+    header: Mapping[str, Any],
+    device: str = "cpu",
+    dtype: torch.dtype | None = None,
+    open_named: Callable[[str], Model] | None = None,
+) -> Potential:
+    """Rebuild a potential from a checkpoint that is read already; arguments and errors as for ``load_potential``.
+
+    Args:
+        path: Where it was read from.
+        tensors: Its tensors.
+        header: Its header.
+        device: Where the network lives.
+        dtype: Type of its parameters.
+        open_named: Opens the base that the header names.
+    """
     ref, members = ComponentRef(header["model"], header["parameters"]), header.get("members", 1)
     references = {int(z): e for z, e in header["atom_energies_hartree"].items()}
     bases = [(open_named or named_base)(header["delta"])] if header["delta"] else []
@@ -136,7 +157,7 @@ def load_potential(
         network.to(dtype_of(weights))  # before the loading, which would round to the type that is there
         load_weights(network, weights, str(path))
         network.to(device, dtype).eval()
-    return potential, header
+    return potential
 
 
 def dtype_of(weights: Mapping[str, torch.Tensor]) -> torch.dtype:

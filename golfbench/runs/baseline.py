@@ -19,9 +19,9 @@ from golfbench.learning.fitting import beside, fit_to_the_end
 from golfbench.learning.learner import Task
 from golfbench.learning.opening import (
     check_matches,
-    load_potential,
     new_potential,
     potential_header,
+    rebuilt,
     save_potential,
 )
 from golfbench.learning.pool import Pool
@@ -31,7 +31,7 @@ from golfbench.molecules import check_elements
 from golfbench.oracles.as_model import OracleModel
 from golfbench.registry import registry
 from golfbench.runs.config import Baseline, RunConfig
-from golfbench.runs.directory import held
+from golfbench.runs.directory import locked
 from golfbench.runs.starts import start_of, trained_choices
 from golfbench.specs import ComponentRef, LearnerSpec, ModelSpec
 
@@ -104,8 +104,9 @@ def check_weights(config: RunConfig, dataset: Dataset, method: str, unsafe: bool
             _check_learner(config, len(potential.networks), owner)
             unlearned += _unlearned(dataset, potential.elements, owner)
         elif path := choice.weights.path:
-            check_matches(path, checkpoint.load(path)[1], choice.ref, config.delta, method)
-            potential = load_potential(path, open_named=lambda name: OracleModel(lambda molecules: []))[0]
+            tensors, header = checkpoint.load(path)
+            check_matches(path, header, choice.ref, config.delta, method)
+            potential = rebuilt(path, tensors, header, open_named=lambda name: OracleModel(lambda molecules: []))
             _check_elements(dataset, potential.elements, f"checkpoint {path}")
     return unlearned
 
@@ -167,7 +168,7 @@ def train_baseline(
         raise ConfigurationError(f"{path} exists already: remove it to train anew")
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = path.with_name(path.name + ".lock")
-    with held(path, lock):
+    with locked(path, lock):
         potential = new_potential(
             recipe.model, recipe.seed, recipe.members, initial.references, initial.scale, initial.bases
         )

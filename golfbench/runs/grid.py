@@ -19,7 +19,7 @@ from golfbench.runs.bases import check_base, is_engine
 from golfbench.runs.config import RunConfig
 from golfbench.runs.loggers import check_loggers
 from golfbench.runs.starts import is_trainable, most_initial_labels
-from golfbench.specs import ComponentRef, OracleSpec, SelectionSpec
+from golfbench.specs import ComponentRef, LearnerSpec, ModelSpec, OracleSpec, SelectionSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +115,28 @@ def check_names(config: RunConfig) -> None:
         for ref in refs:
             registry().get(kind, ref).resolve(without_weights(ref).parameters)
     choices(filter(is_trainable, config.models), config.checkpoint, config.checkpoint_format)
+    _check_committee(config)
     methods = [registry().find(OracleSpec, ref).level_of_theory(ref.parameters) for ref in config.oracles]
     if config.delta:
         check_base(config.delta, methods)
+
+
+def _check_committee(config: RunConfig) -> None:
+    """Refuse a selection that looks at a spread where a model is one network without an uncertainty.
+
+    Raises:
+        ConfigurationError: Naming the selection, and the learner that gives it what it looks at.
+    """
+    if registry().find(LearnerSpec, config.learner).members(config.learner.parameters) > 1:
+        return
+    without = [m for m in filter(is_trainable, config.models) if not registry().find(ModelSpec, m).uncertainty]
+    for selection in config.selections:
+        spec = registry().find(SelectionSpec, selection)
+        if without and "committee" in spec.sees:
+            raise ConfigurationError(
+                f"selection '{selection}' looks at the spread of a committee, and learner '{config.learner}' trains "
+                f"one network of {without[0]}: give --learner committee:members=4, or another --selection"
+            )
 
 
 def check_device(name: str) -> None:

@@ -137,7 +137,7 @@ def _prepare_for_all(
     grids: Sequence[_Grid], config: RunConfig, share: Share, common: Path, permission: Permission
 ) -> None:
     """Ask for what the rows of all shards rest on: one shard at a time, so that nothing is asked twice."""
-    with share.held("labels and minima", permission.tell):
+    with share.locked("labels and minima", permission.tell):
         try:
             with _opened(config, common) as service:
                 for grid in grids:

@@ -160,7 +160,7 @@ class Share(BaseModel):
         return [oracle for oracle in config.oracles if oracle in listed]
 
     @contextmanager
-    def held(self, what: str, tell: Callable[[str], None]) -> Iterator[None]:
+    def locked(self, what: str, tell: Callable[[str], None]) -> Iterator[None]:
         """Be the only shard that makes something that all of them share; without shards there is nobody to wait for.
 
         Args:
@@ -234,7 +234,7 @@ def join(share: Share, dataset_sha256: str) -> str:
     """
     assert share.common is not None
     path = share.common / "manifest.json"
-    with share.held("manifest", lambda text: None):  # for milliseconds
+    with share.locked("manifest", lambda text: None):  # for milliseconds
         if not path.exists():
             content = {"schema_version": SCHEMA_VERSION, "id": uuid.uuid4().hex, "dataset_sha256": dataset_sha256}
             write_json(path, content)

@@ -199,7 +199,7 @@ def run_baseline(context: Context, combination: Combination) -> Start:
     adopted = choice.weights.made_elsewhere
     whose = f"the baseline of {choice.ref}, {context.method}" + ("" if adopted else f", seed {seed}")
     title = f"{choice.ref}|{context.method}|seed={seed}"
-    with context.share.held(whose, context.permission.tell), context.loggers.log(title) as log:
+    with context.share.locked(whose, context.permission.tell), context.loggers.log(title) as log:
         return _start(context, choice, seed, holder.checkpoints, log)
 
 
