@@ -26,7 +26,13 @@ from golfbench.learning.explorer import Surrogate, Walks
 from golfbench.learning.foreign import adopt
 from golfbench.learning.learner import Learner, Task
 from golfbench.learning.loop import LearningLoop, Parts
-from golfbench.learning.opening import load_potential, open_fixed_model, potential_header, save_potential
+from golfbench.learning.opening import (
+    labels_learned,
+    load_potential,
+    open_fixed_model,
+    potential_header,
+    save_potential,
+)
 from golfbench.learning.pool import Pool
 from golfbench.learning.potential import Potential
 from golfbench.learning.references import FollowingReferences
@@ -167,6 +173,7 @@ class Context:
         updates: int = 0,
         wall_s: float = 0.0,
         note: str = "",
+        labels: int | None = None,
     ) -> None:
         """Write what a network cost."""
         line = CostLine(
@@ -177,6 +184,7 @@ class Context:
             wall_s=wall_s,
             device=self.config.device,
             dtype=self.config.dtype,
+            labels=labels,
             note=note,
         )
         append_cost(self.directory.costs, line)
@@ -273,7 +281,7 @@ def _learn(context: Context, combination: Combination, baseline: Path, final: Pa
     ref = ComponentRef(header["model"], header["parameters"])
     facts = potential_header(ref, potential, config.delta, context.method)
     facts |= {name: header[name] for name in ("training", "imported") if name in header}
-    save_potential(final, potential, {**facts, "golf": progress.to_json()})
+    save_potential(final, potential, {**facts, "golf": progress.to_json(), "labels": len(pool)})
 
 
 def _settings(config: RunConfig, header: Mapping[str, Any]) -> tuple[TrainSettings, GolfSettings]:
@@ -331,7 +339,20 @@ def run_reference(context: Context, row: Combination) -> None:
     run_judge(context, row, "reference", partial(open_fixed_model, row.model))
 
 
-def run_judge(context: Context, row: Combination, stage: Stage, model: Callable[[], Model], updates: int = 0) -> None:
+def run_network(context: Context, row: Combination, stage: Stage, path: Path, updates: int = 0) -> None:
+    """Judge the network in a checkpoint; see ``run_judge``."""
+    labels = labels_learned(checkpoint.load(path)[1])
+    run_judge(context, row, stage, lambda: context.load(path, row, stage)[0], updates, labels)
+
+
+def run_judge(
+    context: Context,
+    row: Combination,
+    stage: Stage,
+    model: Callable[[], Model],
+    updates: int = 0,
+    labels: int | None = None,
+) -> None:
     """Minimize the test molecules with a model and append the records that are not there yet.
 
     Args:
@@ -340,6 +361,7 @@ def run_judge(context: Context, row: Combination, stage: Stage, model: Callable[
         stage: Of the records.
         model: Opened only if a record is missing.
         updates: Of the network so far, for the log.
+        labels: That it has learned from.
     """
     done, count = context.records.judged(row.id, stage), len(context.dataset.test)
     if len(done) == count:
@@ -347,7 +369,7 @@ def run_judge(context: Context, row: Combination, stage: Stage, model: Callable[
     name = f"minimizing: {row.model} {row.selection or stage}" + ("" if row.seed is None else f", seed {row.seed}")
     walker = model()
     if isinstance(walker, Potential):
-        context.note_cost(row, stage, walker)
+        context.note_cost(row, stage, walker, labels=labels)
     evaluate(
         context.judge,
         row.identity(stage, context.method),
