@@ -50,7 +50,7 @@ from golfbench.runs.bases import base_of_run
 from golfbench.runs.config import RunConfig
 from golfbench.runs.costs import CostLine, append_cost
 from golfbench.runs.directory import RunDirectory, slug
-from golfbench.runs.grid import Combination
+from golfbench.runs.grid import Combination, written
 from golfbench.runs.loggers import Loggers
 from golfbench.runs.shards import Share
 from golfbench.runs.starts import initial_labels, start_of
@@ -200,7 +200,7 @@ def run_baseline(context: Context, combination: Combination) -> Start:
         TrainingError: If its training blows up.
     """
     config, seed = context.config, combination.seed or 0
-    asked = ModelChoice.parse(combination.model, config.checkpoint, config.checkpoint_format)
+    asked = ModelChoice.parse(written(config, combination), config.checkpoint, config.checkpoint_format)
     choice = start_of(asked, context.dataset, config)
     holder = RunDirectory(context.share.common) if context.share.common else context.directory
     # Weights made elsewhere are adopted once for all seeds.
@@ -267,7 +267,7 @@ def _learn(context: Context, combination: Combination, baseline: Path, final: Pa
     learner = _learner(config, task)
     # The baseline's references and scale define the targets; its bases are those of the run.
     guard = golf.force_norm_guard_hartree_per_angstrom
-    asked = ModelChoice.parse(combination.model, config.checkpoint, config.checkpoint_format)
+    asked = ModelChoice.parse(written(config, combination), config.checkpoint, config.checkpoint_format)
     choice = start_of(asked, context.dataset, config)
     pool = Pool(potential, context.rows(choice), golf.initial_share, guard)
     parts = _parts(context, combination, learner, pool)
