@@ -174,10 +174,7 @@ class Single:
         self._adam.zero_grad()
         sums = torch.zeros(3, dtype=torch.float64, device=self._potential.device)
         for chunk in batch:
-            parts = self._loss(chunk)
-            # Of the parameters only: the gradient of the loss by the positions, which forces need, is no one's.
-            (parts[0] * chunk.share).backward(inputs=self._parameters)  # type: ignore[no-untyped-call]
-            sums = sums + torch.stack([p.detach().double() for p in parts]) * chunk.share
+            sums = sums + self._differentiate(chunk)
         torch.nn.utils.clip_grad_norm_(self._parameters, self.settings.gradient_clip)
         rate = self.rate()
         for factor, group in zip(self._factors, self._adam.param_groups, strict=True):
@@ -187,6 +184,13 @@ class Single:
         self._update_average()
         self._recent.append(sums)
         return sums[0]
+
+    def _differentiate(self, chunk: Chunk) -> torch.Tensor:
+        """Add the gradient of a chunk's share of the loss, and return that share and those of its errors, (3,)."""
+        parts = self._loss(chunk)
+        # By the weights only: positions are differentiated by too, for the forces, and nobody reads their gradient.
+        (parts[0] * chunk.share).backward(inputs=self._parameters)  # type: ignore[no-untyped-call]
+        return torch.stack([p.detach().double() for p in parts]) * chunk.share
 
     def _loss(self, chunk: Chunk) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return the loss of a chunk, and its mean squared errors of energies and forces, in the network's units."""
