@@ -21,7 +21,7 @@ PACKAGE = ROOT / "golfbench"
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "units", "threads", "seeds", "imports"),
     ("molecules", "notation", "stopping", "durable", "states", "spins", "stereo"),
-    ("specs", "datasets", "batches", "chemistry", "valence"),
+    ("specs", "datasets", "batches", "chemistry", "valence", "fetching"),
     ("hookspecs", "contracts"),
     ("golfbench", "registry", "minimize", "loggers"),  # ``golfbench`` is what the package itself offers: its version
     ("environments", "templates", "oracles", "curvature"),
