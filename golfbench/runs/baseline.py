@@ -89,13 +89,21 @@ def trained_choices(config: RunConfig) -> list[ModelChoice]:
     return choices(filter(is_trainable, config.models), config.checkpoint, config.checkpoint_format)
 
 
-def start_of(choice: ModelChoice, dataset: Dataset, config: RunConfig) -> ModelChoice:
-    """Return what a model starts from, with the file or the named weights that ``auto`` stands for, if any."""
+def start_of(choice: ModelChoice, dataset: Dataset, config: RunConfig, method: str) -> ModelChoice:
+    """Return what a model starts from, with the file or the named weights that ``auto`` stands for, if any.
+
+    Args:
+        choice: What a person said.
+        dataset: Its baselines are at its own level of theory.
+        config: Of the run.
+        method: The run's level of theory.
+    """
     if choice.weights.kind != "auto":
         return choice
     learner = ComponentRef.parse(config.learner)
     members = registry().find(LearnerSpec, learner.name).members(learner.parameters)
-    if path := shipped_baseline(dataset, choice.ref, config.delta, members):
+    path = shipped_baseline(dataset, choice.ref, config.delta, members) if dataset.method == method else None
+    if path:
         return replace(choice, weights=Weights("file", path))
     if named := free_weights(registry().find(ModelSpec, choice.ref.name)):
         return replace(choice, weights=Weights("named", named=named))
@@ -115,7 +123,7 @@ def check_weights(config: RunConfig, dataset: Dataset, method: str, unsafe: bool
     """
     unlearned = []
     for choice in trained_choices(config):
-        start = start_of(choice, dataset, config)
+        start = start_of(choice, dataset, config, method)
         if start.weights.made_elsewhere:
             potential, header = start.open(unsafe)
             spec = registry().find(ModelSpec, header["model"])

@@ -179,7 +179,7 @@ def run_baseline(context: Context, combination: Combination) -> Start:
     """
     config, seed = context.config, combination.seed or 0
     asked = ModelChoice.parse(written(config, combination), config.checkpoint, config.checkpoint_format)
-    choice = start_of(asked, context.dataset, config)
+    choice = start_of(asked, context.dataset, config, context.method)
     holder = RunDirectory(context.share.common) if context.share.common else context.directory
     # Weights made elsewhere are adopted once for all seeds.
     adopted = choice.weights.made_elsewhere
