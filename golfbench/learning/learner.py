@@ -239,8 +239,6 @@ class Single:
                     f"a learning_rate below {self.settings.learning_rate:g} may keep it together"
                 )
 
-    # --- Which samples -------------------------------------------------------------------------------------------
-
     def _draw(self, pool: Pool, update: int, held_out: Collection[int]) -> list[int]:
         rng = derived(self._seed, self._axis, update)
         size = self.settings.batch_size
@@ -251,8 +249,6 @@ class Single:
 
     def _held_out(self, pool: Pool) -> list[int]:
         return pool.held_out(self.settings.validation_share, self._seed) if self.settings.validation_share else []
-
-    # --- The best weights ----------------------------------------------------------------------------------------
 
     def _validate(self, pool: Pool, held_out: Sequence[int]) -> None:
         """Keep the weights that act if they are the best so far on the molecules that are held out."""
