@@ -426,6 +426,8 @@ class Dataset:
         content_hash: SHA-256 over the content, independent of file layout.
         atom_energies: Energy (Hartree) per atomic number to subtract, or empty: then least squares.
         checkpoints: Baseline checkpoints that ship, by name (``painn-small``) -> path.
+        trajectories: Geometries of given walks in their order, by the molecule whatever its conformation
+            (``ibuprofen``); what the explorer ``given`` offers.
     """
 
     name: str
@@ -435,6 +437,7 @@ class Dataset:
     content_hash: str
     atom_energies: Mapping[int, float] = field(default_factory=dict)
     checkpoints: Mapping[str, str] = field(default_factory=dict)
+    trajectories: Mapping[str, Sequence[Molecule]] = field(default_factory=dict)
 
 
 class DatasetReader(Protocol):

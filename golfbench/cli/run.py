@@ -111,6 +111,15 @@ CacheOption = Annotated[
         help="Labels of earlier runs to use: same-version of the engine, any-version, off.",
     ),
 ]
+ExplorerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--explorer",
+        metavar="NAME",
+        help="What offers states to label: walks (on the model), given (trajectories of the dataset), relaxed (minima "
+        "of the surrogate).",
+    ),
+]
 OrderOption = Annotated[
     bool | None,
     typer.Option(
@@ -147,6 +156,7 @@ def run(
     surrogate: SurrogateOption = None,
     delta: DeltaOption = None,
     learner: LearnerOption = None,
+    explorer: ExplorerOption = None,
     checkpoint: CheckpointOption = None,
     checkpoint_format: FormatOption = None,
     unsafe: UnsafeOption = False,
@@ -193,7 +203,11 @@ def run(
             "workers": workers,
             "cache": cache,
             "loggers": logger,
-            "golf": {} if deterministic is None else {"deterministic": deterministic},
+            "golf": {
+                name: value
+                for name, value in (("deterministic", deterministic), ("explorer", explorer))
+                if value is not None
+            },
             "device": device,
             "dtype": dtype,
         },

@@ -22,7 +22,7 @@ from golfbench.contracts import Dataset, Model, Optimizer
 from golfbench.errors import TrainingError
 from golfbench.learning import checkpoint
 from golfbench.learning.acquisition import Acquisition
-from golfbench.learning.explorer import Surrogate, Walks
+from golfbench.learning.explorer import Explorer, Given, Relaxed, Surrogate, Walks
 from golfbench.learning.foreign import import_foreign
 from golfbench.learning.learner import Learner, Task
 from golfbench.learning.loop import LearningLoop, Parts
@@ -37,7 +37,7 @@ from golfbench.oracles.opening import open_oracle
 from golfbench.oracles.service import Account, OracleService
 from golfbench.registry import registry
 from golfbench.runs.baseline import TORCH_TYPES, Permission, Recipe, shipped_baseline, train_baseline
-from golfbench.runs.bases import base_of_run
+from golfbench.runs.bases import base_of_run, surrogate_model
 from golfbench.runs.config import RunConfig
 from golfbench.runs.costs import CostLine, append_cost
 from golfbench.runs.directory import RunDirectory, slug
@@ -263,18 +263,27 @@ def _learner(context: Context, combination: Combination, potential: Potential, l
 
 
 def _parts(context: Context, combination: Combination, learner: Learner, pool: Pool) -> Parts:
-    config, ref = context.config, ComponentRef.parse(combination.selection)
+    ref = ComponentRef.parse(combination.selection)
     spec = registry().find(SelectionSpec, ref.name)
     acquisition = Acquisition(str(ref), spec.create(ref.parameters), spec.sees)
-    walks = Walks(
-        acquisition,
-        partial(context.optimizer, combination.optimizer),
-        StoppingRule(config.protocol.force_max_ev_per_angstrom, config.golf.steps * config.golf.inner_steps),
-        config.golf.inner_steps,
-        surrogate_of_run(context, combination) if spec.needs_surrogate else None,
-    )
+    surrogate = surrogate_of_run(context, combination) if spec.needs_surrogate else None
+    explorer = _explorer(context, combination, acquisition, surrogate)
     unjudged = context.unjudged if spec.needs_surrogate else frozenset()
-    return Parts(learner, pool, walks, acquisition, context.oracle, context.service, spec.asks_oracle, unjudged)
+    return Parts(learner, pool, explorer, acquisition, context.oracle, context.service, spec.asks_oracle, unjudged)
+
+
+def _explorer(
+    context: Context, combination: Combination, acquisition: Acquisition, surrogate: Surrogate | None
+) -> Explorer:
+    golf = context.config.golf
+    if golf.explorer == "given":
+        return Given(context.dataset.trajectories, acquisition, surrogate)
+    optimizer = partial(context.optimizer, combination.optimizer)
+    rule = StoppingRule(context.config.protocol.force_max_ev_per_angstrom, golf.steps * golf.inner_steps)
+    if golf.explorer == "relaxed":
+        relaxing = surrogate_model(context.config.surrogate, context.service, combination.id)
+        return Relaxed(acquisition, relaxing, optimizer, rule)
+    return Walks(acquisition, optimizer, rule, golf.inner_steps, surrogate)
 
 
 def surrogate_of_run(context: Context, combination: Combination) -> Surrogate:
