@@ -137,7 +137,7 @@ def test_calls_of_a_base_under_psi4_stand_beside_those_of_the_oracle(dataset: Pa
     golfbench(tmp_path, "leaderboard", "add", str(run), "--leaderboards", "boards")
     golfbench(tmp_path, "leaderboard", "build", "--leaderboards", "boards")
     listed = {row["stage"]: row for row in csv.DictReader((tmp_path / "boards/two/leaderboard.csv").open())}
-    assert {stage: int(row["oracle_calls_base"]) for stage, row in listed.items()} == {
+    assert {stage: float(row["oracle_calls_base"]) for stage, row in listed.items()} == {
         row["stage"]: row["oracle_calls"]["base"] for row in rows
     }
     assert "| Calls, base |" in (tmp_path / "boards/two/README.md").read_text()
