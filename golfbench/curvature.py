@@ -19,8 +19,8 @@ from golfbench.units import HARTREE_TO_EV
 #: Å; length of the displacements whose forces are subtracted. The error of a central difference grows with its square,
 #: what noise of the forces does to it falls with it.
 DISPLACEMENT = 0.005
-#: Forces are asked for in an orientation of no symmetry: xtb 22.1 gives forces that are wrong by up to 0.05 eV/Å (with
-#: the right energy) where atoms of a symmetric molecule lie on an axis of the coordinates.
+#: Forces are asked for in an orientation of no symmetry: where atoms share a coordinate, xtb 22.1 gives wrong forces
+#: with the right energy. Our own oracle is cured of it, xtb through ASE or QCEngine is not.
 TURN = np.array([[2, -10, 11], [14, 5, 2], [-5, 10, 10]]) / 15
 #: Å; a rotation that moves the atoms by less is none: the molecule is linear.
 LINEAR = 1e-3

@@ -72,6 +72,8 @@ class Dataset:
         atom_energies: Energy (Hartree) per atomic number to subtract, or empty: then least squares.
         checkpoints: Baseline checkpoints that ship, by name (``painn-small``) -> path.
         unlabelled: Geometries of the initial set, where its labels are only those that a run asked for.
+        trajectories: Geometries of given walks in their order, by the molecule whatever its conformation
+            (``ibuprofen``); what the explorer ``given`` offers.
     """
 
     name: str
@@ -82,6 +84,7 @@ class Dataset:
     atom_energies: Mapping[int, float] = field(default_factory=dict)
     checkpoints: Mapping[str, str] = field(default_factory=dict)
     unlabelled: Sequence[Molecule] = ()
+    trajectories: Mapping[str, Sequence[Molecule]] = field(default_factory=dict)
 
 
 class DatasetReader(Protocol):

@@ -120,6 +120,15 @@ CacheOption = Annotated[
         help="Labels of earlier runs to use: same-version of the engine, any-version, off.",
     ),
 ]
+ExplorerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--explorer",
+        metavar="NAME",
+        help="What offers states to label: walks (on the model), given (trajectories of the dataset), relaxed (minima "
+        "of the surrogate).",
+    ),
+]
 OrderOption = Annotated[
     bool | None,
     typer.Option(
@@ -157,6 +166,7 @@ def run(
     surrogate: SurrogateOption = None,
     delta: DeltaOption = None,
     learner: LearnerOption = None,
+    explorer: ExplorerOption = None,
     checkpoint: CheckpointOption = None,
     checkpoint_format: FormatOption = None,
     unsafe: UnsafeOption = False,
@@ -204,7 +214,11 @@ def run(
             "workers": workers,
             "cache": cache,
             "loggers": logger,
-            "golf": {} if deterministic is None else {"deterministic": deterministic},
+            "golf": {
+                name: value
+                for name, value in (("deterministic", deterministic), ("explorer", explorer))
+                if value is not None
+            },
             "device": device,
             "dtype": dtype,
         },

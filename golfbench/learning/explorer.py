@@ -7,7 +7,7 @@ offers the states of trajectories that a dataset has, ``Relaxed`` the minima of 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -129,22 +129,25 @@ class _Watcher:
             positions=point.positions,
             energy=point.energy,
             forces=point.forces,
-            surrogate_energy=None if self._surrogate is None else self._ask_surrogate(self._surrogate, point),
+            surrogate_energy=None
+            if self._surrogate is None
+            else _surrogate_energy(self._surrogate, self._start, point.positions),
             last=point.last,
             energy_spread=point.energy_spread if committee else None,
             force_spread=point.force_spread if committee else None,
             features=point.features,
         )
 
-    def _ask_surrogate(self, surrogate: Surrogate, point: Point) -> float:
-        """Ask the surrogate; where it has no answer the walk went wrong, which counts as a rise."""
-        if not np.isfinite(point.positions).all():
-            return math.inf
-        try:
-            energy = surrogate(self._start.at(point.positions))
-        except OracleError:
-            return math.inf
-        return energy if math.isfinite(energy) else math.inf
+
+def _surrogate_energy(surrogate: Surrogate, start: Molecule, positions: FloatArray) -> float:
+    """Ask the surrogate; where it has no answer the walk went wrong, which counts as a rise."""
+    if not np.isfinite(positions).all():
+        return math.inf
+    try:
+        energy = surrogate(start.at(positions))
+    except OracleError:
+        return math.inf
+    return energy if math.isfinite(energy) else math.inf
 
 
 def candidate_of(start: Molecule, state: State) -> Candidate:
@@ -161,10 +164,12 @@ class Given:
     Attributes:
         trajectories: Geometries by the molecule whatever its conformation (see ``group_of``), in their order.
         acquisition: Says which states become candidates.
+        surrogate: Energy of a geometry, or ``None`` when the selection does not look at it.
     """
 
-    trajectories: dict[str, Sequence[Molecule]]
+    trajectories: Mapping[str, Sequence[Molecule]]
     acquisition: Acquisition
+    surrogate: Surrogate | None = None
 
     def offer(self, potential: Potential, starts: Sequence[Molecule], streams: Sequence[np.random.Generator]) -> Offer:
         """Return the candidates of one round; see ``Explorer``."""
@@ -173,8 +178,10 @@ class Given:
             states = self.trajectories.get(group_of(start.id), ())
             memory = self.acquisition.begin(start, rng)
             calls += len(states)
-            for candidate in evaluated(model, states):
-                decision = memory.observe(candidate.state)
+            for state in (candidate.state for candidate in evaluated(model, states)):
+                if self.surrogate is not None:
+                    state = replace(state, surrogate_energy=_surrogate_energy(self.surrogate, start, state.positions))
+                decision = memory.observe(state)
                 offered += [candidate_of(start, state) for state in decision.label]
                 if decision.end:
                     break
@@ -185,12 +192,16 @@ class Given:
 class Relaxed:
     """Offers the minimum that the surrogate reaches from each start: what the paper trains ``f_rdkit`` on.
 
+    A selection that follows trajectories sees one state of each, the last.
+
     Attributes:
+        acquisition: Says which minima become candidates.
         surrogate: A fixed model.
         optimizer: Makes a fresh optimizer.
         rule: When a minimization ends.
     """
 
+    acquisition: Acquisition
     surrogate: Model
     optimizer: Callable[[], Optimizer]
     rule: StoppingRule
@@ -198,13 +209,15 @@ class Relaxed:
     def offer(self, potential: Potential, starts: Sequence[Molecule], streams: Sequence[np.random.Generator]) -> Offer:
         """Return the candidates of one round; see ``Explorer``. What does not converge is none."""
         ends = {o.point.index: o for o in minimize(self.surrogate, starts, self.optimizer(), self.rule)}
-        converged = [
-            replace(start, id=f"{start.id}@{ends[k].point.step}", positions=ends[k].point.positions)
-            for k, start in enumerate(starts)
-            if ends[k].status == "converged"
-        ]
+        found = [k for k in range(len(starts)) if ends[k].status == "converged"]
+        minima = [starts[k].at(ends[k].point.positions) for k in found]
+        offered = []
+        for k, candidate in zip(found, evaluated(potential.showing(self.acquisition.sees), minima), strict=True):
+            state = replace(candidate.state, step=ends[k].point.step, last=True)
+            decision = self.acquisition.begin(starts[k], streams[k]).observe(state)
+            offered += [candidate_of(starts[k], labelled) for labelled in decision.label]
         return Offer(
-            evaluated(potential, converged),
+            offered,
             environment_steps=[ends[k].point.step for k in range(len(starts))],
             model_calls=sum(o.model_calls for o in ends.values()),
             diverged=sum(o.status in ("diverged", "error") for o in ends.values()),

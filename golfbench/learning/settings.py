@@ -79,6 +79,8 @@ class GolfSettings(BaseModel):
             training go on [0: everybody waits for the last label of a round].
         deterministic: Labels are learned from in the order in which they were asked for, exactly ``lag`` rounds later;
             otherwise as they come, at most ``lag`` rounds later.
+        explorer: What offers states to label: ``walks`` on the model's forces, ``given`` trajectories of the dataset,
+            or ``relaxed``, the minima of the surrogate [walks].
         restart: Where trajectories start: ``initial`` (D_0 only, the published code) or ``all`` (the grown set,
             Algorithm 1).
         force_norm_guard_hartree_per_angstrom: Labels with a larger Frobenius norm of the forces (minus those of the
@@ -94,5 +96,6 @@ class GolfSettings(BaseModel):
     inner_steps: int = Field(5, ge=1)
     lag: int = Field(1, ge=0)
     deterministic: bool = True
+    explorer: Literal["walks", "given", "relaxed"] = "walks"
     restart: Literal["initial", "all"] = "initial"
     force_norm_guard_hartree_per_angstrom: float | None = FORCE_NORM_GUARD

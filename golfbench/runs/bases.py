@@ -35,9 +35,18 @@ def base_of_run(name: str, service: OracleService, combination: str, stage: str)
     """
     if is_checkpoint(name):
         return load_potential(Path(name), open_named=lambda inner: base_of_run(inner, service, combination, stage))[0]
+    return _model(name, service, Account(combination, stage, "base"))
+
+
+def surrogate_model(name: str, service: OracleService, combination: str) -> Model:
+    """Open the surrogate as a model; the calls of an engine are charged to a row under the purpose ``selection``."""
+    return _model(name, service, Account(combination, "after", "selection"))
+
+
+def _model(name: str, service: OracleService, account: Account) -> Model:
     if not is_engine(name):
         return open_base(name)
-    oracle, account = registry().component(OracleSpec, name), Account(combination, stage, "base")
+    oracle = registry().component(OracleSpec, name)
     return OracleModel(lambda molecules: service.label_all(oracle, molecules, account))
 
 

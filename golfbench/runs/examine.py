@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from golfbench.benchmark.soundness import overlap
 from golfbench.chemistry import check_topology
 from golfbench.contracts import Dataset
@@ -12,7 +14,7 @@ from golfbench.environments import missing
 from golfbench.errors import ComponentMissingError, ConfigurationError, OracleError
 from golfbench.learning.opening import is_oracle
 from golfbench.learning.targets import evenly
-from golfbench.molecules import Molecule, check_elements, check_molecule
+from golfbench.molecules import Molecule, check_elements, check_molecule, group_of
 from golfbench.oracles.opening import open_oracle
 from golfbench.registry import registry
 from golfbench.runs.baseline import check_weights
@@ -59,6 +61,8 @@ def examine(config: RunConfig, dataset: Dataset, oracles: Sequence[ComponentRef]
         spec = registry().find(OracleSpec, ref)
         _check_molecules(config, dataset, spec)
         warnings += check_weights(config, dataset, spec.level_of_theory(ref.parameters), unsafe)
+    if config.golf.explorer == "given":
+        check_trajectories(dataset)
     watched = [s for s in config.selections if registry().find(SelectionSpec, s).needs_surrogate]
     walks = any(map(is_trainable, config.models)) and config.budget
     unjudged = _unjudged(config.surrogate, dataset) if watched and walks else {}
@@ -67,6 +71,26 @@ def examine(config: RunConfig, dataset: Dataset, oracles: Sequence[ComponentRef]
     if text := overlap(dataset):
         warnings.append(text)
     return Examined(unjudged, warnings)
+
+
+def check_trajectories(dataset: Dataset) -> None:
+    """Refuse trajectories that nothing can be learned from.
+
+    Raises:
+        ConfigurationError: If the dataset has none, or none of a training molecule, or one of other atoms.
+    """
+    atoms = {group_of(item.molecule.id): item.molecule.numbers for item in evenly(dataset.initial)}
+    known = {name: states for name, states in dataset.trajectories.items() if name in atoms}
+    if not known:
+        of_training = " of its training molecules" if dataset.trajectories else ""
+        raise ConfigurationError(
+            f"the explorer 'given' offers trajectories of the dataset, and '{dataset.name}' has none{of_training}: "
+            "give --explorer walks, or another --dataset"
+        )
+    for name, states in known.items():
+        for state in states:
+            if not np.array_equal(state.numbers, atoms[name]):
+                raise ConfigurationError(f"dataset '{dataset.name}': the trajectory of {name} has other atoms than it")
 
 
 def _check_installed(config: RunConfig, oracles: Sequence[ComponentRef]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -140,6 +140,7 @@ def check_names(config: RunConfig) -> None:
             registry().get(kind, ref).resolve(without_weights(ref).parameters)
     choices(filter(is_trainable, config.models), config.checkpoint, config.checkpoint_format)
     _check_committee(config)
+    _check_explorer(config)
     methods = [registry().find(OracleSpec, ref).level_of_theory(ref.parameters) for ref in config.oracles]
     if config.delta:
         check_base(config.delta, methods)
@@ -160,6 +161,21 @@ def _check_committee(config: RunConfig) -> None:
             raise ConfigurationError(
                 f"selection '{selection}' looks at the spread of a committee, and learner '{config.learner}' trains "
                 f"one network of {without[0]}: give --learner committee:members=4, or another --selection"
+            )
+
+
+def _check_explorer(config: RunConfig) -> None:
+    """Refuse a selection that watches walks where there is none.
+
+    Raises:
+        ConfigurationError: Naming the selection.
+    """
+    for selection in config.selections:
+        spec = registry().find(SelectionSpec, selection)
+        if config.golf.explorer == "relaxed" and spec.needs_surrogate:
+            raise ConfigurationError(
+                f"selection '{selection}' watches the surrogate along a walk, and the explorer 'relaxed' offers minima "
+                "of the surrogate only: give --selection last, or another --explorer"
             )
 
 
@@ -230,11 +246,21 @@ def plan(config: RunConfig, dataset: Dataset, owns: Owns = lambda row, stage: Tr
         explored = len(asking) * config.budget * (config.golf.steps * config.golf.inner_steps + 1)
         judged = (len(trained) + len(before)) * len(dataset.test) * (config.protocol.rule.max_steps + 1)
         calls.setdefault(config.delta, {})["base"] = learned + explored + judged
-    watching = [c for c in asking if _rule_of(c).needs_surrogate]
-    if watching and not registry().find(OracleSpec, config.surrogate).cheap:
-        states = len(watching) * config.budget * (config.golf.steps + 1)
+    if states := _judged_by_surrogate(config, dataset, asking):
         calls.setdefault(str(config.surrogate), {})["selection"] = states
     return Plan([*fixed, *trained], calls)
+
+
+def _judged_by_surrogate(config: RunConfig, dataset: Dataset, asking: Sequence[Combination]) -> int:
+    """Return how many states a surrogate that is an engine is asked for, at most."""
+    if not is_engine(str(config.surrogate)):
+        return 0
+    golf = config.golf
+    if golf.explorer == "relaxed":
+        return len(asking) * config.budget * (golf.steps * golf.inner_steps + 1)
+    longest = max(map(len, dataset.trajectories.values()), default=0)
+    states = longest if golf.explorer == "given" else golf.steps + 1
+    return sum(_rule_of(c).needs_surrogate for c in asking) * config.budget * states
 
 
 def _rule_of(trained: Combination) -> SelectionSpec:

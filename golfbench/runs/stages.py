@@ -22,7 +22,7 @@ from golfbench.contracts import Dataset, LabelledMolecule, Model, Optimizer
 from golfbench.errors import TrainingError
 from golfbench.learning import checkpoint
 from golfbench.learning.acquisition import Acquisition
-from golfbench.learning.explorer import Surrogate, Walks
+from golfbench.learning.explorer import Explorer, Given, Relaxed, Surrogate, Walks
 from golfbench.learning.foreign import adopt
 from golfbench.learning.learner import Learner, Task
 from golfbench.learning.loop import LearningLoop, Parts
@@ -47,7 +47,7 @@ from golfbench.oracles.opening import open_oracle
 from golfbench.oracles.service import Account, OracleService
 from golfbench.registry import registry
 from golfbench.runs.baseline import TORCH_TYPES, Permission, Recipe, train_baseline
-from golfbench.runs.bases import base_of_run
+from golfbench.runs.bases import base_of_run, surrogate_model
 from golfbench.runs.config import RunConfig
 from golfbench.runs.costs import CostLine, append_cost
 from golfbench.runs.directory import RunDirectory, slug
@@ -311,18 +311,27 @@ def _parts(
     context: Context, combination: Combination, learner: Learner, pool: Pool, given: Sequence[Molecule] | None
 ) -> Parts:
     assert combination.selection is not None
-    config, selection = context.config, registry().component(SelectionSpec, combination.selection)
+    selection = registry().component(SelectionSpec, combination.selection)
     spec = selection.spec
     acquisition = Acquisition(str(selection), selection.create(), spec.sees)
-    walks = Walks(
-        acquisition,
-        partial(context.optimizer, combination.optimizer),
-        StoppingRule(config.protocol.force_max_ev_per_angstrom, config.golf.steps * config.golf.inner_steps),
-        config.golf.inner_steps,
-        surrogate_of_run(context, combination) if spec.needs_surrogate else None,
-    )
+    surrogate = surrogate_of_run(context, combination) if spec.needs_surrogate else None
+    explorer = _explorer(context, combination, acquisition, surrogate)
     starts = Starts(pool, given, context.unjudged if spec.needs_surrogate else frozenset())
-    return Parts(learner, pool, walks, acquisition, context.oracle, context.service, spec.asks_oracle, starts)
+    return Parts(learner, pool, explorer, acquisition, context.oracle, context.service, spec.asks_oracle, starts)
+
+
+def _explorer(
+    context: Context, combination: Combination, acquisition: Acquisition, surrogate: Surrogate | None
+) -> Explorer:
+    golf = context.config.golf
+    if golf.explorer == "given":
+        return Given(context.dataset.trajectories, acquisition, surrogate)
+    optimizer = partial(context.optimizer, combination.optimizer)
+    rule = StoppingRule(context.config.protocol.force_max_ev_per_angstrom, golf.steps * golf.inner_steps)
+    if golf.explorer == "relaxed":
+        relaxing = surrogate_model(str(context.config.surrogate), context.service, combination.id)
+        return Relaxed(acquisition, relaxing, optimizer, rule)
+    return Walks(acquisition, optimizer, rule, golf.inner_steps, surrogate)
 
 
 def surrogate_of_run(context: Context, combination: Combination) -> Surrogate:

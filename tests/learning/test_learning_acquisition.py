@@ -89,8 +89,9 @@ def test_a_rule_that_ends_a_given_trajectory_sees_no_more_of_it(labelled, potent
 
 def test_relaxed_offers_the_minima_of_the_surrogate_and_nothing_unfinished(labelled, potential):
     mmff94, rule = open_fixed_model(ComponentRef("mmff94")), StoppingRule(0.05, 300)
+    everything_taken = Acquisition("probe", Chooser(everything))
     starts = [labelled[k].molecule for k in (0, 3)]
-    offer = Relaxed(mmff94, lbfgs, rule).offer(potential, starts, streams(2))
+    offer = Relaxed(everything_taken, mmff94, lbfgs, rule).offer(potential, starts, streams(2))
     ends = {o.point.index: o for o in minimize(mmff94, starts, lbfgs(), rule)}
     assert {o.status for o in ends.values()} == {"converged"}
     assert [c.molecule.id for c in offer.candidates] == [f"{s.id}@{ends[k].point.step}" for k, s in enumerate(starts)]
@@ -100,7 +101,10 @@ def test_relaxed_offers_the_minima_of_the_surrogate_and_nothing_unfinished(label
         for candidate in offer.candidates:
             assert np.linalg.norm(oracle.label(candidate.molecule)[1], axis=1).max() <= rule.force_max_hartree
     assert offer.model_calls == sum(o.model_calls for o in ends.values())
-    assert Relaxed(mmff94, lbfgs, StoppingRule(1e-9, 3)).offer(potential, starts, streams(2)).candidates == []
+    assert (
+        Relaxed(everything_taken, mmff94, lbfgs, StoppingRule(1e-9, 3)).offer(potential, starts, streams(2)).candidates
+        == []
+    )
 
 
 def test_a_round_level_rule_gets_every_state_after_the_start(labelled, potential):

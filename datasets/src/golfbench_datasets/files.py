@@ -4,6 +4,9 @@ A row is one conformation. Its atoms are the geometry (Å); ``data`` holds ``ene
 ((n_atoms, 3), Hartree/Å), and in the test part ``optimal_energy``, ``optimal_positions`` and ``optimal_forces`` of the
 minimum reached from that geometry. ``key_value_pairs`` hold ``molecule_name`` (or ``moses_id``, as the paper's own
 files do), ``conformation_id``, ``smiles``, and where they are not 0 and 1, ``total_charge`` and ``multiplicity``.
+
+A folder may have ``trajectories.db`` besides: the geometries of walks in their order, one after the other for each
+molecule, without labels.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ import hashlib
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,7 +31,8 @@ from golfbench.contracts import FloatArray, Label, LabelledMolecule, TestMolecul
 from golfbench.errors import ConfigurationError, MoleculeError, WriteError
 from golfbench.molecules import Molecule, check_molecule
 
-INITIAL, TEST, DESCRIPTION, BASELINES = "initial.db", "test.db", "dataset.yaml", "baselines"
+INITIAL, TEST, TRAJECTORIES = "initial.db", "test.db", "trajectories.db"
+DESCRIPTION, BASELINES = "dataset.yaml", "baselines"
 DISTANCE_UNIT = "Ang"
 PROPERTY_UNITS = {"energy": "Hartree", "forces": "Hartree/Ang"}
 
@@ -132,6 +136,19 @@ def read_test(path: Path, method: str) -> list[TestMolecule]:
     return molecules
 
 
+def read_trajectories(path: Path, method: str) -> dict[str, list[Molecule]]:
+    """Read the geometries of given walks by the name of their molecule; none if there is no such file.
+
+    Raises:
+        ConfigurationError: As for ``read_initial``.
+    """
+    found: dict[str, list[Molecule]] = {}
+    for row in _rows(path, method) if path.exists() else ():
+        molecule = _molecule(row, path)
+        found.setdefault(molecule_name(molecule), []).append(molecule)
+    return found
+
+
 def _minimum_positions(positions: Any, row: AtomsRow, path: Path, molecule: Molecule) -> FloatArray:
     try:
         minimum = molecule.at(positions)
@@ -217,6 +234,15 @@ def write_initial(path: Path, method: str, rows: Iterable[LabelledMolecule]) -> 
     _write(path, method, [(row.molecule, _data(row.label), {}) for row in rows])
 
 
+def write_trajectories(path: Path, method: str, states: Iterable[Molecule]) -> None:
+    """Write the geometries of walks in their order, whole or not at all.
+
+    Raises:
+        WriteError: If the file cannot be written.
+    """
+    _write(path, method, [(state, {}, {}) for state in states])
+
+
 def write_test(path: Path, method: str, rows: Iterable[TestMolecule], formulas: dict[str, str]) -> None:
     """Write the test part, whole or not at all.
 
@@ -288,7 +314,12 @@ def read_known_formulas(path: Path) -> dict[str, str]:
     return {f["molecule_name"]: f["known_formula"] for f in facts if "known_formula" in f}
 
 
-def content_hash(method: str, initial: Sequence[LabelledMolecule], test: Sequence[TestMolecule]) -> str:
+def content_hash(
+    method: str,
+    initial: Sequence[LabelledMolecule],
+    test: Sequence[TestMolecule],
+    trajectories: Mapping[str, Sequence[Molecule]] | None = None,
+) -> str:
     """Return SHA-256 over everything a run can see, independent of file layout and row order.
 
     Covered: method, ids, SMILES, charges, multiplicities, and the exact float64 values of positions, energies and
@@ -303,6 +334,9 @@ def content_hash(method: str, initial: Sequence[LabelledMolecule], test: Sequenc
             digest.update(_bytes(item.minimum_positions))
         if item.minimum is not None:
             digest.update(_bytes(item.minimum.energy) + _bytes(item.minimum.forces))
+    for name in sorted(trajectories or ()):
+        for state in (trajectories or {})[name]:
+            _digest(digest, "trajectory", state, None)
     return digest.hexdigest()
 
 

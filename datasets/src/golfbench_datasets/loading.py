@@ -9,10 +9,12 @@ from golfbench_datasets.files import (
     BASELINES,
     INITIAL,
     TEST,
+    TRAJECTORIES,
     Description,
     content_hash,
     read_initial,
     read_test,
+    read_trajectories,
 )
 
 
@@ -20,14 +22,16 @@ def load(folder: Path, description: Description) -> Dataset:
     """Read a folder without comparing its content with the stated hash."""
     initial = read_initial(folder / INITIAL, description.method)
     test = read_test(folder / TEST, description.method)
+    trajectories = read_trajectories(folder / TRAJECTORIES, description.method)
     baselines = sorted((folder / BASELINES).glob("*.safetensors"))
     return Dataset(
         name=description.name,
         method=description.method,
         initial=initial,
         test=test,
-        content_hash=content_hash(description.method, initial, test),
+        content_hash=content_hash(description.method, initial, test, trajectories),
         checkpoints={path.stem: str(path) for path in baselines},
+        trajectories=trajectories,
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ase.build import molecule as ase_molecule
 
 from golfbench.chemistry import embed
 from golfbench.errors import ConfigurationError, MoleculeError, OracleError
@@ -20,6 +21,7 @@ from golfbench.registry import registry
 from golfbench.specs import ComponentRef, OracleSpec
 from golfbench.threads import THREAD_VARIABLES
 from golfbench.units import BOHR_TO_ANGSTROM
+from golfbench_xtb.engine import at_node
 
 #: xtb-python with nothing around it; one thread, as in the worker, because the sum of two threads rounds differently.
 DIRECT = """
@@ -123,7 +125,7 @@ def test_water_has_the_published_energy(gfn2: CheckedOracle) -> None:
 
 
 def test_version_specs_and_alias(gfn2: CheckedOracle) -> None:
-    assert gfn2.version == f"xtb {version('xtb')}"
+    assert gfn2.version == f"xtb {version('xtb')} (nodes cured)"
     spec = registry().find(OracleSpec, "xtb")
     assert spec.name == "gfn2-xtb"
     assert spec.level_of_theory({}) == "GFN2-xTB"
@@ -221,3 +223,88 @@ def test_charges_that_do_not_converge_start_from_hotter_ones():
     oracle = open_oracle(ComponentRef("gfn2-xtb"), registry())
     ahead, behind = (oracle.label(stretched.at(positions + sign * step))[0] for sign in (1, -1))
     assert forces[5, 0] == pytest.approx((behind - ahead) / 0.004, abs=2e-3)
+
+
+# --- Forces where atoms lie at nodes of each other's orbitals ---------------------------------------------------------
+
+#: Geometries whose symmetry is not enough to make the wrong terms vanish; they are stretched before.
+NAMES = ("CH3OH", "C2H6", "CH4", "C6H6", "CO2", "C2H2", "C2H4", "HCN", "NH3", "SiH4", "SO2", "CH3SH")
+#: Rows: where the axes go. As it is, two permutations, and turns about one axis, which leave that coordinate shared.
+AXES = {
+    "as it is": np.eye(3),
+    "z along x": np.eye(3)[[2, 0, 1]],
+    "z along y": np.eye(3)[[1, 2, 0]],
+    "45 degrees about z": np.array([[1, -1, 0], [1, 1, 0], [0, 0, np.sqrt(2)]]) / np.sqrt(2),
+    "0.3 rad about x": np.array([[1, 0, 0], [0, np.cos(0.3), -np.sin(0.3)], [0, np.sin(0.3), np.cos(0.3)]]),
+}
+#: A rotation of rational numbers, another one than the oracle's.
+GENERIC = np.array([[2, -10, 11], [14, 5, 2], [-5, 10, 10]]) / 15
+
+
+def bent(name: str) -> Molecule:
+    """A molecule of ASE's, one atom moved along a coordinate axis: not symmetric, but coordinates are shared."""
+    atoms = ase_molecule(name)
+    positions = 1.02 * atoms.positions
+    positions[-1, 0] += 0.1
+    return Molecule(name, atoms.numbers, positions)
+
+
+@pytest.mark.parametrize("text", ["gfn2-xtb:accuracy=0.01", "gfn1-xtb:accuracy=0.01"])
+def test_forces_turn_with_the_molecule_wherever_its_atoms_lie(text: str) -> None:
+    with open_xtb(text) as oracle:
+        for molecule in map(bent, NAMES):
+            energy, forces = oracle.label(molecule.at(molecule.positions @ GENERIC.T))
+            for axes in AXES.values():
+                again, turned = oracle.label(molecule.at(molecule.positions @ axes.T))
+                assert again == pytest.approx(energy, abs=1e-9), molecule.id
+                np.testing.assert_allclose(turned @ axes, forces @ GENERIC, atol=2e-6, err_msg=molecule.id)
+
+
+@pytest.mark.parametrize("text", ["gfn2-xtb:accuracy=0.001", "gfn1-xtb:accuracy=0.001"])
+@pytest.mark.parametrize(
+    "direction",
+    [(1, 0, 0), (0, 0, 1), (1, 0.5, 0), (1, 1, 0.3), (1, -1, 0.4), (1, 1, 1), (1, 0.3, np.sqrt(1.09 / 2))],
+)
+def test_forces_at_each_node_are_the_derivative_of_the_energy(text: str, direction: tuple[float, ...]) -> None:
+    """A bond of sulfur, whose orbitals include d, along each node in a molecule without symmetry."""
+    along = np.array(direction) / np.linalg.norm(direction)
+    across = np.cross(along, (0.3, -0.8, 0.5))
+    across /= np.linalg.norm(across)
+    frame = np.stack([along, across, np.cross(along, across)])
+    flat = [[0, 0, 0], [1.8, 0, 0], [-0.3, 1.28, 0.15], [2.4, 0.9, 0.8], [2.2, -0.95, -0.1], [1.95, -0.2, -1.05]]
+    positions = np.array([*flat, [3.3, 0.9, 0.9]]) @ frame
+    molecule = Molecule("thiol", np.array([16, 6, 1, 8, 1, 1, 1]), positions)
+    assert at_node(positions, 1e-6)
+    step = 1e-3
+    with open_xtb(text) as oracle:
+        _, forces = oracle.label(molecule)
+        for atom in (0, 1):
+            for axis in range(3):
+                shift = np.zeros_like(forces)
+                shift[atom, axis] = step
+                up, down = (oracle.label(molecule.at(positions + s))[0] for s in (shift, -shift))
+                assert forces[atom, axis] == pytest.approx((down - up) / (2 * step), abs=5e-6)
+
+
+@pytest.mark.parametrize(
+    ("vector", "expected"),
+    [
+        ((0, 1.1, 0.4), True),
+        ((1.1, 0.4, 0), True),
+        ((0.7, -0.7, 0.4), True),
+        ((0.6, 0.8, np.sqrt(0.5)), True),
+        ((0.7, 0.3, 0.7), False),  # no orbital has a node there: x² - z² is no d orbital of xtb
+        ((1.1, 0.4, 0.3), False),
+        ((1e-7, 1.1, 0.4), True),
+        ((1e-5, 1.1, 0.4), False),
+    ],
+)
+def test_which_pairs_are_at_a_node(vector: tuple[float, ...], expected: bool) -> None:
+    assert at_node(np.array([(0.1, 0.2, 0.3), np.add((0.1, 0.2, 0.3), vector)]), 1e-6) is expected
+
+
+def test_one_atom_is_at_no_node(gfn2: CheckedOracle) -> None:
+    assert not at_node(np.zeros((1, 3)), 1e-6)
+    energy, forces = gfn2.label(Molecule("He", np.array([2]), np.zeros((1, 3))))
+    assert energy < -1
+    np.testing.assert_allclose(forces, 0, atol=1e-12)

@@ -18,7 +18,7 @@ class Random:
 
 
 class RandomTrajectory:
-    """Reservoir sampling of one state (Vitter, 1985, Algorithm R): the k-th state replaces the held one with odds 1/k.
+    """Reservoir sampling of one state (Vitter, 1985, Algorithm R): the k-th state replaces the kept one with odds 1/k.
 
     Args:
         rng: Random numbers of this trajectory.
@@ -27,15 +27,15 @@ class RandomTrajectory:
     def __init__(self, rng: np.random.Generator) -> None:
         self._rng = rng
         self._seen = 0
-        self._held: State | None = None
+        self._kept: State | None = None
 
     def observe(self, state: State) -> Decision:
-        """Hold or pass over the next state; label the held one at the end, if there is one."""
+        """Keep or pass over the next state; label the kept one at the end, if there is one."""
         if state.step >= 1 and is_finite(state):
             self._seen += 1
             if self._rng.integers(self._seen) == 0:
-                self._held = state
-        return _at_the_end(state, self._held)
+                self._kept = state
+        return _at_the_end(state, self._kept)
 
 
 class Last:
@@ -47,22 +47,22 @@ class Last:
 
 
 class LastTrajectory:
-    """Holds the last finite state after the start."""
+    """Keeps the last finite state after the start."""
 
     def __init__(self) -> None:
-        self._held: State | None = None
+        self._kept: State | None = None
 
     def observe(self, state: State) -> Decision:
-        """Hold the next state, and label it at the end."""
+        """Keep the next state, and label it at the end."""
         if state.step >= 1 and is_finite(state):
-            self._held = state
-        return _at_the_end(state, self._held)
+            self._kept = state
+        return _at_the_end(state, self._kept)
 
 
-def _at_the_end(state: State, held: State | None) -> Decision:
+def _at_the_end(state: State, kept: State | None) -> Decision:
     if not state.last:
         return Decision()
-    return Decision(label=() if held is None else (held,), end=True)
+    return Decision(label=() if kept is None else (kept,), end=True)
 
 
 class Nothing:

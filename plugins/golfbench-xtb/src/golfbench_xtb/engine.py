@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib.metadata import version
 
+import numpy as np
 from xtb.interface import Calculator, Param, Results, XTBException
 
 from golfbench.contracts import FloatArray
@@ -16,6 +17,17 @@ _NOT_CONVERGED = "did not converge"
 #: Temperatures of the smearing that a guess is made at, in units of the one that is asked for: at 1000 and 3000 K the
 #: charges of PF6- with stretched bonds converge where at 300 K they do not.
 _HOTTER = (10 / 3, 10.0)
+#: Å, at the accuracy 1; twenty times the distance from a node at which xtb begins to leave a pair of orbitals out.
+_AT_NODE = 1e-6
+#: A rotation about no axis in particular: sines and cosines of 1, 2 and 3 rad, so that no rounded or symmetric
+#: geometry is at a node when it is turned.
+_TURN = np.linalg.multi_dot(
+    [
+        [[np.cos(1), -np.sin(1), 0], [np.sin(1), np.cos(1), 0], [0, 0, 1]],
+        [[1, 0, 0], [0, np.cos(2), -np.sin(2)], [0, np.sin(2), np.cos(2)]],
+        [[np.cos(3), -np.sin(3), 0], [np.sin(3), np.cos(3), 0], [0, 0, 1]],
+    ]
+)
 
 
 class XtbOracle:
@@ -23,6 +35,10 @@ class XtbOracle:
 
     Every call builds a calculator of its own: no wavefunction is carried over, so a label depends on the molecule
     alone, and for molecules of tens of atoms reusing the calculator would not be measurably faster.
+
+    xtb leaves pairs of orbitals that do not overlap out of its gradient, although their overlap may have a derivative
+    (github.com/grimme-lab/xtb, issue 986): forces are wrong by up to 1 eV/Å, with the right energy, where two atoms
+    share a coordinate or lie at another node of each other's orbitals. Such a molecule is turned, and its forces back.
 
     Args:
         parametrisation: GFN2-xTB or GFN1-xTB.
@@ -41,8 +57,11 @@ class XtbOracle:
 
     @property
     def version(self) -> str:
-        """Version of the installed xtb, for example ``xtb 22.1``."""
-        return f"xtb {version('xtb')}"
+        """Version of the installed xtb, for example ``xtb 22.1 (nodes cured)``.
+
+        The words tell labels in a cache from those of xtb as it is, which may have the wrong forces.
+        """
+        return f"xtb {version('xtb')} (nodes cured)"
 
     def label(self, molecule: Molecule) -> tuple[float, FloatArray]:
         """Return energy (Hartree) and forces (n_atoms, 3) (Hartree/Å).
@@ -52,9 +71,11 @@ class XtbOracle:
                 ``not_converged`` when the charges do not converge, otherwise ``engine`` with xtb's reason.
         """
         check_valence(molecule)
+        turn = _TURN if at_node(molecule.positions, _AT_NODE * max(1.0, self._accuracy)) else None
         try:
-            results = self._converged(molecule)
-            return results.get_energy(), results.get_gradient() / -BOHR_TO_ANGSTROM
+            results = self._converged(molecule if turn is None else molecule.at(molecule.positions @ turn.T))
+            gradient = results.get_gradient() if turn is None else results.get_gradient() @ turn
+            return results.get_energy(), gradient / -BOHR_TO_ANGSTROM
         except XTBException as error:
             raise _translate(error, molecule) from error
 
@@ -104,6 +125,22 @@ def gfn2(accuracy: float, electronic_temperature_k: float, max_iterations: int) 
 def gfn1(accuracy: float, electronic_temperature_k: float, max_iterations: int) -> XtbOracle:
     """Make the GFN1-xTB oracle; parameters as for ``XtbOracle``."""
     return XtbOracle(Param.GFN1xTB, accuracy, electronic_temperature_k, max_iterations)
+
+
+def at_node(positions: FloatArray, distance: float) -> bool:
+    """Return whether an atom lies at a node of another one's orbitals: p or d, or an s orbital seen from there.
+
+    The nodes of the overlap are those of x, y, z, x² - y² and 2z² - x² - y² of the vector between the atoms; those of
+    xy, xz and yz are among them.
+
+    Args:
+        positions: (n_atoms, 3), Å.
+        distance: How near to a node is at the node, Å.
+    """
+    first, second = np.triu_indices(len(positions), 1)
+    x, y, z = np.abs(positions[first] - positions[second]).T
+    from_nodes = np.stack([x, y, z, x - y, np.sqrt(2) * z - np.hypot(x, y)])
+    return bool((np.abs(from_nodes) < distance).any())
 
 
 def _translate(error: XTBException, molecule: Molecule) -> OracleError:
