@@ -175,7 +175,8 @@ class Single:
         sums = torch.zeros(3, dtype=torch.float64, device=self._potential.device)
         for chunk in batch:
             parts = self._loss(chunk)
-            (parts[0] * chunk.share).backward()  # type: ignore[no-untyped-call]
+            # Of the weights that learn alone: the positions are asked for forces, and would get gradients, too.
+            (parts[0] * chunk.share).backward(inputs=self._parameters)  # type: ignore[no-untyped-call]
             sums = sums + torch.stack([p.detach().double() for p in parts]) * chunk.share
         torch.nn.utils.clip_grad_norm_(self._parameters, self.settings.gradient_clip)
         rate = self.rate()
