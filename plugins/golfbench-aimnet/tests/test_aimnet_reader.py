@@ -36,10 +36,10 @@ def saved(module, folder):
 
 def of_script(module, molecule):
     """Return energy (eV) and forces (eV/Å) of the module itself, in float64."""
-    positions = torch.from_numpy(molecule.positions)[None].requires_grad_(True)
+    positions = torch.tensor(molecule.positions)[None].requires_grad_(True)
     data = {
         "coord": positions,
-        "numbers": torch.from_numpy(molecule.numbers)[None],
+        "numbers": torch.tensor(molecule.numbers)[None],
         "charge": torch.tensor([float(molecule.charge)], dtype=torch.float64),
     }
     energy = module.double()(data)["energy"].sum()

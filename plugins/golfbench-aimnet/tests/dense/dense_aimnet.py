@@ -57,6 +57,7 @@ class Coulomb(nn.Module):
 
 
 class D3(nn.Module):
+    capped: torch.jit.Final[bool]
     s6: float
     s8: float
     a1: float
@@ -110,7 +111,7 @@ class Dense(nn.Module):
         )
 
     def hear(self, a: torch.Tensor, gs: torch.Tensor, gv: torch.Tensor) -> torch.Tensor:
-        a = a.view(-1, FEATURES, RADIAL)
+        a = a.view(-1, self.conv_a.agh.shape[0], self.conv_a.agh.shape[1])
         near = torch.einsum("nmg,mag->nag", gs, a)
         far = torch.einsum("nmgd,mag,agh->nahd", gv, a, self.conv_a.agh)
         return torch.cat([a.flatten(1), near.flatten(1), (far**2).sum(-1).flatten(1)], -1)
@@ -129,7 +130,7 @@ class Dense(nn.Module):
         other = 1.0 - torch.eye(len(x), dtype=x.dtype)
         r = x[None] - x[:, None]
         d = ((r**2).sum(-1) + (1.0 - other)).sqrt()
-        envelope = other * (0.5 * torch.cos((d / self.aev.rc_s).clamp(0, 1) * torch.pi) + 0.5)
+        envelope = other * (0.5 * torch.cos((d / self.aev.rc_s).clamp(0, 1) * 3.141592653589793) + 0.5)
         gs = torch.exp(-self.aev.eta_s * (d[:, :, None] - self.aev.shifts_s) ** 2) * envelope[:, :, None]
         gv = gs[..., None] * (r / d[..., None])[:, :, None, :]
         a = self.afv(numbers)
