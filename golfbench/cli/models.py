@@ -63,7 +63,8 @@ def named_weights() -> Iterator[tuple[ModelSpec, NamedWeights]]:
 
 def _rows() -> Iterator[tuple[object, ...]]:
     for spec, weights in named_weights():
-        size = weights.source.size_bytes
+        path = stored(spec, weights)
+        size = path.stat().st_size if path else weights.source.size_bytes
         yield (
             f"{spec.name}:weights={weights.name}",
             weights.method,
@@ -71,7 +72,7 @@ def _rows() -> Iterator[tuple[object, ...]]:
             symbols(weights.elements or spec.elements),
             "yes" if weights.charged else "no",
             f"{size / 1e6:.1f}" if size else "",
-            "yes" if stored(spec, weights) else "no",
+            "yes" if path else "no",
             weights.summary,
         )
 

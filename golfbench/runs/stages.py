@@ -41,7 +41,7 @@ from golfbench.runs.bases import base_of_run
 from golfbench.runs.config import RunConfig
 from golfbench.runs.costs import CostLine, append_cost
 from golfbench.runs.directory import RunDirectory, slug
-from golfbench.runs.grid import Combination
+from golfbench.runs.grid import Combination, written
 from golfbench.runs.loggers import Loggers
 from golfbench.runs.shards import Share
 from golfbench.runs.summary import rows_of
@@ -178,7 +178,7 @@ def run_baseline(context: Context, combination: Combination) -> Start:
         TrainingError: If its training blows up.
     """
     config, seed = context.config, combination.seed or 0
-    asked = ModelChoice.parse(combination.model, config.checkpoint, config.checkpoint_format)
+    asked = ModelChoice.parse(written(config, combination), config.checkpoint, config.checkpoint_format)
     choice = start_of(asked, context.dataset, config)
     holder = RunDirectory(context.share.common) if context.share.common else context.directory
     # Weights made elsewhere are adopted once for all seeds.
