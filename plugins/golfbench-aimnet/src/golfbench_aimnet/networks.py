@@ -27,48 +27,39 @@ _TINY = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """The pairs within the cutoff, as one dense matrix for each molecule.
+    """The pairs within the cutoff, as dense matrices for each molecule and radial function.
 
     Distances and radial functions are computed for pairs of atoms alone; zeros fill the matrices afterwards and are
     only multiplied and added. So the padding has no distance, and no gradient that could be NaN.
 
     Attributes:
-        matrices: (radial, n_molecules, 4 · longest, longest): radial functions, then times each component of the unit
-            vector, from each atom (row) to each (column).
+        matrices: (radial · n_molecules, 4 · longest, longest): the radial function, then times each component of the
+            unit vector, from each atom (row) to each (column).
         slots: (n_atoms,), place of each atom in the padded molecules.
-        shape: Molecules, and atoms of the longest.
+        rows: (4 · n_atoms,), rows of the atoms in the matrices of all molecules, one component after the other.
+        shape: Radial functions, molecules, and atoms of the longest.
     """
 
     matrices: torch.Tensor
     slots: torch.Tensor
-    shape: tuple[int, int]
+    rows: torch.Tensor
+    shape: tuple[int, int, int]
 
-    def sums(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return sums over the neighbours of each atom.
+    def sums(self, features: torch.Tensor) -> torch.Tensor:
+        """Return Σ_j g(r_ij) a_j over the neighbours of each atom, and the same times each component of r_ij / |r_ij|.
 
         Args:
             features: (n_atoms, channels, radial).
 
         Returns:
-            Σ_j g(r_ij) a_j, (n_atoms, channels, radial), and Σ_j g(r_ij) a_j r_ij / |r_ij|, padded,
-            (channels, 3 · n_molecules · longest, radial), one component after the other.
+            (radial, 4 · n_atoms, channels), one component after the other.
         """
-        molecules, longest = self.shape
-        channels, radial = features.shape[1:]
-        padded = features.new_zeros(molecules * longest, channels * radial)
-        padded = padded.index_copy(0, self.slots, features.flatten(1))
-        columns = padded.view(molecules, longest, channels, radial).permute(3, 0, 1, 2)
-        summed = self.matrices @ columns
-        summed = summed.view(radial, molecules, 4, longest, channels).permute(2, 4, 1, 3, 0)
-        scalars = summed[0].permute(1, 2, 0, 3).reshape(molecules * longest, channels, radial)
-        vectors = summed[1:].permute(1, 0, 2, 3, 4).reshape(channels, 3 * molecules * longest, radial)
-        return scalars.index_select(0, self.slots), vectors
-
-    def lengths(self, vectors: torch.Tensor) -> torch.Tensor:
-        """Return the squared lengths (n_atoms, channels · combinations) of padded vectors."""
-        channels, _, combinations = vectors.shape
-        squares = vectors.view(channels, 3, -1, combinations).square().sum(dim=1)
-        return squares.permute(1, 0, 2).index_select(0, self.slots).flatten(1)
+        radial, molecules, longest = self.shape
+        channels = features.shape[1]
+        padded = features.new_zeros(radial, molecules * longest, channels)
+        padded = padded.index_copy(1, self.slots, features.permute(2, 0, 1))
+        summed = torch.bmm(self.matrices, padded.view(radial * molecules, longest, channels))
+        return summed.view(radial, -1, channels).index_select(1, self.rows)
 
 
 class AimNet2(nn.Module):
@@ -169,20 +160,22 @@ class AimNet2(nn.Module):
     ) -> Surroundings:
         near = (distances < self.sizes.cutoff).nonzero().squeeze(-1)
         (i, j), r = pairs.index_select(1, near), distances.index_select(0, near)
-        functions = self.aev(r)
-        directed = functions[:, None] * (vectors.index_select(0, near) / r[:, None])[:, :, None]
-        there = torch.cat([functions[:, None], directed], dim=1)
-        back = torch.cat([functions[:, None], -directed], dim=1)
+        functions = self.aev(r).T
+        directed = functions[:, None] * (vectors.index_select(0, near) / r[:, None]).T
+        values = torch.cat([functions[:, None], directed, functions[:, None], -directed], dim=1)
         molecules, longest = len(batch), max(batch.sizes)
         within = torch.arange(len(batch.numbers), device=i.device) - batch.offsets[batch.molecule]
-        rows = batch.molecule * (4 * longest) + within
-        parts = (torch.arange(4, device=i.device) * longest)[None]
-        cells = [((rows[a, None] + parts) * longest + within[b, None]).flatten() for a, b in ((i, j), (j, i))]
-        values = torch.cat([there, back]).flatten(0, 1)
-        flat = values.new_zeros(molecules * 4 * longest * longest, values.shape[1])
-        flat = flat.index_copy(0, torch.cat(cells), values)
-        matrices = flat.T.contiguous().view(-1, molecules, 4 * longest, longest)
-        return Surroundings(matrices, batch.molecule * longest + within, (molecules, longest))
+        parts = torch.arange(4, device=i.device)[:, None] * longest
+        rows = parts + batch.molecule * (4 * longest) + within
+        cells = torch.cat([rows[:, i] * longest + within[j], rows[:, j] * longest + within[i]])
+        matrices = values.new_zeros(len(values), molecules * 4 * longest * longest)
+        matrices = matrices.index_copy(1, cells.flatten(), values.flatten(1))
+        return Surroundings(
+            matrices.view(-1, 4 * longest, longest),
+            batch.molecule * longest + within,
+            rows.flatten(),
+            (len(values), molecules, longest),
+        )
 
     def _passes(
         self, batch: Batch, pairs: torch.Tensor, vectors: torch.Tensor, distances: torch.Tensor
@@ -207,12 +200,14 @@ class AimNet2(nn.Module):
             # The charge goes along as one more channel, the same for every radial function.
             channels = torch.cat([channels, charges[:, None, None].expand(-1, 1, radial)], dim=1)
             agh = torch.cat([agh, self.conv_q.agh])
-        scalars, vectors = around.sums(channels)
-        lengths = around.lengths(vectors @ agh)
-        edge = count * self.sizes.vectors
-        heard = [features, scalars[:, :count].flatten(1), lengths[:, :edge]]
+        sums = around.sums(channels)
+        atoms = len(features)
+        scalars = sums[:, :atoms].permute(1, 2, 0)
+        combined = torch.bmm(sums[:, atoms:].permute(2, 1, 0), agh)
+        lengths = combined.view(-1, 3, atoms, self.sizes.vectors).square().sum(dim=1).transpose(0, 1)
+        heard = [features, scalars[:, :count].flatten(1), lengths[:, :count].flatten(1)]
         if charges is not None:
-            heard += [charges[:, None], scalars[:, count], lengths[:, edge:]]
+            heard += [charges[:, None], scalars[:, count], lengths[:, count]]
         return torch.cat(heard, dim=-1)
 
 

@@ -47,9 +47,9 @@ def read_script(path: str | Path) -> ImportedWeights:
     script = _load(path)
     try:
         members = [_part(script, prefix) for prefix in _prefixes(script)]
+        sizes = [_architecture(member) for member in members]
         shifts = torch.stack([member.state_dict()[_SHIFTS].double().squeeze(-1) for member in members])
         references = shifts.mean(dim=0)
-        sizes = [_architecture(member) for member in members]
         tensors = [_rebuilt(member, sizes[0], own - references) for member, own in zip(members, shifts, strict=True)]
         for member, state in zip(members, tensors, strict=True):
             _check_agreement(member, sizes[0], state, references)
@@ -182,7 +182,7 @@ def _check_agreement(
     clusters = _clusters()
     with torch.no_grad():
         found = network(make_batch(clusters, network.cutoff))
-        found += torch.stack([references[torch.from_numpy(c.numbers)].sum() for c in clusters])
+        found += torch.stack([references[torch.tensor(c.numbers)].sum() for c in clusters])
     said = [script_energy(member.double(), cluster) for cluster in clusters]
     expected = torch.tensor(said, dtype=torch.float64)
     error = float((found - expected).abs().max())
@@ -193,8 +193,8 @@ def _check_agreement(
 def script_energy(script: Any, molecule: Molecule) -> float:
     """Return what the file's network says of a molecule, eV."""
     data = {
-        "coord": torch.from_numpy(molecule.positions)[None],
-        "numbers": torch.from_numpy(molecule.numbers)[None],
+        "coord": torch.tensor(molecule.positions)[None],
+        "numbers": torch.tensor(molecule.numbers)[None],
         "charge": torch.tensor([float(molecule.charge)]),
     }
     return float(script(data)["energy"].detach())
