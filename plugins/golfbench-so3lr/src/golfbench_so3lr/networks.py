@@ -246,8 +246,9 @@ def _attention_weights(
 def _remove_what_is_not_used(so3lr: Any) -> None:
     """Leave the parameters that energies depend on, each once.
 
-    References are the suite's. A layer's filters are also those of its attention. The first layer's networks of
-    equivariant features get zeros: what is multiplied with them is not trained.
+    References are the suite's. A layer's filters are also those of its attention. What changes no energy is not trained:
+    weights that the first layer multiplies with equivariant features, which are zero there, and the last bias of the
+    partial charges, which are made to add up to the charge of the molecule.
     """
     head = so3lr.atomic_energy_output_block
     shifts = torch.zeros_like(head.energy_shifts, requires_grad=False)
@@ -258,6 +259,7 @@ def _remove_what_is_not_used(so3lr: Any) -> None:
     attention = so3lr.euclidean_transformers[0].euclidean_attention_block
     for net in (attention.filter_net_inv, attention.filter_net_ev):
         net.mlp_ev[0].weight.requires_grad_(False)
+    so3lr.partial_charges_output_block.transform_inv_features[-1].bias.requires_grad_(False)
 
 
 def so3lr(**parameters: Any) -> So3lrNetwork:
