@@ -426,6 +426,7 @@ class Dataset:
         content_hash: SHA-256 over the content, independent of file layout.
         atom_energies: Energy (Hartree) per atomic number to subtract, or empty: then least squares.
         checkpoints: Baseline checkpoints that ship, by name (``painn-small``) -> path.
+        unlabelled: Geometries of the initial set, where its labels are only those that a run asked for.
     """
 
     name: str
@@ -435,6 +436,7 @@ class Dataset:
     content_hash: str
     atom_energies: Mapping[int, float] = field(default_factory=dict)
     checkpoints: Mapping[str, str] = field(default_factory=dict)
+    unlabelled: Sequence[Molecule] = ()
 
 
 class DatasetReader(Protocol):

@@ -12,9 +12,13 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from golfbench.errors import ComponentMissingError, ConfigurationError, unknown_name
+
+if TYPE_CHECKING:
+    from pydantic import GetCoreSchemaHandler
+    from pydantic_core import CoreSchema
 
 Scalar = int | float | str | bool | None
 _QUOTED = r'"(?:[^"\\]|\\.)*"'
@@ -221,6 +225,7 @@ class ModelSpec(Spec):
         elements: Atomic numbers it can represent; ``None`` means any.
         trainable: Whether the factory returns a ``Network`` that GOLF can train.
         charged: Whether it tells charge states apart.
+        uncertainty: Whether one network states an uncertainty (see ``contracts.HasUncertainty``).
         checkpoint_formats: Foreign files that it can start from.
         weights: Weights that it can start from by name.
         environment: Requirements (PEP 508) that conflict with those of other models: ``plugins install`` puts them
@@ -230,6 +235,7 @@ class ModelSpec(Spec):
     elements: frozenset[int] | None = None
     trainable: bool = True
     charged: bool = False
+    uncertainty: bool = False
     checkpoint_formats: tuple[CheckpointFormat, ...] = ()
     weights: tuple[NamedWeights, ...] = ()
     environment: tuple[str, ...] = ()
@@ -381,7 +387,7 @@ class LearnerSpec(Spec):
         return begin(task, **given)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class ComponentRef:
     """A component as a person writes it: a name and the parameters that differ from the defaults."""
 
@@ -406,6 +412,63 @@ class ComponentRef:
     def __str__(self) -> str:
         listed = ",".join(f"{key}={_quoted(str(value))}" for key, value in self.parameters.items())
         return f"{self.name}:{listed}" if listed else self.name
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ComponentRef) and str(self) == str(other)
+
+    def __hash__(self) -> int:
+        return hash(str(self))
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Let a field of a document be a component: text in the file, parsed once when the document is read."""
+        from pydantic_core import core_schema
+
+        return core_schema.no_info_wrap_validator_function(
+            lambda value, text: value if isinstance(value, cls) else cls.parse(text(value)),
+            core_schema.str_schema(),
+            serialization=core_schema.plain_serializer_function_ser_schema(str),
+        )
+
+
+S = TypeVar("S", bound=Spec, covariant=True)
+
+
+@dataclass(frozen=True)
+class Component(Generic[S]):
+    """A component that was looked up: what a person wrote, and what a plugin offers by that name.
+
+    ``str()`` is what the person wrote.
+
+    Attributes:
+        kind: ``model``, ``oracle``, ...
+        spec: What the plugin offers.
+        ref: What was written.
+    """
+
+    kind: str
+    spec: S
+    ref: ComponentRef
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """The parameters that were written."""
+        return self.ref.parameters
+
+    def resolved(self) -> dict[str, Scalar]:
+        """Return every parameter with its value; see ``Spec.resolve``."""
+        return self.spec.resolve(self.parameters)
+
+    def create(self) -> Any:
+        """Import it and make one; see ``Spec.create``."""
+        return self.spec.create(self.parameters)
+
+    def __str__(self) -> str:
+        return str(self.ref)
+
+
+#: How a component may be named where it is looked up.
+Named = Component[Any] | ComponentRef | str
 
 
 def _pairs(listed: str, text: str) -> Iterator[tuple[str, str]]:

@@ -15,7 +15,7 @@ from golfbench.cli.options import JsonOption, complete
 from golfbench.errors import ConfigurationError, NothingToDoError, unknown_name
 from golfbench.learning.store import VARIABLE, stored
 from golfbench.registry import registry
-from golfbench.specs import ComponentRef, ModelSpec, NamedWeights
+from golfbench.specs import ModelSpec, NamedWeights
 
 ModelArgument = Annotated[
     str,
@@ -63,7 +63,8 @@ def named_weights() -> Iterator[tuple[ModelSpec, NamedWeights]]:
 
 def _rows() -> Iterator[tuple[object, ...]]:
     for spec, weights in named_weights():
-        size = weights.source.size_bytes
+        path = stored(spec, weights)
+        size = path.stat().st_size if path else weights.source.size_bytes
         yield (
             f"{spec.name}:weights={weights.name}",
             weights.method,
@@ -71,7 +72,7 @@ def _rows() -> Iterator[tuple[object, ...]]:
             symbols(weights.elements or spec.elements),
             "yes" if weights.charged else "no",
             f"{size / 1e6:.1f}" if size else "",
-            "yes" if stored(spec, weights) else "no",
+            "yes" if path else "no",
             weights.summary,
         )
 
@@ -104,8 +105,7 @@ def fetch(
 
 
 def _wanted(text: str) -> tuple[ModelSpec, NamedWeights]:
-    ref = ComponentRef.parse(text)
-    spec = registry().find(ModelSpec, ref.name)
+    ref, spec = (found := registry().component(ModelSpec, text)).ref, found.spec
     if not spec.weights:
         raise NothingToDoError(f"model '{spec.name}' knows no weights by name")
     known = {weights.name: weights for weights in spec.weights}

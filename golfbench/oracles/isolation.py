@@ -240,7 +240,7 @@ class _Child:
     def __init__(self, threads: int, memory_limit_bytes: int) -> None:
         self.serving = 0
         scratch = tempfile.TemporaryDirectory(prefix="golfbench-", ignore_cleanup_errors=True)
-        lifeline, held = os.pipe()
+        lifeline, our_end = os.pipe()
         try:
             self._process = subprocess.Popen(
                 [*_COMMAND, str(lifeline), scratch.name],
@@ -254,12 +254,12 @@ class _Child:
                 pass_fds=(lifeline,),
             )
         except BaseException:
-            os.close(held)
+            os.close(our_end)
             scratch.cleanup()
             raise
         finally:
             os.close(lifeline)
-        self.stop = weakref.finalize(self, _stop, self._process, held, scratch)
+        self.stop = weakref.finalize(self, _stop, self._process, our_end, scratch)
         _living.add(self)
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -352,8 +352,8 @@ def _control_group_limits() -> Iterator[int]:
             if controllers and "memory" not in controllers.split(","):
                 continue
             root, file = (_CGROUPS / "memory", "memory.limit_in_bytes") if controllers else (_CGROUPS, "memory.max")
-            own = root / path.lstrip("/")
-            for group in (own, *own.parents):
+            ours = root / path.lstrip("/")
+            for group in (ours, *ours.parents):
                 with contextlib.suppress(OSError, ValueError):  # not there, or the word max
                     yield int((group / file).read_text())
 
@@ -377,9 +377,9 @@ def _environment(scratch: Path, threads: int) -> dict[str, str]:
     return {**os.environ, **pinned, **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(scratch))}
 
 
-def _stop(process: subprocess.Popen[bytes], held: int, scratch: tempfile.TemporaryDirectory[str]) -> None:
+def _stop(process: subprocess.Popen[bytes], our_end: int, scratch: tempfile.TemporaryDirectory[str]) -> None:
     """Tell the guard to end everything, and do so in its place if it cannot; then remove the scratch directory."""
-    os.close(held)
+    os.close(our_end)
     try:
         process.wait(_ENDING_S)
     except subprocess.TimeoutExpired:
