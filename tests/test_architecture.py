@@ -20,8 +20,8 @@ PACKAGE = ROOT / "golfbench"
 #: From the ground up. Rooms of one floor do not know each other, so that there is no circle.
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "units", "threads", "seeds", "imports"),
-    ("molecules", "stopping", "durable", "states", "spins", "stereo"),
-    ("specs", "batches", "chemistry", "valence"),
+    ("molecules", "notation", "stopping", "durable", "states", "spins", "stereo"),
+    ("specs", "datasets", "batches", "chemistry", "valence"),
     ("hookspecs", "contracts"),
     ("golfbench", "registry", "minimize", "loggers"),  # ``golfbench`` is what the package itself offers: its version
     ("environments", "templates", "oracles", "curvature"),

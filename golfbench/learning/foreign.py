@@ -132,7 +132,8 @@ def adopt(
         potential = _refitted(potential, initial)
         log.info("%s: reference energies fitted to the initial set (%s)", header["model"], method)
     ref = ComponentRef(header["model"], header["parameters"])
-    save_potential(target, potential, {**potential_header(ref, potential, delta, method), "imported": imported})
+    facts = {**potential_header(ref, potential, delta, method), "imported": imported, "labels": len(initial)}
+    save_potential(target, potential, facts)
     return str(imported["notice"])
 
 

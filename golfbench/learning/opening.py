@@ -96,6 +96,12 @@ def potential_header(ref: ComponentRef, potential: Potential, delta: str | None,
     }
 
 
+def labels_learned(header: Mapping[str, Any]) -> int | None:
+    """Return how many labels a checkpoint has learned from, as its header says; ``None`` where it does not say."""
+    found = header.get("labels", (header.get("training") or {}).get("initial_labels"))
+    return None if found is None else int(found)
+
+
 def save_potential(path: Path, potential: Potential, header: Mapping[str, Any]) -> None:
     """Write the weights of a potential with its header (see ``potential_header``)."""
     tensors: dict[str, torch.Tensor] = {}

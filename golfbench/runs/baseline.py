@@ -174,12 +174,12 @@ def train_baseline(
         )
         for network in potential.networks:
             network.to(recipe.device, TORCH_TYPES[recipe.dtype])
-        total = recipe.settings.for_labels(len(dataset.initial))
+        total = recipe.settings.for_labels(len(initial.rows))
         spec = registry().find(LearnerSpec, recipe.learner.name)
         task = Task(potential, recipe.settings, total, recipe.seed, "baseline", log)
         learner = spec.open(recipe.learner.parameters, task)
         facts = potential_header(recipe.model, potential, recipe.delta, dataset.method)
-        facts["training"] = _training(dataset, recipe)
+        facts["training"] = _training(dataset, recipe, len(initial.rows))
         name = f"baseline training: {recipe.model}"
         snapshots = beside(path)
         fit_to_the_end(
@@ -191,7 +191,7 @@ def train_baseline(
     return learner.timed_updates, learner.timed_s
 
 
-def _training(dataset: Dataset, recipe: Recipe) -> dict[str, Any]:
+def _training(dataset: Dataset, recipe: Recipe, labels: int) -> dict[str, Any]:
     """Return what a checkpoint says of its own making, with the command that repeats it."""
     settings = recipe.settings
     learner = str(recipe.learner)
@@ -200,7 +200,8 @@ def _training(dataset: Dataset, recipe: Recipe) -> dict[str, Any]:
         "dataset": dataset.name,
         "delta": recipe.delta,
         "learner": None if learner == "single" else learner,
-        "updates": settings.for_labels(len(dataset.initial)),
+        "initial-labels": labels if labels < len(dataset.initial) else None,
+        "updates": settings.for_labels(labels),
         "batch-size": settings.batch_size,
         "learning-rate": settings.learning_rate,
         "seed": recipe.seed,
@@ -210,7 +211,7 @@ def _training(dataset: Dataset, recipe: Recipe) -> dict[str, Any]:
         "command": " ".join(["golfbench train", *words]),
         "dataset": dataset.name,
         "dataset_sha256": dataset.content_hash,
-        "initial_labels": len(dataset.initial),
+        "initial_labels": labels,
         "settings": settings.model_dump(mode="json"),
         "seed": recipe.seed,
     }

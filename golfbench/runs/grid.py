@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from golfbench.benchmark.prepare import expected_calls, limited, spread
 from golfbench.benchmark.records import Identity, Stage, combination_id
 from golfbench.contracts import Dataset
-from golfbench.errors import ConfigurationError
+from golfbench.errors import CheckpointError, ConfigurationError
+from golfbench.fetching import sha256_of
 from golfbench.learning.opening import is_oracle
-from golfbench.learning.weights import choices, without_weights
+from golfbench.learning.weights import PARAMETER, ModelChoice, choices, without_weights
 from golfbench.oracles.ledger import PURPOSES, shown_purposes
 from golfbench.registry import registry
 from golfbench.runs.bases import check_base, is_engine
@@ -20,6 +21,9 @@ from golfbench.runs.config import RunConfig
 from golfbench.runs.loggers import check_loggers
 from golfbench.runs.starts import is_trainable, most_initial_labels
 from golfbench.specs import ComponentRef, LearnerSpec, ModelSpec, OracleSpec, SelectionSpec
+
+#: Digits of the SHA-256 by which a row tells files of weights apart.
+DIGITS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +77,7 @@ def combinations(config: RunConfig) -> list[Combination]:
         for optimizer in config.optimizers:
             for model in filter(is_trainable, config.models):
                 listed += [
-                    Combination(model, optimizer, selection, oracle, seed)
+                    Combination(shown(model), optimizer, selection, oracle, seed)
                     for seed in config.seeds
                     for selection in config.selections
                 ]
@@ -89,6 +93,26 @@ def fixed_rows(config: RunConfig) -> list[Combination]:
         for optimizer in config.optimizers
         for model in fixed
     ]
+
+
+def shown(model: ComponentRef) -> ComponentRef:
+    """Return a model of the grid as rows name it: a file of weights by its name and hash, not by where it lies.
+
+    Raises:
+        CheckpointError: If the file does not exist.
+    """
+    path = ModelChoice.parse(model).weights.path if PARAMETER in model.parameters else None
+    if path is None:
+        return model
+    if not path.is_file():
+        raise CheckpointError(f"checkpoint {path} does not exist")
+    name = f"{path.name}@{sha256_of(path)[:DIGITS]}"
+    return replace(model, parameters={**model.parameters, PARAMETER: name})
+
+
+def written(config: RunConfig, row: Combination) -> ComponentRef:
+    """Return the model of a trained row as the configuration has it."""
+    return next(model for model in filter(is_trainable, config.models) if shown(model) == row.model)
 
 
 def check_names(config: RunConfig) -> None:

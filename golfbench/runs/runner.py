@@ -29,7 +29,7 @@ from golfbench.runs.parts import run_part, split
 from golfbench.runs.provenance import provenance
 from golfbench.runs.service import open_service
 from golfbench.runs.shards import SEAL, Shard, Share, join, locate, seal
-from golfbench.runs.stages import Context, give_up, run_baseline, run_judge, run_learn, run_reference
+from golfbench.runs.stages import Context, give_up, run_baseline, run_learn, run_network, run_reference
 from golfbench.runs.starts import most_initial_labels
 from golfbench.runs.summary import write_summary
 from golfbench.specs import ComponentRef, DatasetSpec, Named, OracleSpec
@@ -290,17 +290,14 @@ class _Grid:
             potential = context.load(path, before, "before")[0]
             context.note_cost(before, "before", potential, start.updates, start.wall_s)
         if self.share.owns(before, "before"):
-            run_judge(context, before, "before", lambda: context.load(path, before, "before")[0])
+            run_network(context, before, "before", path)
         try:
             learned = run_learn(context, combination, start)
         except TrainingError as error:
             give_up(context, combination, "after", error)
             return
         if learned is not None:
-            final = learned.path
-            run_judge(
-                context, combination, "after", lambda: context.load(final, combination, "after")[0], learned.updates
-            )
+            run_network(context, combination, "after", learned.path, learned.updates)
 
 
 def _references(dataset: Dataset) -> Mapping[int, float]:

@@ -25,7 +25,7 @@ from golfbench.durable import UNFINISHED
 from golfbench.errors import ConfigurationError
 from golfbench.runs.config import RunConfig
 from golfbench.runs.directory import SCHEMA_VERSION, RunDirectory, slug, write_json
-from golfbench.runs.grid import Combination, combinations, fixed_rows
+from golfbench.runs.grid import Combination, combinations, fixed_rows, written
 from golfbench.specs import ComponentRef
 
 #: Folder of the shards in a run directory, and in it the folder of what they share.
@@ -128,7 +128,7 @@ def deal(config: RunConfig, count: int) -> dict[RowKey, int]:
 
 def _place(config: RunConfig, row: Combination) -> tuple[int, ...]:
     return (
-        config.models.index(row.model),
+        config.models.index(written(config, row)),
         config.oracles.index(row.oracle),
         config.selections.index(row.selection),
         config.optimizers.index(row.optimizer),

@@ -26,11 +26,18 @@ from golfbench.learning.explorer import Surrogate, Walks
 from golfbench.learning.foreign import adopt
 from golfbench.learning.learner import Learner, Task
 from golfbench.learning.loop import LearningLoop, Parts
-from golfbench.learning.opening import load_potential, open_fixed_model, potential_header, save_potential
+from golfbench.learning.opening import (
+    labels_learned,
+    load_potential,
+    open_fixed_model,
+    potential_header,
+    save_potential,
+)
 from golfbench.learning.pool import Pool
 from golfbench.learning.potential import Potential
 from golfbench.learning.references import FollowingReferences
 from golfbench.learning.settings import GolfSettings, TrainSettings
+from golfbench.learning.starts import Starts
 from golfbench.learning.targets import InitialSet, Remainder, evenly
 from golfbench.learning.weights import ModelChoice
 from golfbench.loggers import Log
@@ -44,7 +51,7 @@ from golfbench.runs.bases import base_of_run
 from golfbench.runs.config import RunConfig
 from golfbench.runs.costs import CostLine, append_cost
 from golfbench.runs.directory import RunDirectory, slug
-from golfbench.runs.grid import Combination
+from golfbench.runs.grid import Combination, written
 from golfbench.runs.loggers import Loggers
 from golfbench.runs.shards import Share
 from golfbench.runs.starts import initial_labels, start_of
@@ -167,6 +174,7 @@ class Context:
         updates: int = 0,
         wall_s: float = 0.0,
         note: str = "",
+        labels: int | None = None,
     ) -> None:
         """Write what a network cost."""
         line = CostLine(
@@ -177,6 +185,7 @@ class Context:
             wall_s=wall_s,
             device=self.config.device,
             dtype=self.config.dtype,
+            labels=labels,
             note=note,
         )
         append_cost(self.directory.costs, line)
@@ -192,7 +201,7 @@ def run_baseline(context: Context, combination: Combination) -> Start:
         TrainingError: If its training blows up.
     """
     config, seed = context.config, combination.seed or 0
-    asked = ModelChoice.parse(combination.model, config.checkpoint, config.checkpoint_format)
+    asked = ModelChoice.parse(written(config, combination), config.checkpoint, config.checkpoint_format)
     choice = start_of(asked, context.dataset, config)
     holder = RunDirectory(context.share.common) if context.share.common else context.directory
     # Weights made elsewhere are adopted once for all seeds.
@@ -259,21 +268,21 @@ def _learn(context: Context, combination: Combination, baseline: Path, final: Pa
     learner = _learner(config, task)
     # The baseline's references and scale define the targets; its bases are those of the run.
     guard = golf.force_norm_guard_hartree_per_angstrom
-    asked = ModelChoice.parse(combination.model, config.checkpoint, config.checkpoint_format)
+    asked = ModelChoice.parse(written(config, combination), config.checkpoint, config.checkpoint_format)
     choice = start_of(asked, context.dataset, config)
     pool = Pool(potential, context.rows(choice), golf.initial_share, guard)
-    parts = _parts(context, combination, learner, pool)
-    parts = replace(parts, starts=context.starts(choice), references=_references(context, header, potential, pool))
+    parts = _parts(context, combination, learner, pool, context.starts(choice))
+    parts = replace(parts, references=_references(context, header, potential, pool))
     loop = LearningLoop(parts, golf, config.budget, seed, combination.id, final.parent, log)
     name = f"learning: {combination.selection}, seed {combination.seed}"
     progress = loop.run(lambda so_far: context.report(name, so_far.spent, config.budget))
-    if note := progress.note(config.budget, len(parts.unjudged)):
+    if note := progress.note(config.budget, len(parts.starts.unjudged)):
         context.permission.tell(f"warning: {combination.id}: {note}")
     context.note_cost(combination, "after", potential, learner.timed_updates, learner.timed_s, note)
     ref = ComponentRef(header["model"], header["parameters"])
     facts = potential_header(ref, potential, config.delta, context.method)
     facts |= {name: header[name] for name in ("training", "imported") if name in header}
-    save_potential(final, potential, {**facts, "golf": progress.to_json()})
+    save_potential(final, potential, {**facts, "golf": progress.to_json(), "labels": len(pool)})
 
 
 def _settings(config: RunConfig, header: Mapping[str, Any]) -> tuple[TrainSettings, GolfSettings]:
@@ -298,7 +307,9 @@ def _learner(config: RunConfig, task: Task) -> Learner:
     return learner
 
 
-def _parts(context: Context, combination: Combination, learner: Learner, pool: Pool) -> Parts:
+def _parts(
+    context: Context, combination: Combination, learner: Learner, pool: Pool, given: Sequence[Molecule] | None
+) -> Parts:
     assert combination.selection is not None
     config, selection = context.config, registry().component(SelectionSpec, combination.selection)
     spec = selection.spec
@@ -310,8 +321,8 @@ def _parts(context: Context, combination: Combination, learner: Learner, pool: P
         config.golf.inner_steps,
         surrogate_of_run(context, combination) if spec.needs_surrogate else None,
     )
-    unjudged = context.unjudged if spec.needs_surrogate else frozenset()
-    return Parts(learner, pool, walks, acquisition, context.oracle, context.service, spec.asks_oracle, unjudged)
+    starts = Starts(pool, given, context.unjudged if spec.needs_surrogate else frozenset())
+    return Parts(learner, pool, walks, acquisition, context.oracle, context.service, spec.asks_oracle, starts)
 
 
 def surrogate_of_run(context: Context, combination: Combination) -> Surrogate:
@@ -331,7 +342,20 @@ def run_reference(context: Context, row: Combination) -> None:
     run_judge(context, row, "reference", partial(open_fixed_model, row.model))
 
 
-def run_judge(context: Context, row: Combination, stage: Stage, model: Callable[[], Model], updates: int = 0) -> None:
+def run_network(context: Context, row: Combination, stage: Stage, path: Path, updates: int = 0) -> None:
+    """Judge the network in a checkpoint; see ``run_judge``."""
+    labels = labels_learned(checkpoint.load(path)[1])
+    run_judge(context, row, stage, lambda: context.load(path, row, stage)[0], updates, labels)
+
+
+def run_judge(
+    context: Context,
+    row: Combination,
+    stage: Stage,
+    model: Callable[[], Model],
+    updates: int = 0,
+    labels: int | None = None,
+) -> None:
     """Minimize the test molecules with a model and append the records that are not there yet.
 
     Args:
@@ -340,6 +364,7 @@ def run_judge(context: Context, row: Combination, stage: Stage, model: Callable[
         stage: Of the records.
         model: Opened only if a record is missing.
         updates: Of the network so far, for the log.
+        labels: That it has learned from.
     """
     done, count = context.records.judged(row.id, stage), len(context.dataset.test)
     if len(done) == count:
@@ -347,7 +372,7 @@ def run_judge(context: Context, row: Combination, stage: Stage, model: Callable[
     name = f"minimizing: {row.model} {row.selection or stage}" + ("" if row.seed is None else f", seed {row.seed}")
     walker = model()
     if isinstance(walker, Potential):
-        context.note_cost(row, stage, walker)
+        context.note_cost(row, stage, walker, labels=labels)
     evaluate(
         context.judge,
         row.identity(stage, context.method),
