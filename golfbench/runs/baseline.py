@@ -39,6 +39,8 @@ log = logging.getLogger(__name__)
 
 #: Types of parameters by the name that a person gives.
 TORCH_TYPES = {"float32": torch.float32, "float64": torch.float64}
+#: Molecules that are named in a sentence.
+_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,9 +132,11 @@ def _unlearned(dataset: Dataset, elements: frozenset[int], owner: str) -> list[s
     strange = {z for molecule in molecules for z in map(int, molecule.numbers)} - elements
     if not strange:
         return []
-    count = sum(bool(strange & set(map(int, molecule.numbers))) for molecule in molecules)
+    holders = [molecule.id for molecule in molecules if strange & set(map(int, molecule.numbers))]
     symbols = " ".join(chemical_symbols[z] for z in sorted(strange))
-    return [f"{owner} have not learned {symbols}, which {count} of {len(molecules)} test molecules hold"]
+    more = ["..."] if len(holders) > _NAMED else []
+    which = f"{len(holders)} of {len(molecules)} test molecules hold ({', '.join(holders[:_NAMED] + more)})"
+    return [f"{owner} have not learned {symbols}, which {which}: only labels that hold it teach it"]
 
 
 def train_baseline(

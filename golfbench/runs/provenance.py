@@ -17,7 +17,19 @@ from golfbench.registry import registry
 from golfbench.runs.manifest import Hardware, Provenance, Source
 
 #: Distributions whose versions decide the numbers.
-DECISIVE = ("torch", "numpy", "ase", "rdkit", "xtb", "schnetpack", "mace-torch", "nequip", "e3nn", "tblite")
+DECISIVE = (
+    "torch",
+    "numpy",
+    "ase",
+    "rdkit",
+    "xtb",
+    "schnetpack",
+    "mace-torch",
+    "nequip",
+    "e3nn",
+    "so3krates-torch",
+    "tblite",
+)
 
 
 def provenance(arguments: Iterable[str]) -> Provenance:

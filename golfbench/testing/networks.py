@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from golfbench.batches import Batch, make_batch
-from golfbench.contracts import FloatArray
+from golfbench.contracts import FloatArray, HasFeatures
 from golfbench.learning import checkpoint
 from golfbench.learning.learner import load_weights
 from golfbench.learning.potential import energies_and_forces
@@ -228,6 +228,24 @@ def batch_equals_single(bench: Bench) -> Finding:
     return Finding(
         _share(float(np.abs(together - alone).max()), float(np.abs(together).max())), EXACT_TOLERANCE, _SHARE
     )
+
+
+@check(CHECKS, "float64")
+def features(bench: Bench) -> Finding:
+    """What it shows of its atoms is (n_atoms, n_features), the same when the molecule is turned or not alone."""
+    if not isinstance(bench.precise, HasFeatures):
+        raise CheckSkipped("it shows no features")
+    errors, largest = [], []
+    for molecule in bench.molecules:
+        with torch.no_grad():
+            turned = molecule.at(molecule.positions @ physics.rotation().T)
+            alone = bench.precise.features(bench.batch([molecule]))
+            both = bench.precise.features(bench.batch([molecule, turned]))
+        if alone.ndim != 2 or len(alone) != len(molecule) or len(both) != 2 * len(molecule):
+            return Finding.of_problems([f"{molecule.id}: features are {tuple(alone.shape)}, of {len(molecule)} atoms"])
+        errors.append(float((both - alone.repeat(2, 1)).abs().max()))
+        largest.append(float(alone.abs().max()))
+    return Finding(_share(max(errors), max(largest)), EXACT_TOLERANCE, _SHARE)
 
 
 def _pair_at(bench: Bench, distance: float) -> Molecule:

@@ -79,16 +79,16 @@ def translation_error(evaluate: Evaluate, molecule: Molecule) -> float:
 
 def rotation_error(evaluate: Evaluate, molecule: Molecule) -> float:
     """Return by how much the energy changes, or the forces do not turn along, when the molecule is turned."""
-    rotation = _rotation()
-    energy, forces = evaluate(molecule.at(molecule.positions @ rotation.T))
-    return difference((energy, forces @ rotation), evaluate(molecule))
+    turn = rotation()
+    energy, forces = evaluate(molecule.at(molecule.positions @ turn.T))
+    return difference((energy, forces @ turn), evaluate(molecule))
 
 
-def _rotation() -> FloatArray:
+def rotation() -> FloatArray:
     """Return a fixed proper rotation (3, 3) about no axis in particular."""
     matrix, _ = np.linalg.qr(derived(0, "rotation").normal(size=(3, 3)))
-    rotation: FloatArray = matrix * np.linalg.det(matrix)
-    return rotation
+    proper: FloatArray = matrix * np.linalg.det(matrix)
+    return proper
 
 
 def permutation_error(evaluate: Evaluate, molecule: Molecule) -> float:

@@ -13,6 +13,7 @@ MODELS = (
     "schnet:preset=small,features=8,interactions=1,radial=4",
     "mace:channels=4,harmonics=1,readout=4,radial_mlp=8",
     "nequip:features=4,layers=1,radial_neurons=8",
+    "so3lr:features=8,heads=2,layers=1,radial=4,degrees=1 2",
 )
 CODE = """
 import hashlib, json, logging, os, random, sys, warnings
@@ -28,13 +29,14 @@ before = state()
 hashes = {name: content_hash(new_network(ComponentRef.parse(name), 5).state_dict()) for name in sys.argv[1:]}
 print(json.dumps({"hashes": hashes, "same": before == state()}))
 """
-ORDERS = (MODELS, MODELS[::-1], (MODELS[2], MODELS[0], MODELS[3], MODELS[1]))
+ORDERS = (MODELS, MODELS[::-1], (MODELS[2], MODELS[0], MODELS[4], MODELS[3], MODELS[1]))
 
 
 @pytest.fixture(scope="module")
 def built():
     pytest.importorskip("golfbench_mace")
     pytest.importorskip("golfbench_nequip")
+    pytest.importorskip("golfbench_so3lr")
     results = []
     for order in ORDERS:
         environment = {**os.environ, "PYTHONHASHSEED": "0"}

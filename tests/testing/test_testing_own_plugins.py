@@ -9,6 +9,7 @@ OWN = [
     ("model", "schnet:preset=small,features=16,interactions=1,radial=8"),
     ("model", "mace:channels=4,harmonics=1,readout=4,radial_mlp=8"),
     ("model", "nequip:features=4,layers=1,radial_neurons=8"),
+    ("model", "so3lr:features=8,heads=2,layers=1,radial=4,degrees=1 2"),
     ("optimizer", "lbfgs"),
     ("optimizer", "gradient-descent"),
     ("optimizer", "rfo-internal"),

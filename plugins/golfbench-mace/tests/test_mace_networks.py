@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.transform import Rotation
 
 from golfbench.batches import make_batch
 from golfbench.errors import ConfigurationError, MoleculeError
@@ -57,6 +58,18 @@ def test_lone_atoms_have_an_energy_and_no_force(tiny):
     assert torch.isfinite(energies).all()
     assert energies[0] != energies[1]
     assert not forces.any()
+
+
+def test_features_are_the_same_when_the_molecule_is_turned():
+    net = network(max_l=1).double()
+    molecule = MOLECULES[2]
+    turned = molecule.at(Rotation.random(rng=np.random.default_rng(3)).apply(molecule.positions))
+    features, again = (net.features(make_batch([m], net.cutoff)) for m in (molecule, turned))
+    assert features.shape == (len(molecule), 8)
+    assert (features - again).abs().max() < 1e-9 * features.abs().max()
+    assert len(torch.unique(features.detach().round(decimals=6), dim=0)) == len(molecule)
+    mirrored = net.features(make_batch([molecule.at(-molecule.positions)], net.cutoff))
+    assert (features - mirrored).abs().max() < 1e-9 * features.abs().max()
 
 
 def test_an_element_outside_the_embedding_is_named(tiny):

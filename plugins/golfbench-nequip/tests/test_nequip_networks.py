@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.transform import Rotation
 
 from golfbench.batches import make_batch
 from golfbench.errors import ConfigurationError, MoleculeError
@@ -61,6 +62,16 @@ def test_only_parity_makes_mirror_images_alike():
         differences.append(abs(left - right))
     assert differences[0] < 1e-12
     assert differences[1] > 1e-6
+
+
+@pytest.mark.parametrize("parity", [False, True])
+def test_features_are_the_same_when_the_molecule_is_turned(parity):
+    net = network(l_max=2, parity=parity).double()
+    turned = FORMIC_ACID.at(Rotation.random(rng=np.random.default_rng(3)).apply(FORMIC_ACID.positions))
+    features, again = (net.features(make_batch([m], net.cutoff)) for m in (FORMIC_ACID, turned))
+    assert features.shape == (len(FORMIC_ACID), 8)
+    assert (features - again).abs().max() < 1e-12 * features.abs().max()
+    assert len(torch.unique(features.detach().round(decimals=6), dim=0)) == len(FORMIC_ACID)
 
 
 def test_energies_do_not_depend_on_the_batch_and_lone_atoms_have_one():

@@ -39,6 +39,7 @@ class MaceNetwork(nn.Module):
 
     Attributes:
         cutoff: Å.
+        channels: Channels of each order of the features.
         elements: Atomic numbers that it can embed.
     """
 
@@ -47,6 +48,7 @@ class MaceNetwork(nn.Module):
     def __init__(self, sizes: Architecture) -> None:
         super().__init__()
         self.cutoff = sizes.cutoff
+        self.channels = sizes.channels
         self.elements = frozenset(sizes.numbers)
         self.mace = mace_modules.ScaleShiftMACE(**_arguments(sizes))
         del self.mace.atomic_energies_fn  # references are the suite's
@@ -60,22 +62,52 @@ class MaceNetwork(nn.Module):
         Raises:
             MoleculeError: If a molecule has an element that is not in the embedding.
         """
+        atoms = self.atom_energies(self._kinds(batch), batch.positions, batch.pairs)
+        return atoms.new_zeros(len(batch)).index_add(0, batch.molecule, atoms)
+
+    def features(self, batch: Batch) -> torch.Tensor:
+        """Return the scalar features of every interaction (n_atoms, interactions * channels).
+
+        Raises:
+            MoleculeError: If a molecule has an element that is not in the embedding.
+        """
+        layers = self._interacted(self._kinds(batch), batch.positions, batch.pairs)[0]
+        return torch.cat([features[:, : self.channels] for features in layers], dim=1)
+
+    def _kinds(self, batch: Batch) -> torch.Tensor:
+        """Return elements as (n_atoms, n_elements), one-hot, in the dtype of the parameters."""
         for molecule in batch.molecules:
             check_elements(molecule, self.elements, "the elements of this MACE network")
-        atoms = self.atom_energies(self.one_hot[batch.numbers], batch.positions, batch.pairs)
-        return atoms.new_zeros(len(batch)).index_add(0, batch.molecule, atoms)
+        return self.one_hot[batch.numbers]
 
     def atom_energies(self, kinds: torch.Tensor, positions: torch.Tensor, pairs: torch.Tensor) -> torch.Tensor:
         """Return the scaled and shifted contribution of each atom (n_atoms,).
-
-        The vector of an edge points from the sender to the receiver. Both directions of each pair are there, so either
-        atom may be called receiver; the first one is, because pairs are sorted by it. Vectors (Å) are taken in float64:
-        far from the origin float32 coordinates lose digits that their differences need.
 
         Args:
             kinds: (n_atoms, n_elements), one-hot, in the dtype of the parameters.
             positions: (n_atoms, 3) float64, Å.
             pairs: (2, n_pairs).
+        """
+        mace: Any = self.mace
+        layers, lengths, edges = self._interacted(kinds, positions, pairs)
+        contributions = torch.zeros_like(kinds[:, 0])
+        for features, readout in zip(layers, mace.readouts, strict=True):
+            contributions = contributions + readout(features).squeeze(-1)
+        if hasattr(mace, "pair_repulsion_fn"):
+            contributions = contributions + mace.pair_repulsion_fn(lengths, kinds, edges, mace.atomic_numbers)
+        scaled: torch.Tensor = mace.scale_shift.scale * contributions + mace.scale_shift.shift
+        return scaled
+
+    def _interacted(
+        self, kinds: torch.Tensor, positions: torch.Tensor, pairs: torch.Tensor
+    ) -> tuple[list[torch.Tensor], torch.Tensor, torch.Tensor]:
+        """Return the features after each interaction, the lengths of the edges, and the edges.
+
+        Features begin with the scalar ones, which alone the last interaction has.
+
+        The vector of an edge points from the sender to the receiver. Both directions of each pair are there, so either
+        atom may be called receiver; the first one is, because pairs are sorted by it. Vectors (Å) are taken in float64:
+        far from the origin float32 coordinates lose digits that their differences need.
         """
         mace: Any = self.mace
         receiver, sender = pairs
@@ -85,8 +117,8 @@ class MaceNetwork(nn.Module):
         harmonics = mace.spherical_harmonics(vectors)
         radial, envelope = mace.radial_embedding(lengths, kinds, edges, mace.atomic_numbers)
         features = mace.node_embedding(kinds)
-        contributions = torch.zeros_like(kinds[:, 0])
-        for interaction, product, readout in zip(mace.interactions, mace.products, mace.readouts, strict=True):
+        layers = []
+        for interaction, product in zip(mace.interactions, mace.products, strict=True):
             message, residual = interaction(
                 node_attrs=kinds,
                 node_feats=features,
@@ -96,11 +128,8 @@ class MaceNetwork(nn.Module):
                 cutoff=envelope,
             )
             features = product(node_feats=message, sc=residual, node_attrs=kinds)
-            contributions = contributions + readout(features).squeeze(-1)
-        if hasattr(mace, "pair_repulsion_fn"):
-            contributions = contributions + mace.pair_repulsion_fn(lengths, kinds, edges, mace.atomic_numbers)
-        scaled: torch.Tensor = mace.scale_shift.scale * contributions + mace.scale_shift.shift
-        return scaled
+            layers.append(features)
+        return layers, lengths, edges
 
 
 def _arguments(sizes: Architecture) -> dict[str, Any]:

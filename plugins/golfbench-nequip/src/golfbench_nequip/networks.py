@@ -71,6 +71,8 @@ _LEAST: Mapping[str, float] = {
     "radial_neurons": 1,
     "envelope": 2,
 }
+#: Name of the module after the last interaction layer.
+_READOUT = "conv_to_output_hidden"
 #: Higher ones have no Wigner 3j symbols in e3nn.
 _MOST_L = 11
 
@@ -121,6 +123,31 @@ class NequIPNetwork(nn.Module):
     def forward(self, batch: Batch) -> torch.Tensor:
         """Return energies (n_molecules,), dimensionless, in the dtype of the parameters.
 
+        Raises:
+            MoleculeError: If an element is not in the embedding.
+        """
+        energies: torch.Tensor = self.model(self._data(batch))[AtomicDataDict.TOTAL_ENERGY_KEY].squeeze(-1)
+        return energies
+
+    def features(self, batch: Batch) -> torch.Tensor:
+        """Return the scalar features (0e) after the last interaction layer (n_atoms, n_features).
+
+        Raises:
+            MoleculeError: If an element is not in the embedding.
+        """
+        data = self._data(batch)
+        for name, module in self.model.named_children():
+            if name == _READOUT:
+                break
+            data = module(data)
+        irreps = module.irreps_in[AtomicDataDict.NODE_FEATURES_KEY]
+        shown = data[AtomicDataDict.NODE_FEATURES_KEY]
+        kinds = zip(irreps, irreps.slices(), strict=True)
+        return torch.cat([shown[:, part] for (_, kind), part in kinds if (kind.l, kind.p) == (0, 1)], dim=1)
+
+    def _data(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """Return a batch as NequIP takes it.
+
         Pair vectors (j minus i, Å) are taken in float64: far from the origin float32 coordinates lose digits that
         their differences need.
 
@@ -132,7 +159,7 @@ class NequIPNetwork(nn.Module):
         i, j = batch.pairs
         vectors = batch.positions.index_select(0, j) - batch.positions.index_select(0, i)
         dtype = next(self.parameters()).dtype
-        data = {
+        return {
             AtomicDataDict.POSITIONS_KEY: batch.positions.detach().to(
                 dtype
             ),  # NequIP looks at its type and length alone
@@ -144,8 +171,6 @@ class NequIPNetwork(nn.Module):
             AtomicDataDict.BATCH_KEY: batch.molecule,
             AtomicDataDict.BATCH_PTR_KEY: batch.offsets,
         }
-        energies: torch.Tensor = self.model(data)[AtomicDataDict.TOTAL_ENERGY_KEY].squeeze(-1)
-        return energies
 
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> NequIPNetwork:
         """Convert, then compute the Wigner 3j symbols anew.

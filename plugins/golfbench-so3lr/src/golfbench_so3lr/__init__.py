@@ -31,7 +31,7 @@ _PRETRAINED = NamedWeights(
     method="PBE0+MBD",
     license="MIT",
     citation=_CITATION,
-    summary="Trained by its authors on 4 million neutral and charged molecular complexes.",
+    summary="Weights of its authors, for neutral and charged molecules.",
     elements=frozenset({1, 6, 7, 8, 9, 15, 16, 17}),
     charged=True,
 )

@@ -163,12 +163,21 @@ class So3lrNetwork(nn.Module):
         embedded: torch.Tensor = features / so3lr.embedding_scale
         return embedded
 
+    def _charges(self, batch: Batch, features: torch.Tensor) -> torch.Tensor:
+        """Return partial charges (n_atoms,) that add up to the charge of their molecule.
+
+        The block's own ``forward`` divides by the number of atoms in torch's default type, whatever the parameters'.
+        """
+        block: Any = self.so3lr.partial_charges_output_block
+        free = (block.transform_inv_features(features) + block.atomic_embedding(batch.numbers)).squeeze(-1)
+        missing = batch.charges - free.new_zeros(len(batch)).index_add(0, batch.molecule, free)
+        charges: torch.Tensor = free + (missing / batch.offsets.diff()).index_select(0, batch.molecule)
+        return charges
+
     def _long_range(self, batch: Batch, features: torch.Tensor, pairs: _Pairs) -> torch.Tensor:
         """Return electrostatics and dispersion of the atoms (n_atoms, 1); a pair counts for its first atom."""
         so3lr: Any = self.so3lr
-        charges = so3lr.partial_charges_output_block(
-            features, batch.numbers, batch.charges.to(features.dtype), batch.molecule, len(batch)
-        )
+        charges = self._charges(batch, features)
         volumes = so3lr.hirshfeld_output_block(features, batch.numbers)
         ends = {"senders_lr": pairs.second, "receivers_lr": pairs.first, "lengths_lr": pairs.lengths}
         shared = {**ends, "num_nodes": len(features), "cutoff_lr": LONG_RANGE_CUTOFF}
@@ -246,8 +255,9 @@ def _attention_weights(
 def _remove_what_is_not_used(so3lr: Any) -> None:
     """Leave the parameters that energies depend on, each once.
 
-    References are the suite's. A layer's filters are also those of its attention. The first layer's networks of
-    equivariant features get zeros: what is multiplied with them is not trained.
+    References are the suite's. A layer's filters are also those of its attention. What changes no energy is not
+    trained: weights that the first layer multiplies with equivariant features, which are zero there, and the last
+    bias of the partial charges, which are made to add up to the charge of the molecule.
     """
     head = so3lr.atomic_energy_output_block
     shifts = torch.zeros_like(head.energy_shifts, requires_grad=False)
@@ -258,6 +268,7 @@ def _remove_what_is_not_used(so3lr: Any) -> None:
     attention = so3lr.euclidean_transformers[0].euclidean_attention_block
     for net in (attention.filter_net_inv, attention.filter_net_ev):
         net.mlp_ev[0].weight.requires_grad_(False)
+    so3lr.partial_charges_output_block.transform_inv_features[-1].bias.requires_grad_(False)
 
 
 def so3lr(**parameters: Any) -> So3lrNetwork:
