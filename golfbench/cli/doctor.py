@@ -22,14 +22,14 @@ from golfbench.environments import missing
 from golfbench.errors import ComponentMissingError
 from golfbench.learning.store import fetch_command, stored
 from golfbench.registry import KINDS, registry
-from golfbench.specs import ComponentRef, Spec
+from golfbench.specs import ModelSpec, NamedWeights, Spec
 from golfbench.threads import THREAD_VARIABLES, WAIT_VARIABLE, usable_cpus
 
 #: Programs that plugins start, with the command that installs each.
 PROGRAMS = {"psi4": "apt-get install psi4, or conda install -c conda-forge psi4"}
 #: ``(kind, name)`` of what the default run needs: its combination, the surrogate and the selection it is compared with.
 NEEDED = (
-    *((kind, ComponentRef.parse(text).name) for kind, text in DEFAULTS.items()),
+    *((kind, ref.name) for kind, ref in DEFAULTS.items()),
     ("selection", "random"),
     ("oracle", "mmff94"),
 )
@@ -133,14 +133,20 @@ def _component(kind: str, spec: Spec, needed: bool) -> Finding:
 
 
 def _weights() -> Iterator[Finding]:
-    model = ComponentRef.parse(DEFAULTS["model"])
     for spec, weights in named_weights():
         path = stored(spec, weights)
-        asked = model.parameters.get("weights", spec.weights[0].name) == weights.name
-        name, needed = f"{spec.name}:weights={weights.name}", spec.name == model.name and asked
+        name, needed = f"{spec.name}:weights={weights.name}", _by_default(spec, weights)
         yield Finding(
             "weights", name, "ok" if path else "missing", str(path) if path else fetch_command(spec, weights), needed
         )
+
+
+def _by_default(spec: ModelSpec, weights: NamedWeights) -> bool:
+    """Return whether a run that nobody told anything starts from these weights."""
+    if not registry().has("model", DEFAULTS["model"]):
+        return False
+    model = registry().component(ModelSpec, DEFAULTS["model"])
+    return spec.name == model.spec.name and weights.name == model.parameters.get("weights", spec.weights[0].name)
 
 
 def _programs() -> Iterator[Finding]:

@@ -16,7 +16,7 @@ from golfbench.cli.streams import session
 from golfbench.errors import ConfigurationError, NothingToDoError, unknown_name
 from golfbench.learning.store import VARIABLE, stored
 from golfbench.registry import registry
-from golfbench.specs import ComponentRef, ModelSpec, NamedWeights
+from golfbench.specs import ModelSpec, NamedWeights
 
 ModelArgument = Annotated[
     str,
@@ -107,8 +107,7 @@ def fetch(
 
 
 def _wanted(text: str) -> tuple[ModelSpec, NamedWeights]:
-    ref = ComponentRef.parse(text)
-    spec = registry().find(ModelSpec, ref.name)
+    ref, spec = (found := registry().component(ModelSpec, text)).ref, found.spec
     if not spec.weights:
         raise NothingToDoError(f"model '{spec.name}' knows no weights by name")
     known = {weights.name: weights for weights in spec.weights}

@@ -111,12 +111,13 @@ def adopt(
 
     Where they are at another level of theory than the run, or do not say at which, their reference energies are
     corrected by least squares on the initial set: the smallest correction, so that elements that the set does not
-    determine keep theirs.
+    determine keep theirs. Without an initial set they stay as they are, and are fitted to the labels as they come (see
+    ``learning.references``).
 
     Args:
         potential: As it came.
         header: Of a checkpoint of it, with ``imported``.
-        initial: The initial set, at the run's level of theory.
+        initial: What is learned of the initial set, at the run's level of theory.
         method: The run's level of theory.
         delta: A fixed model to add, or ``None``.
         bases: The same, opened.
@@ -127,11 +128,12 @@ def adopt(
     """
     imported = header["imported"]
     potential.bases = tuple(bases)
-    if imported["method"] != method or delta:
+    if initial and (imported["method"] != method or delta):
         potential = _refitted(potential, initial)
         log.info("%s: reference energies fitted to the initial set (%s)", header["model"], method)
     ref = ComponentRef(header["model"], header["parameters"])
-    save_potential(target, potential, {**potential_header(ref, potential, delta, method), "imported": imported})
+    facts = {**potential_header(ref, potential, delta, method), "imported": imported, "labels": len(initial)}
+    save_potential(target, potential, facts)
     return str(imported["notice"])
 
 
@@ -222,12 +224,12 @@ def read_apart(reader: str, path: Path, folder: Path) -> ImportedWeights:
 def _refitted(potential: Potential, initial: Sequence[LabelledMolecule]) -> Potential:
     """Return the potential with reference energies corrected on labels of another level of theory."""
     elements = sorted({int(z) for item in initial for z in item.molecule.numbers})
-    known = dict.fromkeys(elements, 0.0) | potential.atom_energies
+    known = {**dict.fromkeys(elements, 0.0), **potential.atom_energies}
     started = Potential(potential.networks, known, potential.scale, potential.bases)
     residuals = [item.label.energy - _energy(started, item.molecule) for item in initial]
     compositions = [composition(item.molecule) for item in initial]
     correction = least_squares(compositions, residuals, elements)
-    fitted = known | {z: known[z] + c for z, c in zip(elements, correction, strict=True)}
+    fitted = {**known, **{z: known[z] + c for z, c in zip(elements, correction, strict=True)}}
     return Potential(potential.networks, fitted, potential.scale, potential.bases)
 
 

@@ -18,7 +18,7 @@ from golfbench.learning.opening import load_potential
 from golfbench.learning.potential import Potential
 from golfbench.learning.store import required
 from golfbench.registry import registry
-from golfbench.specs import ComponentRef, ModelSpec, NamedWeights
+from golfbench.specs import ComponentRef, ModelSpec, Named, NamedWeights
 
 #: The parameter of a model that says it; it is the suite's, not the model's.
 PARAMETER = "weights"
@@ -97,19 +97,18 @@ class ModelChoice:
     weights: Weights
 
     @classmethod
-    def parse(cls, text: str, checkpoint: str = "auto", format: str = "") -> ModelChoice:
+    def parse(cls, named: Named, checkpoint: str = "auto", format: str = "") -> ModelChoice:
         """Return the choice that a person writes.
 
         Args:
-            text: A trainable model: ``painn:preset=small,weights=fresh``.
-            checkpoint: What it starts from when the text does not say it.
+            named: A trainable model: ``painn:preset=small,weights=fresh``.
+            checkpoint: What it starts from when its parameters do not say it.
             format: Format of that file.
         """
-        ref = ComponentRef.parse(text)
-        spec = registry().find(ModelSpec, ref.name)
-        own = ref.parameters.get(PARAMETER)
-        weights = Weights.parse(str(own or checkpoint), spec, "" if own else format)
-        return cls(without_weights(ref), weights)
+        model = registry().component(ModelSpec, named)
+        own = model.parameters.get(PARAMETER)
+        weights = Weights.parse(str(own or checkpoint), model.spec, "" if own else format)
+        return cls(without_weights(model.ref), weights)
 
     def open(self, unsafe: bool) -> tuple[Potential, dict[str, Any]]:
         """Rebuild the potential of weights that were made elsewhere; see ``foreign.open_foreign``.
@@ -137,14 +136,14 @@ def without_weights(ref: ComponentRef) -> ComponentRef:
     return replace(ref, parameters={k: v for k, v in ref.parameters.items() if k != PARAMETER})
 
 
-def choices(models: Iterable[str], checkpoint: str, format: str) -> list[ModelChoice]:
+def choices(models: Iterable[ComponentRef], checkpoint: str, format: str) -> list[ModelChoice]:
     """Return the choices of trainable models; ``checkpoint`` stands for those that do not say what they start from.
 
     Raises:
         ConfigurationError: If one file is to serve several models.
     """
     listed = list(models)
-    silent = [text for text in listed if PARAMETER not in ComponentRef.parse(text).parameters]
+    silent = [ref for ref in listed if PARAMETER not in ref.parameters]
     if format and len(silent) != 1:
-        raise ConfigurationError(f"a checkpoint is of one model, not of {len(silent)}: {', '.join(silent)}")
-    return [ModelChoice.parse(text, checkpoint, format) for text in listed]
+        raise ConfigurationError(f"a checkpoint is of one model, not of {len(silent)}: {', '.join(map(str, silent))}")
+    return [ModelChoice.parse(ref, checkpoint, format) for ref in listed]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,22 +19,20 @@ from golfbench.learning.fitting import beside, fit_to_the_end
 from golfbench.learning.learner import Task
 from golfbench.learning.opening import (
     check_matches,
-    load_potential,
-    matches,
     new_potential,
     potential_header,
+    rebuilt,
     save_potential,
 )
 from golfbench.learning.pool import Pool
 from golfbench.learning.targets import InitialSet
-from golfbench.learning.weights import ModelChoice, Weights, choices, free_weights
 from golfbench.loggers import NO_LOG, Log
 from golfbench.molecules import check_elements
 from golfbench.oracles.as_model import OracleModel
 from golfbench.registry import registry
 from golfbench.runs.config import Baseline, RunConfig
-from golfbench.runs.directory import held
-from golfbench.runs.grid import is_trainable
+from golfbench.runs.directory import locked
+from golfbench.runs.starts import shipping, start_of, trained_choices
 from golfbench.specs import ComponentRef, LearnerSpec, ModelSpec
 
 log = logging.getLogger(__name__)
@@ -84,32 +82,6 @@ class Recipe:
         return registry().find(LearnerSpec, self.learner.name).members(self.learner.parameters)
 
 
-def trained_choices(config: RunConfig) -> list[ModelChoice]:
-    """Return the trainable models of a grid, each with what it starts from."""
-    return choices(filter(is_trainable, config.models), config.checkpoint, config.checkpoint_format)
-
-
-def start_of(choice: ModelChoice, dataset: Dataset, config: RunConfig, method: str) -> ModelChoice:
-    """Return what a model starts from, with the file or the named weights that ``auto`` stands for, if any.
-
-    Args:
-        choice: What a person said.
-        dataset: Its baselines are at its own level of theory.
-        config: Of the run.
-        method: The run's level of theory.
-    """
-    if choice.weights.kind != "auto":
-        return choice
-    learner = ComponentRef.parse(config.learner)
-    members = registry().find(LearnerSpec, learner.name).members(learner.parameters)
-    path = shipped_baseline(dataset, choice.ref, config.delta, members) if dataset.method == method else None
-    if path:
-        return replace(choice, weights=Weights("file", path))
-    if named := free_weights(registry().find(ModelSpec, choice.ref.name)):
-        return replace(choice, weights=Weights("named", named=named))
-    return choice
-
-
 def check_weights(config: RunConfig, dataset: Dataset, method: str, unsafe: bool) -> list[str]:
     """Refuse given weights that cannot be used, before anything is computed.
 
@@ -123,7 +95,7 @@ def check_weights(config: RunConfig, dataset: Dataset, method: str, unsafe: bool
     """
     unlearned = []
     for choice in trained_choices(config):
-        start = start_of(choice, dataset, config, method)
+        start = start_of(choice, shipping(dataset, method), config)
         if start.weights.made_elsewhere:
             potential, header = start.open(unsafe)
             spec = registry().find(ModelSpec, header["model"])
@@ -132,18 +104,18 @@ def check_weights(config: RunConfig, dataset: Dataset, method: str, unsafe: bool
             _check_learner(config, len(potential.networks), owner)
             unlearned += _unlearned(dataset, potential.elements, owner)
         elif path := choice.weights.path:
-            check_matches(path, checkpoint.load(path)[1], choice.ref, config.delta, method)
-            potential = load_potential(path, open_named=lambda name: OracleModel(lambda molecules: []))[0]
+            tensors, header = checkpoint.load(path)
+            check_matches(path, header, choice.ref, config.delta, method)
+            potential = rebuilt(path, tensors, header, open_named=lambda name: OracleModel(lambda molecules: []))
             _check_elements(dataset, potential.elements, f"checkpoint {path}")
     return unlearned
 
 
 def _check_learner(config: RunConfig, networks: int, owner: str) -> None:
-    learner = ComponentRef.parse(config.learner)
-    trains = registry().find(LearnerSpec, learner.name).members(learner.parameters)
+    trains = registry().find(LearnerSpec, config.learner).members(config.learner.parameters)
     if networks > 1 and trains == 1 and config.budget:
         raise ConfigurationError(
-            f"{owner} are {networks} networks, and the learner '{learner}' trains one: give --learner committee"
+            f"{owner} are {networks} networks, and the learner '{config.learner}' trains one: give --learner committee"
         )
 
 
@@ -161,16 +133,6 @@ def _unlearned(dataset: Dataset, elements: frozenset[int], owner: str) -> list[s
     count = sum(bool(strange & set(map(int, molecule.numbers))) for molecule in molecules)
     symbols = " ".join(chemical_symbols[z] for z in sorted(strange))
     return [f"{owner} have not learned {symbols}, which {count} of {len(molecules)} test molecules hold"]
-
-
-def shipped_baseline(dataset: Dataset, model: ComponentRef, delta: str | None, members: int) -> Path | None:
-    """Return the dataset's own checkpoint of that model, delta and number of networks, if it has one."""
-    for name in sorted(dataset.checkpoints):
-        path = Path(dataset.checkpoints[name])
-        header = checkpoint.load(path)[1]
-        if matches(header, model, delta, dataset.method) and header.get("members", 1) == members:
-            return path
-    return None
 
 
 def train_baseline(
@@ -206,18 +168,18 @@ def train_baseline(
         raise ConfigurationError(f"{path} exists already: remove it to train anew")
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = path.with_name(path.name + ".lock")
-    with held(path, lock):
+    with locked(path, lock):
         potential = new_potential(
             recipe.model, recipe.seed, recipe.members, initial.references, initial.scale, initial.bases
         )
         for network in potential.networks:
             network.to(recipe.device, TORCH_TYPES[recipe.dtype])
-        total = recipe.settings.for_labels(len(dataset.initial))
+        total = recipe.settings.for_labels(len(initial.rows))
         spec = registry().find(LearnerSpec, recipe.learner.name)
         task = Task(potential, recipe.settings, total, recipe.seed, "baseline", log)
         learner = spec.open(recipe.learner.parameters, task)
         facts = potential_header(recipe.model, potential, recipe.delta, dataset.method)
-        facts["training"] = _training(dataset, recipe)
+        facts["training"] = _training(dataset, recipe, len(initial.rows))
         name = f"baseline training: {recipe.model}"
         snapshots = beside(path)
         fit_to_the_end(
@@ -229,7 +191,7 @@ def train_baseline(
     return learner.timed_updates, learner.timed_s
 
 
-def _training(dataset: Dataset, recipe: Recipe) -> dict[str, Any]:
+def _training(dataset: Dataset, recipe: Recipe, labels: int) -> dict[str, Any]:
     """Return what a checkpoint says of its own making, with the command that repeats it."""
     settings = recipe.settings
     learner = str(recipe.learner)
@@ -238,7 +200,8 @@ def _training(dataset: Dataset, recipe: Recipe) -> dict[str, Any]:
         "dataset": dataset.name,
         "delta": recipe.delta,
         "learner": None if learner == "single" else learner,
-        "updates": settings.for_labels(len(dataset.initial)),
+        "initial-labels": labels if labels < len(dataset.initial) else None,
+        "updates": settings.for_labels(labels),
         "batch-size": settings.batch_size,
         "learning-rate": settings.learning_rate,
         "seed": recipe.seed,
@@ -248,7 +211,7 @@ def _training(dataset: Dataset, recipe: Recipe) -> dict[str, Any]:
         "command": " ".join(["golfbench train", *words]),
         "dataset": dataset.name,
         "dataset_sha256": dataset.content_hash,
-        "initial_labels": len(dataset.initial),
+        "initial_labels": labels,
         "settings": settings.model_dump(mode="json"),
         "seed": recipe.seed,
     }
