@@ -32,7 +32,7 @@ from golfbench.oracles.as_model import OracleModel
 from golfbench.registry import registry
 from golfbench.runs.config import Baseline, RunConfig
 from golfbench.runs.directory import locked
-from golfbench.runs.starts import start_of, trained_choices
+from golfbench.runs.starts import shipping, start_of, trained_choices
 from golfbench.specs import ComponentRef, LearnerSpec, ModelSpec
 
 log = logging.getLogger(__name__)
@@ -97,7 +97,7 @@ def check_weights(config: RunConfig, dataset: Dataset, method: str, unsafe: bool
     """
     unlearned = []
     for choice in trained_choices(config):
-        start = start_of(choice, dataset, config, method)
+        start = start_of(choice, shipping(dataset, method), config)
         if start.weights.made_elsewhere:
             potential, header = start.open(unsafe)
             spec = registry().find(ModelSpec, header["model"])

@@ -44,6 +44,11 @@ def start_of(choice: ModelChoice, dataset: Dataset, config: RunConfig, method: s
     return choice
 
 
+def shipping(dataset: Dataset, method: str) -> Dataset:
+    """Return a dataset without the baselines that ship with it, where they are at another level of theory."""
+    return dataset if method == dataset.method else replace(dataset, checkpoints={})
+
+
 def shipped_baseline(dataset: Dataset, model: ComponentRef, delta: str | None, members: int) -> Path | None:
     """Return the dataset's own checkpoint of that model, delta and number of networks, if it has one."""
     for name in sorted(dataset.checkpoints):

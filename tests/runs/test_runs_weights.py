@@ -14,9 +14,10 @@ from golfbench.learning.fetch import Wish
 from golfbench.learning.opening import new_network
 from golfbench.learning.weights import ModelChoice
 from golfbench.registry import registry
-from golfbench.runs.baseline import check_weights, start_of
+from golfbench.runs.baseline import check_weights
 from golfbench.runs.config import RunConfig
 from golfbench.runs.grid import shown
+from golfbench.runs.starts import shipping, start_of
 from golfbench.specs import ComponentRef, ModelSpec, NamedWeights, WeightsSource
 
 TINY = {"preset": "small", "features": 8, "interactions": 1, "radial": 4}
@@ -55,9 +56,11 @@ def offer(tmp_path, monkeypatch):
             given = {"method": "PBE0", "license": "MIT", "elements": frozenset({1, 6, 8, 16, 17}), **facts}
             weights.append(NamedWeights(name=name, source=source, sha256=sha256_of(file), format="golf", **given))
         spec = replace(PAINN, weights=tuple(weights))
-        monkeypatch.setattr(
-            type(registry()), "find", lambda self, kind, name: spec if name == "painn" else original(self, kind, name)
-        )
+
+        def find(self, kind, what):
+            return spec if getattr(what, "name", what) == "painn" else original(self, kind, what)
+
+        monkeypatch.setattr(type(registry()), "find", find)
         for one in weights if fetched else ():
             fetch.fetch(spec, one, Wish(tmp_path / f"{one.name}.pt", accept_licence=True))
 
@@ -69,7 +72,7 @@ def config(**settings):
 
 
 def begun(settings, dataset, method="GFN2-xTB"):
-    choice = start_of(ModelChoice.parse(settings.models[0], settings.checkpoint), dataset, settings, method)
+    choice = start_of(ModelChoice.parse(settings.models[0], settings.checkpoint), shipping(dataset, method), settings)
     return choice.weights.named.name if choice.weights.named else choice.weights.kind
 
 
@@ -93,7 +96,11 @@ def test_what_auto_means_where_no_baseline_ships(offer, dataset, sets, settings,
 
 def test_a_baseline_that_ships_comes_first_at_its_own_level_of_theory(offer, dataset, tmp_path, monkeypatch):
     offer(("a", 1, {}), fetched=False)
-    monkeypatch.setattr("golfbench.runs.baseline.shipped_baseline", lambda *given: tmp_path / "shipped.safetensors")
+    path = tmp_path / "shipped.safetensors"
+    monkeypatch.setattr(
+        "golfbench.runs.starts.shipped_baseline", lambda data, *given: path if data.checkpoints else None
+    )
+    dataset = replace(dataset, checkpoints={"painn": path})
     assert begun(config(), dataset) == "file"
     assert begun(config(), dataset, "wB97X-D/def2-SVP") == "a"
 
@@ -120,14 +127,18 @@ def test_an_ensemble_is_trained_by_a_committee(offer, dataset):
     check_weights(config(learner="committee"), dataset, "GFN2-xTB", unsafe=False)
 
 
+def rows_name(model):
+    return str(shown(ComponentRef.parse(model)))
+
+
 def test_rows_name_a_file_by_name_and_content(tmp_path):
     first, second = tmp_path / "here" / "best.safetensors", tmp_path / "there" / "best.safetensors"
     for path, content in ((first, b"1"), (second, b"2")):
         path.parent.mkdir()
         path.write_bytes(content)
-    assert shown(f"painn:preset=small,weights={first}") == "painn:preset=small,weights=best.safetensors@6b86b273"
-    assert shown(f"painn:weights={second}") == "painn:weights=best.safetensors@d4735e3a"  # sha256sum of "1" and "2"
+    assert rows_name(f"painn:preset=small,weights={first}") == "painn:preset=small,weights=best.safetensors@6b86b273"
+    assert rows_name(f"painn:weights={second}") == "painn:weights=best.safetensors@d4735e3a"  # sha256sum of "1" and "2"
     for plain in ("painn:preset=small", "painn:weights=fresh", "painn:weights=auto"):
-        assert shown(plain) == plain
+        assert rows_name(plain) == plain
     with pytest.raises(CheckpointError, match="does not exist"):
-        shown(f"painn:weights={Path('none.safetensors')}")
+        rows_name(f"painn:weights={Path('none.safetensors')}")
