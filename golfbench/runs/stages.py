@@ -269,7 +269,7 @@ def _learn(context: Context, combination: Combination, baseline: Path, final: Pa
     # The baseline's references and scale define the targets; its bases are those of the run.
     guard = golf.force_norm_guard_hartree_per_angstrom
     asked = ModelChoice.parse(written(config, combination), config.checkpoint, config.checkpoint_format)
-    choice = start_of(asked, context.dataset, config, context.method)
+    choice = start_of(asked, context.dataset, config)
     pool = Pool(potential, context.rows(choice), golf.initial_share, guard)
     parts = _parts(context, combination, learner, pool, context.starts(choice))
     parts = replace(parts, references=_references(context, header, potential, pool))
