@@ -27,6 +27,7 @@ from golfbench.learning.targets import composition, least_squares
 from golfbench.molecules import Molecule
 from golfbench.registry import registry
 from golfbench.specs import CheckpointFormat, ComponentRef, ModelSpec, load_factory
+from golfbench.training_sets import sample
 
 log = logging.getLogger(__name__)
 
@@ -90,8 +91,8 @@ def import_foreign(
     """Write a checkpoint of our own from a file made elsewhere.
 
     Where the file is at another level of theory than the run, or does not say at which, its reference energies are
-    corrected by least squares on the initial set: the smallest correction, so that elements that the set does not
-    determine keep the file's.
+    corrected by least squares on the initial set (a sample of a large one): the smallest correction, so that elements
+    that the set does not determine keep the file's.
 
     Args:
         file: The file.
@@ -113,7 +114,7 @@ def import_foreign(
     imported = header["imported"]
     potential.bases = tuple(bases)
     if imported["method"] != method or delta:
-        potential = _refitted(potential, initial)
+        potential = _refitted(potential, sample(initial))
         log.info("%s: reference energies fitted to the initial set (%s)", file.path.name, method)
     ref = ComponentRef(header["model"], header["parameters"])
     save_potential(target, potential, {**potential_header(ref, potential, delta, method), "imported": imported})

@@ -259,7 +259,7 @@ class Single:
 
     def _validation_loss(self, pool: Pool, held_out: Sequence[int]) -> torch.Tensor:
         self._network.eval()
-        parts = chunks([pool[index] for index in held_out], self._cutoff, self._potential.device)
+        parts = chunks(pool.samples(held_out), self._cutoff, self._potential.device)
         with repeatable(self._potential.device):
             losses = [self._loss(chunk)[0].detach().double().cpu() * chunk.share for chunk in parts]
         return torch.stack(losses).sum()

@@ -229,19 +229,18 @@ class LearningLoop:
         return picks(self.parts.acquisition, round)
 
     def _training_features(self) -> Any:
-        """Return the features of what was learned from, where the selection looks at them."""
+        """Return the features of what was learned from (of a sample of a large D_0), where the selection sees them."""
         pool = self.parts.pool
         if not {"features", "training_set"} <= self.parts.acquisition.sees:
             return None
-        if not pool.in_memory:
-            raise ConfigurationError(f"selection '{self.parts.acquisition.name}' cannot see so large a training set")
-        return features_of(self.parts.learner.potential(), [pool.molecule(k) for k in range(len(pool))])
+        return features_of(self.parts.learner.potential(), pool.sampled())
 
     def _starts(self, count: int) -> Sequence[Molecule]:
         pool = self.parts.pool
         available: Sequence[int] = range(len(pool) if self.settings.restart == "all" else pool.initial_size)
         if self.parts.unjudged:
-            available = [k for k in available if pool.molecule(k).id not in self.parts.unjudged]
+            ids = pool.ids()
+            available = [k for k in available if ids[k] not in self.parts.unjudged]
         rng = derived(self._seed, "starts", self._account.combination, self.progress.round)
         chosen = rng.choice(len(available), min(count, len(available)), replace=False)
         return [pool.molecule(available[int(index)]) for index in chosen]

@@ -36,6 +36,7 @@ from golfbench.runs.config import Baseline, RunConfig
 from golfbench.runs.directory import held
 from golfbench.runs.grid import is_trainable
 from golfbench.specs import ComponentRef, LearnerSpec, ModelSpec
+from golfbench.training_sets import sample
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +109,8 @@ def check_weights(config: RunConfig, dataset: Dataset, method: str, unsafe: bool
 
 
 def _check_elements(dataset: Dataset, elements: frozenset[int] | None, path: Path) -> None:
-    for molecule in [*(item.molecule for item in dataset.initial), *(item.molecule for item in dataset.test)]:
+    trained = [item.molecule for item in sample(dataset.initial)]
+    for molecule in [*trained, *(item.molecule for item in dataset.test)]:
         check_elements(molecule, elements, f"checkpoint {path}")
 
 

@@ -11,7 +11,6 @@ from golfbench.contracts import Dataset
 from golfbench.environments import missing
 from golfbench.errors import ComponentMissingError, ConfigurationError, OracleError
 from golfbench.learning.opening import is_oracle
-from golfbench.learning.targets import evenly
 from golfbench.molecules import Molecule, check_elements, check_molecule
 from golfbench.oracles.opening import open_oracle
 from golfbench.registry import registry
@@ -20,6 +19,7 @@ from golfbench.runs.bases import is_checkpoint
 from golfbench.runs.config import RunConfig
 from golfbench.runs.grid import is_trainable
 from golfbench.specs import ComponentRef, ModelSpec, OracleSpec, SelectionSpec, Spec
+from golfbench.training_sets import is_large, sample, sampled
 
 #: Molecules that a warning names.
 EXAMPLES = 3
@@ -62,9 +62,14 @@ def examine(config: RunConfig, dataset: Dataset, oracles: Sequence[str], unsafe:
     watched = [s for s in config.selections if registry().find(SelectionSpec, _name(s)).needs_surrogate]
     walks = any(map(is_trainable, config.models)) and config.budget
     unjudged = _unjudged(config.surrogate, dataset) if watched and walks else {}
-    warnings = [_warning(config.surrogate, watched, unjudged, len(dataset.initial))] if unjudged else []
+    warnings = [_warning(config.surrogate, watched, unjudged, len(sampled(dataset.initial)))] if unjudged else []
     if text := overlap(dataset):
         warnings.append(text)
+    if is_large(dataset.initial):
+        warnings.append(
+            f"{len(sampled(dataset.initial))} of {len(dataset.initial)} labels of the initial set stand for all in its "
+            "hash, in checks and reference energies; each label is checked again when it is learned from"
+        )
     return Examined(unjudged, warnings)
 
 
@@ -107,7 +112,7 @@ def _check_molecules(config: RunConfig, dataset: Dataset, oracle: OracleSpec) ->
     if config.delta and not is_checkpoint(config.delta):
         delta = registry().find(OracleSpec, _name(config.delta))
         owners[delta.name] = delta.elements
-    initial = evenly(dataset.initial)
+    initial = sample(dataset.initial)
     trained = frozenset(int(z) for item in initial for z in item.molecule.numbers)
     owners[f"the initial set of '{dataset.name}'"] = trained
     molecules = [item.molecule for item in initial] + [item.molecule for item in dataset.test]
@@ -130,7 +135,7 @@ def _unjudged(surrogate: str, dataset: Dataset) -> dict[str, str]:
                 return str(error)
             return ""
 
-        problems = {item.molecule.id: problem(item.molecule) for item in evenly(dataset.initial)}
+        problems = {item.molecule.id: problem(item.molecule) for item in sample(dataset.initial)}
     return {name: text for name, text in problems.items() if text}
 
 

@@ -15,7 +15,7 @@ from golfbench.benchmark.soundness import LABELS_PER_REFERENCE, check_labels
 from golfbench.contracts import Dataset
 from golfbench.errors import ConfigurationError, TrainingError
 from golfbench.learning import checkpoint
-from golfbench.learning.targets import evenly, fit_references, remainders
+from golfbench.learning.targets import fit_references, remainders
 from golfbench.oracles.calls import utc_now
 from golfbench.oracles.service import OracleService
 from golfbench.registry import registry
@@ -32,6 +32,7 @@ from golfbench.runs.shards import SEAL, Shard, Share, join, locate, seal
 from golfbench.runs.stages import Context, give_up, run_baseline, run_judge, run_learn, run_reference
 from golfbench.runs.summary import write_summary
 from golfbench.specs import ComponentRef, DatasetSpec, OracleSpec
+from golfbench.training_sets import is_large, sample, sampled
 
 log = logging.getLogger(__name__)
 
@@ -180,12 +181,18 @@ def _manifest(config: RunConfig, dataset: Dataset, arguments: Sequence[str]) -> 
             "sha256": dataset.content_hash,
             "initial_labels": len(dataset.initial),
             "test_molecules": len(dataset.test),
+            **_share_looked_at(dataset),
         },
         "baselines": {},
         "unjudged": {},
         "environments": {},
         **provenance(arguments),
     }
+
+
+def _share_looked_at(dataset: Dataset) -> dict[str, int]:
+    """Return how many labels of a large initial set the hash covers, and checks and references rest on."""
+    return {"sampled_labels": len(sampled(dataset.initial))} if is_large(dataset.initial) else {}
 
 
 def _origin(baseline: Path) -> dict[str, Any]:
@@ -296,7 +303,7 @@ class _Grid:
 
 def _references(dataset: Dataset) -> Mapping[int, float]:
     """Return reference energies for the label gate; none where the initial set is too small to say."""
-    labels = evenly(dataset.initial)
+    labels = sample(dataset.initial)
     elements = {int(z) for item in labels for z in item.molecule.numbers}
     if len(labels) < LABELS_PER_REFERENCE * len(elements):
         return dataset.atom_energies

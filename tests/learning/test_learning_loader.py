@@ -9,8 +9,8 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from golfbench import training_sets
 from golfbench.learning import loader as rooms
-from golfbench.learning import pool as pools
 from golfbench.learning.learner import Single, Task
 from golfbench.learning.loader import Loader, chunks
 from golfbench.learning.pool import InFile, Pool
@@ -100,7 +100,7 @@ def test_whoever_stops_early_leaves_no_thread(labelled, make_potential):
 def both_pools(labelled, make_potential, monkeypatch, **options):
     potential = make_potential(labelled)
     kept = Pool(potential, labelled, **options)
-    monkeypatch.setattr(pools, "MOST_IN_MEMORY", 5)
+    monkeypatch.setattr(training_sets, "MOST_IN_MEMORY", 5)
     lazy = Pool(potential, labelled, **options)
     assert kept.in_memory
     assert not lazy.in_memory
@@ -125,7 +125,7 @@ def test_a_training_set_in_a_file_gives_the_same_batches(labelled, make_potentia
 def test_a_training_in_a_file_is_the_one_in_memory_bit_by_bit(labelled, make_potential, monkeypatch):
     ends = []
     for most in (100, 5):
-        monkeypatch.setattr(pools, "MOST_IN_MEMORY", most)
+        monkeypatch.setattr(training_sets, "MOST_IN_MEMORY", most)
         potential = make_potential(labelled)
         learner = Single(Task(potential, TrainSettings(batch_size=4), 6, 0, "test"))
         learner.fit(Pool(potential, labelled), 6)
@@ -141,7 +141,7 @@ def test_in_a_file_the_next_label_stands_in_for_one_that_the_guard_refuses(label
         sound = next(k % 10 for k in range(index, index + 10) if norms[k % 10] <= guard)
         assert lazy[index].molecule.id == labelled[sound].molecule.id
     with pytest.raises(IndexError, match="no label of the initial training set is learned from"):
-        InFile(labelled, lambda item: None)[0]
+        InFile(labelled, lambda indices: [None] * len(indices)).samples([0])
 
 
 @pytest.mark.parametrize("share", [0.1, 0.3, 0.5])
