@@ -202,20 +202,21 @@ def _check_metadata(path: Path, metadata: dict[str, Any], method: str) -> None:
 
 def _molecule(row: AtomsRow, path: Path) -> Molecule:
     facts = row.key_value_pairs
-    molecule = Molecule(
-        id=name_of(facts, row.id),
-        numbers=row["numbers"],
-        positions=row.positions,
-        charge=int(facts.get("total_charge", 0)),
-        multiplicity=int(facts.get("multiplicity", 1)),
-        smiles=facts.get("smiles"),
-    )
+    name = name_of(facts, row.id)
     try:
+        molecule = Molecule(
+            id=name,
+            numbers=row["numbers"],
+            positions=row.positions,
+            charge=int(facts.get("total_charge", 0)),
+            multiplicity=int(facts.get("multiplicity", 1)),
+            smiles=facts.get("smiles"),
+        )
         check_molecule(molecule, owner=path.name)
         if molecule.smiles is not None:
             check_topology(molecule)
-    except MoleculeError as error:
-        text = str(error) if molecule.id in str(error) else f"{molecule.id}: {error}"
+    except (MoleculeError, TypeError, ValueError) as error:
+        text = str(error) if name in str(error) else f"{name}: {error}"
         raise MoleculeError(f"{path}, row {row.id}: {text}") from None
     return molecule
 
