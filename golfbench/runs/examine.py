@@ -67,7 +67,7 @@ def examine(config: RunConfig, dataset: Dataset, oracles: Sequence[str], unsafe:
         warnings.append(text)
     if is_large(dataset.initial):
         warnings.append(
-            f"{len(sampled(dataset.initial))} of {len(dataset.initial)} labels of the initial set stand for all in its "
+            f"{len(sampled(dataset.initial))} of the {len(dataset.initial)} labels of the initial set stand for all in its "
             "hash, in checks and reference energies; each label is checked again when it is learned from"
         )
     return Examined(unjudged, warnings)
