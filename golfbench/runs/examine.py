@@ -66,9 +66,10 @@ def examine(config: RunConfig, dataset: Dataset, oracles: Sequence[str], unsafe:
     if text := overlap(dataset):
         warnings.append(text)
     if is_large(dataset.initial):
+        looked_at = len(sampled(dataset.initial))
         warnings.append(
-            f"{len(sampled(dataset.initial))} of the {len(dataset.initial)} labels of the initial set stand for all in its "
-            "hash, in checks and reference energies; each label is checked again when it is learned from"
+            f"{looked_at} of the {len(dataset.initial)} labels of the initial set stand for all in its hash, in checks "
+            "and reference energies; each label is checked again when it is learned from"
         )
     return Examined(unjudged, warnings)
 
