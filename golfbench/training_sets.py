@@ -15,6 +15,8 @@ import numpy.typing as npt
 from golfbench.contracts import HasContents, HasRows, LabelledMolecule
 from golfbench.molecules import Molecule
 
+#: Labels for each element from which reference energies are good enough to judge other labels by.
+LABELS_PER_REFERENCE = 3
 #: A training set with more labels than this is large: it stays where it is.
 MOST_IN_MEMORY = 20_000
 #: Labels of a large one that are looked at: evenly spaced ones, and so many of each element where the set can tell.

@@ -18,10 +18,8 @@ from golfbench.contracts import Dataset, FloatArray, Label
 from golfbench.errors import ConfigurationError, MoleculeError
 from golfbench.molecules import Molecule
 from golfbench.oracles.gate import energy_objection, label_objection
-from golfbench.training_sets import among, sample
+from golfbench.training_sets import LABELS_PER_REFERENCE, among, sample
 
-#: Labels for each element from which reference energies are good enough to judge other labels by.
-LABELS_PER_REFERENCE = 3
 #: No level of theory gives less than this multiple of the atoms' energies in the statistical model of ``_atom``, which
 #: is right to 2 % from carbon on; scalar relativistic atoms are 3 % lower at iodine, and 12 % at lead.
 LOWEST = 1.15

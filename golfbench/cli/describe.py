@@ -7,17 +7,33 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from golfbench.environments import missing, own_environment
-from golfbench.specs import CheckpointFormat, ModelSpec, Parameter, Spec
+from golfbench.learning.store import fetch_command, stored
+from golfbench.specs import CheckpointFormat, ModelSpec, NamedWeights, Parameter, Spec
 
 SCHEMA_VERSION = 1
 #: Fields of every spec, which have lines of their own; the others are capabilities.
 COMMON_FIELDS = frozenset(field.name for field in fields(Spec))
+#: Of the elements from 1 on; ASE has them, too, but takes half a second to import.
+_SYMBOLS = """
+H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb
+Sr Y Zr Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu
+Hf Ta W Re Os Ir Pt Au Hg Tl Pb Bi Po At Rn Fr Ra Ac Th Pa U Np Pu Am Cm Bk Cf Es Fm Md No Lr Rf Db
+Sg Bh Hs Mt Ds Rg Cn Nh Fl Mc Lv Ts Og
+"""
 
 
 def as_json(kind: str, spec: Spec) -> dict[str, Any]:
     """Return every field of the spec as JSON values, with ``kind`` and what is ``missing``."""
     described = {field.name: _plain(getattr(spec, field.name)) for field in fields(spec)}
+    if isinstance(spec, ModelSpec):
+        described["weights"] = [_weights_as_json(spec, weights) for weights in spec.weights]
     return {"kind": kind, **described, "missing": missing(spec)}
+
+
+def _weights_as_json(spec: ModelSpec, weights: NamedWeights) -> dict[str, Any]:
+    path = stored(spec, weights)
+    facts = {**asdict(weights), "elements": sorted(weights.elements)}
+    return {**facts, "path": str(path) if path else None, "fetch": fetch_command(spec, weights)}
 
 
 def _plain(value: Any) -> Any:
@@ -61,7 +77,7 @@ def as_lines(kind: str, spec: Spec) -> Iterator[str]:
 
 def _in_words(field: str, value: Any) -> str:
     if field == "elements":
-        return _symbols(value)
+        return symbols(value)
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, tuple):
@@ -70,17 +86,18 @@ def _in_words(field: str, value: Any) -> str:
 
 
 def _item(value: Any) -> str:
+    if isinstance(value, NamedWeights):
+        return f"{value.name} ({value.method}; {value.license})"
     if not isinstance(value, CheckpointFormat):
         return str(value)
     return f"{value.name} ({value.summary.rstrip('.')}{'; needs --unsafe' if value.unsafe else ''})"
 
 
-def _symbols(elements: frozenset[int] | None) -> str:
-    from ase.data import chemical_symbols
-
+def symbols(elements: frozenset[int] | None) -> str:
+    """Return the symbols of elements, a long row of neighbours as ``H to Rn``; ``None`` is any."""
     if elements is None:
         return "any"
-    numbers = sorted(elements)
+    numbers, names = sorted(elements), _SYMBOLS.split()
     if len(numbers) > 10 and numbers == list(range(numbers[0], numbers[-1] + 1)):
-        return f"{chemical_symbols[numbers[0]]} to {chemical_symbols[numbers[-1]]}"
-    return " ".join(chemical_symbols[number] for number in numbers)
+        return f"{names[numbers[0] - 1]} to {names[numbers[-1] - 1]}"
+    return " ".join(names[number - 1] for number in numbers)

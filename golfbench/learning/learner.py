@@ -7,6 +7,7 @@ factory gets ``Task``, what is to be learned and how.
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -14,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from golfbench.batches import Batch
 from golfbench.contracts import HasLoss, Targets
@@ -27,6 +29,8 @@ from golfbench.loggers import NO_LOG, Log
 from golfbench.molecules import group_of
 from golfbench.seeds import derived, repeatable
 from golfbench.units import HARTREE_TO_KCAL_MOL
+
+log = logging.getLogger(__name__)
 
 #: Called after each update with its number.
 OnUpdate = Callable[[int], None]
@@ -116,9 +120,13 @@ class Single:
         self._raw: list[torch.Tensor] = []
         #: Loss, mean squared errors of energies and forces of each update since the last look.
         self._recent: list[torch.Tensor] = []
-        #: Loss on held-out molecules of the best weights so far, and these.
+        #: Loss on held-out molecules of the best weights so far, these, and the labels that there were then.
         self._best_loss = torch.tensor(math.inf, dtype=torch.float64)
         self._best: list[torch.Tensor] = []
+        self._best_of = 0
+        self._start = [p.detach().clone() for p in self._parameters] if self.settings.validation_share else []
+        #: Whether it blew up and stands still at the best weights.
+        self._ended = False
 
     def potential(self) -> Potential:
         """Return what acts and is judged; its weights are the average, where there is one."""
@@ -139,7 +147,26 @@ class Single:
         return floor + (peak - floor) * (1 + math.cos(math.pi * progress)) / 2
 
     def fit(self, pool: Pool, updates: int, on_update: OnUpdate | None = None) -> float:
-        """Do a number of updates; see ``Learner``."""
+        """Do a number of updates; see ``Learner``.
+
+        A training that blows up ends with the best weights on held-out molecules, if there are any: nothing is learned
+        from then on, and the updates are only counted.
+        """
+        last = self.update + updates
+        try:
+            if not self._ended:
+                return self._fit(pool, updates, on_update)
+        except TrainingError as error:
+            if not math.isfinite(self._best_loss):
+                raise
+            log.warning("%s; it ends here, with the weights that were best on the molecules held out", error)
+            self._end()
+        self.update = last
+        if on_update is not None:
+            on_update(last)
+        return float(self._best_loss)
+
+    def _fit(self, pool: Pool, updates: int, on_update: OnUpdate | None) -> float:
         self._restore_raw()
         held_out = self._held_out(pool)
         if self.update == 0 and updates:
@@ -174,9 +201,7 @@ class Single:
         self._adam.zero_grad()
         sums = torch.zeros(3, dtype=torch.float64, device=self._potential.device)
         for chunk in batch:
-            parts = self._loss(chunk)
-            (parts[0] * chunk.share).backward()  # type: ignore[no-untyped-call]
-            sums = sums + torch.stack([p.detach().double() for p in parts]) * chunk.share
+            sums = sums + self._differentiate(chunk)
         torch.nn.utils.clip_grad_norm_(self._parameters, self.settings.gradient_clip)
         rate = self.rate()
         for factor, group in zip(self._factors, self._adam.param_groups, strict=True):
@@ -186,6 +211,13 @@ class Single:
         self._update_average()
         self._recent.append(sums)
         return sums[0]
+
+    def _differentiate(self, chunk: Chunk) -> torch.Tensor:
+        """Add the gradient of a chunk's share of the loss, and return that share and those of its errors, (3,)."""
+        parts = self._loss(chunk)
+        # By the weights only: positions are differentiated by too, for the forces, and nobody reads their gradient.
+        (parts[0] * chunk.share).backward(inputs=self._parameters)  # type: ignore[no-untyped-call]
+        return torch.stack([p.detach().double() for p in parts]) * chunk.share
 
     def _loss(self, chunk: Chunk) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return the loss of a chunk, and its mean squared errors of energies and forces, in the network's units."""
@@ -254,8 +286,19 @@ class Single:
         loss = self._validation_loss(pool, held_out)
         if self._log:
             self._log.scalars(self.update, {"train/validation_loss_of_scaled_targets": float(loss)})
+        if self._best and self._best_of != len(pool):  # they were judged by other molecules
+            self._best_loss = self._loss_of(self._best, pool, held_out)
+        self._best_of = len(pool)
         if not self._best or loss < self._best_loss:
             self._best_loss, self._best = loss, [p.detach().clone() for p in self._parameters]
+
+    def _loss_of(self, weights: Sequence[torch.Tensor], pool: Pool, held_out: Sequence[int]) -> torch.Tensor:
+        """Return the validation loss of other weights than those that are there, which stay."""
+        kept = [p.detach().clone() for p in self._parameters]
+        _assign(self._parameters, weights)
+        loss = self._validation_loss(pool, held_out)
+        _assign(self._parameters, kept)
+        return loss
 
     def _validation_loss(self, pool: Pool, held_out: Sequence[int]) -> torch.Tensor:
         self._network.eval()
@@ -264,18 +307,31 @@ class Single:
             losses = [self._loss(chunk)[0].detach().double().cpu() * chunk.share for chunk in parts]
         return torch.stack(losses).sum()
 
+    def _end(self) -> None:
+        """Stand still at the best weights; nothing that is no number stays in the state."""
+        for weights in (self._parameters, self._average):
+            if weights:
+                _assign(weights, self._best)
+        self._raw, self._ended = [], True
+        self._adam.state.clear()
+        self._network.eval()
+
     def finish(self, pool: Pool) -> None:
         """Leave the weights that were best on held-out molecules, the start among them; the last ones without any."""
-        if self._best:
-            _assign(self._parameters, self._best)
+        held_out = self._held_out(pool)
+        if self._best and held_out:
+            better = self._loss_of(self._start, pool, held_out) < self._loss_of(self._best, pool, held_out)
+            _assign(self._parameters, self._start if better else self._best)
 
     # --- The average of the weights ------------------------------------------------------------------------------
 
     def _update_average(self) -> None:
+        if not self._average:
+            return
         # A young average would remember the start: its decay grows with the number of updates.
         decay = min(self.settings.ema_decay, self.update / (self.update + 10))
-        for average, parameter in zip(self._average, self._parameters, strict=False):
-            average.lerp_(parameter.detach(), 1 - decay)
+        with torch.no_grad():  # all in one operation, for a GPU
+            get_ema_multi_avg_fn(decay)(self._average, self._parameters, self.update)  # type: ignore[no-untyped-call]
 
     def _show_average(self) -> None:
         """Put the averaged weights into the network: they act and are judged between calls of ``fit``."""
@@ -295,7 +351,8 @@ class Single:
         tensors = prefixed("network", self._network.state_dict())
         tensors |= prefixed("raw", _numbered(self._raw or self._parameters))
         tensors |= prefixed("average", _numbered(self._average)) | prefixed("best", _numbered(self._best))
-        tensors["best_loss"] = self._best_loss
+        tensors |= {"best_loss": self._best_loss, "best_of": torch.tensor(self._best_of)}
+        tensors["ended"] = torch.tensor(self._ended)
         for i, parameter in enumerate(self._parameters):
             tensors |= prefixed(f"adam.{i}", self._adam.state.get(parameter, {}))
         return tensors
@@ -309,7 +366,8 @@ class Single:
         _assign(self._average, [tensors[f"average.{i}"] for i in range(len(self._average))])
         best = unprefixed("best", tensors)
         self._best = [best[str(i)].to(device) for i in range(len(best))]
-        self._best_loss = tensors["best_loss"]
+        self._best_loss, self._best_of = tensors["best_loss"], int(tensors["best_of"])
+        self._ended = bool(tensors["ended"])
         for i, parameter in enumerate(self._parameters):
             if moments := unprefixed(f"adam.{i}", tensors):  # Adam's count of steps is a scalar on the CPU
                 self._adam.state[parameter] = {

@@ -10,7 +10,7 @@ loop.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,10 @@ from golfbench.learning.acquisition import Acquisition, picks
 from golfbench.learning.explorer import Explorer, features_of
 from golfbench.learning.learner import Learner
 from golfbench.learning.pool import Pool
+from golfbench.learning.references import FollowingReferences
 from golfbench.learning.settings import GolfSettings
 from golfbench.learning.snapshots import Snapshots
+from golfbench.learning.starts import Starts
 from golfbench.learning.stream import Stream
 from golfbench.learning.targets import remainders
 from golfbench.loggers import NO_LOG, Log
@@ -30,7 +32,7 @@ from golfbench.molecules import Molecule
 from golfbench.oracles.question import Question
 from golfbench.oracles.service import Account, OracleService
 from golfbench.seeds import derived
-from golfbench.specs import ComponentRef
+from golfbench.specs import Named
 
 log = logging.getLogger(__name__)
 
@@ -50,18 +52,19 @@ class Parts:
         oracle: The genuine oracle, as a person writes it.
         service: Where labels come from.
         asks_oracle: Whether the selection labels anything at all.
-        unjudged: Ids of training molecules that the surrogate cannot judge: a trajectory from there would end at once
-            and teach nothing, so none starts there.
+        starts: Where trajectories start.
+        references: Of weights made elsewhere: their reference energies follow the labels.
     """
 
     learner: Learner
     pool: Pool
     explorer: Explorer
     acquisition: Acquisition
-    oracle: ComponentRef
+    oracle: Named
     service: OracleService
     asks_oracle: bool
-    unjudged: frozenset[str] = frozenset()
+    starts: Starts
+    references: FollowingReferences | None = None
 
 
 @dataclass(slots=True)
@@ -160,6 +163,7 @@ class LearningLoop:
 
     def run(self, on_round: Callable[[Progress], None] | None = None) -> Progress:
         """Continue from the newest sound snapshot and go on until the budget is spent."""
+        self._follow()  # before anything is restored: what is fitted is the difference to the weights at the start
         self._resume()
         while self._is_asking() or len(self._stream):
             self._round()
@@ -208,7 +212,11 @@ class LearningLoop:
     def _pick(self) -> list[Molecule]:
         """Explore for one round and return the new geometries that were chosen, within the budget."""
         progress, combination = self.progress, self._account.combination
-        starts = self._starts(min(self.settings.parallel, self.budget - progress.spent))
+        starts = self.parts.starts.draw(
+            derived(self._seed, "starts", combination, progress.round),
+            min(self.settings.parallel, self.budget - progress.spent),
+            self.settings.restart == "all",
+        )
         streams = [
             derived(self._seed, "trajectory", combination, progress.trajectories + k) for k in range(len(starts))
         ]
@@ -233,17 +241,7 @@ class LearningLoop:
         pool = self.parts.pool
         if not {"features", "training_set"} <= self.parts.acquisition.sees:
             return None
-        return features_of(self.parts.learner.potential(), pool.sampled())
-
-    def _starts(self, count: int) -> Sequence[Molecule]:
-        pool = self.parts.pool
-        available: Sequence[int] = range(len(pool) if self.settings.restart == "all" else pool.initial_size)
-        if self.parts.unjudged:
-            ids = pool.ids()
-            available = [k for k in available if ids[k] not in self.parts.unjudged]
-        rng = derived(self._seed, "starts", self._account.combination, self.progress.round)
-        chosen = rng.choice(len(available), min(count, len(available)), replace=False)
-        return [pool.molecule(available[int(index)]) for index in chosen]
+        return features_of(self.parts.learner.potential(), [pool.molecule(k) for k in pool.sampled()])
 
     def _ask(self, picked: list[Molecule]) -> None:
         """Ask for labels; they are paid for and known from here on."""
@@ -266,7 +264,13 @@ class LearningLoop:
             else:
                 self.progress.guarded += 1
                 self._refused.append(asked.molecule.geometry_hash())
+        self._follow()
         return len(answers)
+
+    def _follow(self) -> None:
+        """Fit the reference energies of weights made elsewhere to all labels that are there."""
+        if self.parts.references is not None:
+            self.parts.references.fit(self.parts.pool)
 
     def _add(self, item: LabelledMolecule) -> bool:
         """Add a label to the pool, unless the guard or a base refuses its geometry."""
@@ -292,6 +296,7 @@ class LearningLoop:
         if found := self._snapshots.newest():
             tensors, header = found
             self._restore(header)
+            self._follow()
             self.parts.learner.restore(tensors, header["update"])
 
     def _restore(self, header: dict[str, Any]) -> None:

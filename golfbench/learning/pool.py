@@ -10,7 +10,7 @@ import logging
 import sys
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -22,11 +22,11 @@ from golfbench.contracts import LabelledMolecule
 from golfbench.errors import ConfigurationError
 from golfbench.learning.potential import Potential
 from golfbench.learning.settings import FORCE_NORM_GUARD
-from golfbench.learning.targets import Remainder, remainders
+from golfbench.learning.targets import Remainder, fit_references, remainders
 from golfbench.molecules import Molecule, group_of
 from golfbench.oracles.gate import energy_objection, label_objection
 from golfbench.seeds import derived
-from golfbench.training_sets import ids_of, is_large, place_of, sampled
+from golfbench.training_sets import LABELS_PER_REFERENCE, ids_of, is_large, place_of, sample, sampled
 
 log = logging.getLogger(__name__)
 
@@ -44,11 +44,13 @@ class Sample:
         molecule: The geometry.
         energy: () float64, in the network's units.
         forces: (n_atoms, 3) float64, in the network's units.
+        energy_hartree: What is left of the label, references included.
     """
 
     molecule: Molecule
     energy: torch.Tensor
     forces: torch.Tensor
+    energy_hartree: float
 
 
 class Source(Protocol):
@@ -166,6 +168,7 @@ class Pool:
         self._conformers = Conformers()
         self._held_out: dict[tuple[float, int], frozenset[str]] = {}
         self._labels: Sequence[LabelledMolecule] = ()
+        self._references: Mapping[int, float] | None = None
         self._sources: dict[str, Source] = {INITIAL: InMemory(), ACQUIRED: InMemory()}
         labels = [item for item in initial[:1] if isinstance(item, LabelledMolecule)]
         if labels and is_large(initial):  # type: ignore[arg-type]
@@ -201,10 +204,10 @@ class Pool:
         }
         return [next(made[id(source)]) for source, _ in places]
 
-    def sampled(self) -> list[Molecule]:
-        """Return the molecules; of a large D_0 those that stand for all."""
+    def sampled(self) -> list[int]:
+        """Return the indices of all samples, but of a large D_0 of those that stand for all."""
         first = sampled(self._labels) if self._labels else range(self.initial_size)
-        return [self.molecule(index) for index in (*first, *range(self.initial_size, len(self)))]
+        return [*first, *range(self.initial_size, len(self))]
 
     def ids(self) -> list[str]:
         """Return the ids of all molecules, in order; nothing else of a D_0 in a file is read for that."""
@@ -241,10 +244,18 @@ class Pool:
         rows = list(remainders(items, self._potential.bases))
         for index, item, row in zip(indices, items, rows, strict=True):
             objection = label_objection(item.molecule, item.label.energy, item.label.forces)
-            objection = objection or energy_objection(row.molecule, row.energy, self._potential.atom_energies)
+            objection = objection or energy_objection(item.molecule, item.label.energy, self._expected())
             if objection:
                 raise ConfigurationError(f"{place_of(self._labels, index)}: {row.molecule.id}: {objection}")
         return [self._sample(row) if self._is_sound(row) else None for row in rows]
+
+    def _expected(self) -> Mapping[int, float]:
+        """Return reference energies that labels in a file are near to; those of the potential may be of elsewhere."""
+        if self._references is None:
+            rows = list(remainders(sample(self._labels), []))
+            elements = {int(z) for row in rows for z in row.molecule.numbers}
+            self._references = fit_references(rows, {})[0] if len(rows) >= LABELS_PER_REFERENCE * len(elements) else {}
+        return self._references
 
     def _is_sound(self, row: Remainder) -> bool:
         if self._guard is None or row.norm <= self._guard:
@@ -253,14 +264,24 @@ class Pool:
         return False
 
     def _sample(self, row: Remainder) -> Sample:
-        batch = make_batch([row.molecule], 0.0, self._potential.device)
-        energy = row.energy - self._potential.reference_energies(batch)[0].cpu()
-        return Sample(row.molecule, energy / self._potential.scale, torch.tensor(row.forces) / self._potential.scale)
+        forces = torch.tensor(row.forces) / self._potential.scale
+        return Sample(row.molecule, self._target(row.molecule, row.energy), forces, row.energy)
+
+    def _target(self, molecule: Molecule, energy: float) -> torch.Tensor:
+        references = self._potential.reference_energies(make_batch([molecule], 0.0, self._potential.device))
+        return (energy - references[0].cpu()) / self._potential.scale
+
+    def retarget(self) -> None:
+        """Make the targets of energies anew, after the potential got other reference energies."""
+        for source in self._sources.values():
+            if isinstance(source, InMemory):
+                source[:] = [replace(s, energy=self._target(s.molecule, s.energy_hartree)) for s in source]
 
     def draw(self, rng: np.random.Generator, size: int, held_out: Collection[int] = ()) -> list[int]:
         """Return indices of a batch: ``initial_share`` of it from D_0, the rest from the added labels.
 
-        As in the published code the added part is rounded down; with nothing added all of it is from D_0.
+        As in the published code the added part is rounded down; with nothing added all of it is from D_0, and without
+        D_0 all of it is from what was added.
 
         Args:
             rng: Random numbers.
@@ -269,7 +290,8 @@ class Pool:
         """
         first = self.initial_size
         old, new = _Free(0, first, held_out), _Free(first, len(self), held_out)
-        added = min(int(size * (1 - self._initial_share)), len(new)) if len(new) else 0
+        wanted = int(size * (1 - self._initial_share)) if len(old) else size
+        added = min(wanted, len(new))
         picks = rng.choice(len(old), min(size - added, len(old)), replace=False)
         return [*old.at(picks), *new.at(rng.choice(len(new), added, replace=False))]
 
@@ -278,6 +300,8 @@ class Pool:
 
         Of a training set in a file as many molecules as make up the share, or ``MOST_HELD_OUT`` labels.
         """
+        if not len(self):
+            return []
         conformers = self._grouped()
         if (share, seed) not in self._held_out or self.in_memory:
             self._held_out[share, seed] = self._choose(conformers.members, share, seed)

@@ -5,7 +5,6 @@ import pytest
 from golfbench.cli.doctor import NEEDED
 from golfbench.cli.options import DEFAULTS
 from golfbench.runs.config import RunConfig
-from golfbench.specs import ComponentRef
 
 CLASHING = """
 from golfbench import hookimpl
@@ -195,9 +194,19 @@ def test_the_defaults_of_the_command_line_are_those_of_a_run():
         "selection": config.selections,
         "oracle": [*config.oracles, config.surrogate, *config.references],
     }
-    assert set(NEEDED) == {(kind, ComponentRef.parse(text).name) for kind in texts for text in texts[kind]}
+    assert set(NEEDED) == {(kind, ref.name) for kind in texts for ref in texts[kind]}
 
 
 def test_the_shell_completes_component_names(golfbench):
     done = golfbench(_GOLFBENCH_COMPLETE="complete_bash", COMP_WORDS="golfbench run --model prob", COMP_CWORD="3")
     assert done.stdout.split() == ["probe-net"]
+
+
+def test_elements_are_called_as_everywhere():
+    from ase.data import chemical_symbols
+
+    from golfbench.cli.describe import symbols
+
+    assert [symbols(frozenset({z})) for z in range(1, 119)] == chemical_symbols[1:119]
+    assert symbols(frozenset(range(1, 19))) == "H to Ar"
+    assert symbols(None) == "any"

@@ -244,6 +244,7 @@ def test_a_training_reads_what_it_draws_and_nothing_else(labelled, make_potentia
     settings = TrainSettings(batch_size=4, validation_share=0.01, difference_weight=difference_weight)
     learner = Single(Task(make_potential(labelled), settings, 10, 0, "test"))
     pool = Pool(learner.potential(), rows)
+    pool.samples([0])  # what energies to expect is looked at once
     rows.read.clear()
     for _ in range(2):
         learner.fit(pool, 5)
@@ -256,11 +257,12 @@ def test_a_training_reads_what_it_draws_and_nothing_else(labelled, make_potentia
 def test_a_label_that_cannot_be_right_is_named_when_it_is_learned_from(labelled, make_potential, monkeypatch):
     in_ev = replace(labelled[3].label, energy=labelled[3].label.energy * 27.2114)
     pushed = replace(labelled[7].label, forces=labelled[7].label.forces + 0.1)
-    wrong = [*labelled]
+    wrong = many(labelled, 40, 2)
+    monkeypatch.setattr(training_sets, "SAMPLED", 40)  # every second one
     wrong[3], wrong[7] = replace(labelled[3], label=in_ev), replace(labelled[7], label=pushed)
     monkeypatch.setattr(training_sets, "MOST_IN_MEMORY", 5)
     pool = Pool(make_potential(labelled), InRows(wrong))
-    assert [s.molecule.id for s in pool.samples([8, 2])] == [labelled[k].molecule.id for k in (8, 2)]
+    assert [s.molecule.id for s in pool.samples([8, 2])] == ["m4/0", "m1/0"]
     with pytest.raises(
         ConfigurationError, match=rf"^many\.db, row 4: {labelled[3].molecule.id}: the energy is -.* away"
     ):

@@ -1,5 +1,6 @@
 """PaiNN and SchNet as networks: derivatives, invariances, sizes, and the published weights."""
 
+import copy
 import os
 import sqlite3
 from pathlib import Path
@@ -200,3 +201,50 @@ def test_the_published_baseline_has_its_published_errors():
     force_error = np.mean([error.mean() for error in per_molecule]) * HARTREE_TO_KCAL_MOL
     assert energy_error == pytest.approx(1.25, abs=0.005)
     assert force_error == pytest.approx(0.88, abs=0.005)
+
+
+def original(net):
+    """Return the same network with SchNetPack's own forward pass."""
+    from schnetpack.representation import PaiNN
+
+    other = copy.deepcopy(net)
+    other.representation.__class__ = PaiNN
+    return other
+
+
+def loss_gradient(net, molecules):
+    energies, forces = energy_forces(net, molecules, create_graph=True)
+    (energies.pow(2).mean() + (forces - 0.1).pow(2).mean()).backward(inputs=list(net.parameters()))
+    return {name: p.grad for name, p in net.named_parameters()}
+
+
+@pytest.mark.parametrize("interactions", [1, 2, 3])
+@pytest.mark.parametrize("cutoff", [1.2, 3.0, 5.0, 50.0])
+def test_painn_is_schnetpacks_own_in_energies_forces_and_gradients(interactions, cutoff):
+    net = network("painn", interactions=interactions, cutoff=cutoff).double()
+    for bias in (net.representation.filter_net.bias, net.outnet[0].bias):
+        torch.nn.init.normal_(bias, generator=torch.Generator().manual_seed(1))  # they begin as zeros
+    other = original(net)
+    assert net.state_dict().keys() == other.state_dict().keys()
+    for found, expected in zip(energy_forces(net, SMALL_BATCH), energy_forces(other, SMALL_BATCH), strict=True):
+        assert (found - expected).abs().max() < 1e-12 * expected.detach().abs().max().clamp(min=1.0)
+    gradients, wanted = loss_gradient(net, SMALL_BATCH), loss_gradient(other, SMALL_BATCH)
+    for name, expected in wanted.items():
+        assert (gradients[name] - expected).abs().max() < 1e-11 * max(1.0, float(expected.abs().max())), name
+
+
+@pytest.mark.parametrize("molecules", [[ETHANOL], [WATER, ETHANOL], [METHANE, *SMALL_BATCH * 4]])
+def test_painn_in_single_precision_is_schnetpacks_own_but_for_rounding(molecules):
+    net = network("painn", preset="published")
+    for found, expected in zip(energy_forces(net, molecules), energy_forces(original(net), molecules), strict=True):
+        assert (found - expected).abs().max() < 1e-5 * expected.detach().abs().max()
+
+
+def test_painn_keeps_the_bits_of_a_molecule_in_every_batch():
+    net = network("painn", preset="published")
+    alone, forces = energy_forces(net, [ETHANOL])
+    for batch in ([ETHANOL, WATER], [WATER, METHANE, ETHANOL], [METHANE] * 20 + [ETHANOL] + [WATER] * 7):
+        row, begin = batch.index(ETHANOL), sum(len(m) for m in batch[: batch.index(ETHANOL)])
+        energies, all_forces = energy_forces(net, batch)
+        assert energies[row] == alone[0]
+        assert torch.equal(all_forces[begin : begin + len(ETHANOL)], forces)

@@ -1,6 +1,7 @@
 """PaiNN and SchNet as ``golfbench.contracts.Network``: SchNetPack's representation and its atomwise head.
 
-The modules are SchNetPack's own; only the dictionary plumbing around them (``NeuralNetworkPotential``) is left out.
+The modules are SchNetPack's own; only the dictionary plumbing around them (``NeuralNetworkPotential``) is left out, and
+PaiNN's equations are evaluated in another order (``painn.LeanPaiNN``).
 Submodules keep the names of its checkpoints: ``representation.*`` and ``outnet.*`` here are
 ``model.representation.*`` and ``model.output_modules.0.outnet.*`` there.
 """
@@ -20,7 +21,9 @@ from golfbench.imports import importable
 with importable():
     import schnetpack.nn as snn
     import schnetpack.properties as keys
-    from schnetpack.representation import PaiNN, SchNet
+    from schnetpack.representation import SchNet
+
+from golfbench_schnetpack.painn import LeanPaiNN
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +135,7 @@ def painn(
     """
     sizes = architecture(preset, features=features, interactions=interactions, radial=radial, cutoff=cutoff)
     basis = snn.BesselRBF(sizes.radial, sizes.cutoff)
-    body = PaiNN(sizes.features, sizes.interactions, basis, snn.CosineCutoff(sizes.cutoff))
+    body = LeanPaiNN(sizes.features, sizes.interactions, basis, snn.CosineCutoff(sizes.cutoff))
     return AtomisticNetwork(body, sizes)
 
 
