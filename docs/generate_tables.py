@@ -21,7 +21,7 @@ MARKED = re.compile(r"<!-- table: (?P<name>\S+) -->\n.*?<!-- end of table -->", 
 def table(match: re.Match[str]) -> str:
     """Return the marked block with the table of its run."""
     directory = RunDirectory(RESULTS / match["name"])
-    dataset = directory.read_manifest()["dataset"]["name"]
+    dataset = directory.read_manifest().dataset.name
     text = markdown_table(rows_of(directory), dataset, said=verdicts(read_side(directory.path)))
     return f"<!-- table: {match['name']} -->\n{text.strip()}\n<!-- end of table -->"
 

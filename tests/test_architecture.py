@@ -25,7 +25,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("hookspecs", "contracts"),
     # ``golfbench`` is what the package itself offers: its version
     ("golfbench", "registry", "minimize", "loggers", "training_sets"),
-    ("environments", "templates", "oracles", "curvature"),
+    ("environments", "templates", "oracles", "curvature", "store"),
     ("learning", "benchmark"),
     ("runs",),
     ("leaderboard", "molecule_files", "ase", "testing"),
@@ -37,7 +37,7 @@ FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 #: Who may import a room although everybody above its floor could.
 ONLY_FOR = {"testing": {"golfbench.cli.contract"}, "cli": {"golfbench.__main__"}}
 #: What the command line imports before it knows which verb is wanted: `--help` must stay fast.
-CLI_AT_ONCE = {"golfbench", "errors", "registry", "specs", "threads", "environments"}
+CLI_AT_ONCE = {"golfbench", "errors", "registry", "specs", "threads", "environments", "store"}
 CLI_PACKAGES = {"typer"}
 #: The distributions that golfbench depends on, by the name that is imported; ``pytest`` is what contract tests run in.
 PACKAGES = {"ase", "filelock", "numpy", "platformdirs", "plotly", "pluggy", "psutil", "pydantic", "rdkit", "rich"}

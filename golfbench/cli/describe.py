@@ -7,8 +7,8 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from golfbench.environments import missing, own_environment
-from golfbench.learning.store import fetch_command, stored
 from golfbench.specs import CheckpointFormat, ModelSpec, NamedWeights, Parameter, Spec
+from golfbench.store import fetch_command, stored
 
 SCHEMA_VERSION = 1
 #: Fields of every spec, which have lines of their own; the others are capabilities.

@@ -20,9 +20,9 @@ from golfbench.cli.models import named_weights
 from golfbench.cli.options import DEFAULTS, JsonOption
 from golfbench.environments import missing
 from golfbench.errors import ComponentMissingError
-from golfbench.learning.store import fetch_command, stored
 from golfbench.registry import KINDS, registry
 from golfbench.specs import ModelSpec, NamedWeights, Spec
+from golfbench.store import fetch_command, stored
 from golfbench.threads import THREAD_VARIABLES, WAIT_VARIABLE, usable_cpus
 
 #: Programs that plugins start, with the command that installs each.

@@ -12,10 +12,11 @@ from golfbench.cli import console
 from golfbench.cli.components import show_components
 from golfbench.cli.describe import symbols
 from golfbench.cli.options import JsonOption, complete
+from golfbench.cli.streams import session
 from golfbench.errors import ConfigurationError, NothingToDoError, unknown_name
-from golfbench.learning.store import VARIABLE, stored
 from golfbench.registry import registry
 from golfbench.specs import ModelSpec, NamedWeights
+from golfbench.store import VARIABLE, stored
 
 ModelArgument = Annotated[
     str,
@@ -93,6 +94,7 @@ def fetch(
         raise ConfigurationError("--file and --url exclude each other")
     from golfbench.learning.fetch import Wish, fetch
 
+    session.resumes = True
     name = f"{spec.name}:weights={weights.name}"
     with console.Progress() as progress:
 

@@ -6,7 +6,6 @@ on stdin, a line each; what the manifest says of the part goes to stdout.
 
 from __future__ import annotations
 
-import json
 import signal
 import sys
 from pathlib import Path
@@ -40,7 +39,7 @@ def main() -> int:
         return error.exit_code
     except KeyboardInterrupt:
         return INTERRUPTED
-    print(json.dumps(facts, allow_nan=False))
+    print(facts.model_dump_json())
     return 0
 
 

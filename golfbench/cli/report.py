@@ -104,7 +104,7 @@ def print_rows(directory: RunDirectory, format: str, wide: bool = False) -> None
     from golfbench.compare.verdict import verdicts
     from golfbench.runs.summary import rows_of, summary_content, write_summary
 
-    facts = directory.read_manifest()["dataset"]
+    facts = directory.read_manifest().dataset
     rows = rows_of(directory)
     write_summary(directory)
     if format == Format.JSON:
@@ -112,11 +112,11 @@ def print_rows(directory: RunDirectory, format: str, wide: bool = False) -> None
     elif format == Format.CSV:
         print(csv_text(rows), end="")
     elif format == Format.MARKDOWN:
-        print(markdown_table(rows, facts["name"], wide, verdicts(read_side(directory.path))))
+        print(markdown_table(rows, facts.name, wide, verdicts(read_side(directory.path))))
     elif format == Format.LATEX:
-        print(latex_table(rows, facts["name"], wide), end="")
+        print(latex_table(rows, facts.name, wide), end="")
     else:
-        _print_table(rows, facts["name"], wide, verdicts(read_side(directory.path)))
+        _print_table(rows, facts.name, wide, verdicts(read_side(directory.path)))
 
 
 def _print_table(rows: Sequence[Row], dataset: str, wide: bool, said: Sequence[str]) -> None:

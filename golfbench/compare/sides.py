@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 from golfbench.benchmark.metrics import CallsByPurpose
 from golfbench.benchmark.records import Record, latest_records, read_records
 from golfbench.errors import ConfigurationError
-from golfbench.leaderboard.entries import Entry, part_hashes, read_entry
+from golfbench.leaderboard.entries import Entry, Provenance, part_hashes, read_entry
 from golfbench.runs.directory import RunDirectory
+from golfbench.runs.manifest import Manifest
 from golfbench.runs.summary import rows_of
 
 #: What differs between series by their names, so it is no difference of settings.
@@ -104,14 +105,15 @@ def _side_of_run(run: RunDirectory) -> Side:
         grouped[key][record.seed][record.molecule] = record
         counted[key][record.seed] = calls[record.combination, record.stage]
         learned[key] = labels[record.combination, record.stage]
-    dataset, config = manifest["dataset"], manifest["config"]
-    expected = dataset["test_molecules"]
+    dataset, config = manifest.dataset, manifest.config
+    expected = dataset.test_molecules
     return Side(
         name=run.path.resolve().name,
-        dataset=dataset["name"],
-        sha256=dataset["sha256"],
+        dataset=dataset.name,
+        sha256=dataset.sha256,
         protocol=config["protocol"],
-        settings=dict(_flat({k: v for k, v in config.items() if k not in GRID | TECHNICAL})) | _origin(manifest),
+        settings=dict(_flat({k: v for k, v in config.items() if k not in GRID | TECHNICAL}))
+        | _origin(manifest, [manifest.hardware.cpu]),
         series=[Series(key, seeds, counted[key], expected, learned[key]) for key, seeds in grouped.items()],
     )
 
@@ -130,7 +132,8 @@ def _side_of_entry(path: Path, entry: Entry) -> Side:
         dataset=entry.dataset.name,
         sha256=entry.dataset.sha256,
         protocol=entry.protocol.model_dump(mode="json"),
-        settings=dict(_flat(entry.settings)) | _origin(entry.provenance.model_dump(mode="json")),
+        settings=dict(_flat(entry.settings))
+        | _origin(entry.provenance, [str(machine["cpu"]) for machine in entry.provenance.hardware]),
         series=[Series(key, seeds, calls, entry.dataset.test_molecules)],
     )
 
@@ -148,16 +151,13 @@ def _flat(settings: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, s
             yield above + name, value if isinstance(value, str) else json.dumps(value)
 
 
-def _origin(manifest: Mapping[str, Any]) -> dict[str, str]:
-    """Return what the manifest says of code and machine."""
-    source, hardware = manifest["source"] or {}, manifest["hardware"]
-    machines = hardware if isinstance(hardware, list) else [hardware]
+def _origin(facts: Manifest | Provenance, processors: Sequence[str]) -> dict[str, str]:
+    """Return what a manifest, or the entry made from one, says of code and machine."""
+    source = dict(facts.source or {})
     commit = str(source.get("commit", ""))[:12] + (" with changes" if source.get("changed") else "")
-    facts = {"golfbench": manifest["golfbench_version"], "commit": commit, "python": manifest["python_version"]}
-    facts |= manifest["versions"] | manifest["plugins"]
-    return {name: text for name, text in facts.items() if text} | {
-        "processor": ", ".join(sorted({str(machine["cpu"]) for machine in machines}))
-    }
+    told = {"golfbench": facts.golfbench_version, "commit": commit, "python": facts.python_version}
+    told |= facts.versions | facts.plugins
+    return {name: text for name, text in told.items() if text} | {"processor": ", ".join(sorted(set(processors)))}
 
 
 def check_comparable(one: Side, other: Side) -> None:

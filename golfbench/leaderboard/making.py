@@ -33,6 +33,7 @@ from golfbench.registry import KINDS, registry
 from golfbench.runs.config import RunConfig
 from golfbench.runs.costs import read_costs
 from golfbench.runs.directory import RunDirectory, slug
+from golfbench.runs.manifest import Manifest
 from golfbench.runs.summary import bill_of, bills_of
 
 #: The beginning of an absolute path, or of one that a person's folder can be read from.
@@ -68,29 +69,29 @@ def track_of(run: RunDirectory, leaderboards: Path) -> Track:
     raise ConfigurationError(f"{run.path} fits no track. " + " | ".join(lines))
 
 
-def run_refusals(manifest: dict[str, Any], track: Track) -> list[Refusal]:
+def run_refusals(manifest: Manifest, track: Track) -> list[Refusal]:
     """Return why no row of a run can be on a track; empty if some may."""
     config = config_of(manifest)
     found = track.protocol_differences(config.protocol)
-    if manifest["dataset"]["sha256"] != track.dataset.sha256:
-        found.append(f"dataset '{manifest['dataset']['name']}' has another content than the track's")
+    if manifest.dataset.sha256 != track.dataset.sha256:
+        found.append(f"dataset '{manifest.dataset.name}' has another content than the track's")
     if not any(map(track.accepts_oracle, config.oracles)):
         found.append(f"no oracle of the run is the track's ({track.oracle.name})")
-    if manifest["finished_utc"] is None:
+    if manifest.finished_utc is None:
         found.append("the run has not finished: the same command resumes it")
-    if "shard" in manifest:
+    if manifest.shard:
         found.append("it is one shard of a run: join them by `golfbench merge`")
     return found
 
 
-def config_of(manifest: dict[str, Any]) -> RunConfig:
+def config_of(manifest: Manifest) -> RunConfig:
     """Return the configuration of a run.
 
     Raises:
         ConfigurationError: If it was written by another version of the suite.
     """
     try:
-        return RunConfig.model_validate(manifest["config"])
+        return RunConfig.model_validate(manifest.config)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"]))
@@ -148,7 +149,7 @@ class Maker:
     """Makes the entries of one run."""
 
     def __init__(
-        self, run: RunDirectory, track: Track, manifest: dict[str, Any], submitter: str, weights_license: str
+        self, run: RunDirectory, track: Track, manifest: Manifest, submitter: str, weights_license: str
     ) -> None:
         self.run, self.track, self.manifest = run, track, manifest
         self.submitter, self.weights_license = submitter, weights_license
@@ -177,7 +178,7 @@ class Maker:
                 track=self.track.name,
                 method=first.method,
                 budget=self.config.budget if first.stage == "after" else 0,
-                dataset=DatasetFacts(**{n: self.manifest["dataset"][n] for n in DatasetFacts.model_fields}),
+                dataset=DatasetFacts(**self.manifest.dataset.model_dump(include=set(DatasetFacts.model_fields))),
                 protocol=self.config.protocol,
                 settings=self._settings(first),
                 provenance=self._provenance(first),
@@ -243,16 +244,16 @@ class Maker:
     def _provenance(self, first: Record) -> Provenance:
         manifest = self.manifest
         models = {ref.name for ref in (*self.config.models, *self.config.references) if str(ref) == first.model}
-        shards = manifest.get("merged", {}).get("shards", [])
-        baselines = {name: facts for name, facts in manifest["baselines"].items() if facts.get("model") in models}
-        elsewhere = {name: facts for name, facts in manifest.get("environments", {}).items() if name in models}
-        copied = {name: manifest[name] for name in Provenance.model_fields if name in manifest}
+        machines = [shard.hardware for shard in manifest.merged.shards] if manifest.merged else [manifest.hardware]
+        baselines = {name: facts.model_dump() for name, facts in manifest.baselines.items() if facts.model in models}
+        elsewhere = {name: facts.model_dump() for name, facts in manifest.environments.items() if name in models}
+        copied = manifest.model_dump(include=set(Provenance.model_fields))
         return Provenance(
             **copied
             | {
-                "hardware": tuple(shard["hardware"] for shard in shards) or (manifest["hardware"],),
+                "hardware": tuple(machine.model_dump() for machine in machines),
                 "device": self.config.device,
-                "argv": tuple(PATH.sub("", argument) for argument in manifest["argv"]),
+                "argv": tuple(PATH.sub("", argument) for argument in manifest.argv),
                 "baselines": {} if first.stage == "reference" else _without_paths(baselines),
                 "environments": _without_paths(elsewhere),
             }
@@ -278,7 +279,7 @@ class Maker:
 
     def _notice(self) -> str:
         """Return what imported weights demand that a person is told."""
-        imported = [facts.get("imported") or {} for facts in self.manifest["baselines"].values()]
+        imported = [facts.imported or {} for facts in self.manifest.baselines.values()]
         return " ".join(dict.fromkeys(str(facts["notice"]) for facts in imported if facts.get("notice")))
 
 

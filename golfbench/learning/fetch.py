@@ -18,11 +18,12 @@ from typing import Any
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from golfbench import store
 from golfbench.durable import write_atomically, write_errors
 from golfbench.environments import check_here, missing
 from golfbench.errors import CheckpointError, ComponentMissingError, ConfigurationError
 from golfbench.fetching import OnBytes, download, from_wheel, out_of_wheel, sha256_of
-from golfbench.learning import checkpoint, store
+from golfbench.learning import checkpoint
 from golfbench.learning.foreign import format_of, read_apart, rebuilt
 from golfbench.learning.opening import potential_header, save_potential
 from golfbench.specs import ComponentRef, ModelSpec, NamedWeights
@@ -78,8 +79,10 @@ def fetch(spec: ModelSpec, weights: NamedWeights, wish: Wish) -> Path:
         raise ComponentMissingError(
             f"model '{spec.name}' needs {', '.join(absent)}, not installed: {spec.install_hint}"
         )
-    with _held(spec, weights, wish.tell):
-        if path := _sound(spec, weights, wish.tell):
+    if path := _sound(spec, weights, wish.tell):  # without the lock: a store that many share may be read-only
+        return path
+    with _held(wish.tell):
+        if path := _sound(spec, weights, lambda text: None):  # another process may have fetched it meanwhile
             return path
         memory = _accepted(spec, weights, wish)
         expected = weights.sha256 or memory.sha256.get(f"{spec.name}/{weights.name}", "")
@@ -107,16 +110,16 @@ def fetch(spec: ModelSpec, weights: NamedWeights, wish: Wish) -> Path:
 
 
 @contextmanager
-def _held(spec: ModelSpec, weights: NamedWeights, tell: Callable[[str], None]) -> Iterator[None]:
+def _held(tell: Callable[[str], None]) -> Iterator[None]:
     """Let one process at a time write to the store."""
+    lock = FileLock(store.folder() / "lock")
     with write_errors(store.folder()):
         store.folder().mkdir(parents=True, exist_ok=True)
-    lock = FileLock(store.folder() / "lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        tell("another process fetches weights: waiting for it")
-        lock.acquire()
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            tell("another process fetches weights: waiting for it")
+            lock.acquire()
     try:
         yield
     finally:
@@ -188,6 +191,7 @@ def _source(spec: ModelSpec, weights: NamedWeights, wish: Wish) -> Path:
             with write_errors(target):
                 shutil.copyfile(wish.file, target)
         return target
+    wish.tell(f"getting {wish.url or _origin(weights)}")
     try:
         if address := wish.url or source.url:
             download(address, target, source.size_bytes, wish.report)

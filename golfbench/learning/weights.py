@@ -16,9 +16,9 @@ from golfbench.errors import ConfigurationError
 from golfbench.learning.foreign import ForeignFile, agreed, open_foreign
 from golfbench.learning.opening import load_potential
 from golfbench.learning.potential import Potential
-from golfbench.learning.store import required
 from golfbench.registry import registry
 from golfbench.specs import ComponentRef, ModelSpec, Named, NamedWeights
+from golfbench.store import required
 
 #: The parameter of a model that says it; it is the suite's, not the model's.
 PARAMETER = "weights"

@@ -108,7 +108,8 @@ def _from_choice(choice: ModelChoice, name: str, permission: Permission, device:
     spec = registry().find(ModelSpec, header["model"])
     elements = potential.elements & (spec.supported_elements(header["parameters"]) or potential.elements)
     check = partial(check_molecule, elements=elements, owner=name)
-    return Driver(spec.name, header["method"] or f"as {name}", potential, check, spec.charged)
+    sees_charge = choice.weights.named.charged if choice.weights.named else spec.charged
+    return Driver(spec.name, header["method"] or f"as {name}", potential, check, sees_charge)
 
 
 def _from_checkpoint(path: Path, model: str | None, device: str) -> Driver:

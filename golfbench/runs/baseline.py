@@ -96,7 +96,7 @@ def check_weights(config: RunConfig, dataset: Dataset, method: str, unsafe: bool
     """
     unlearned = []
     for choice in trained_choices(config):
-        start = start_of(choice, dataset, config)
+        start = start_of(choice, dataset, config, method)
         if start.weights.made_elsewhere:
             potential, header = start.open(unsafe)
             spec = registry().find(ModelSpec, header["model"])

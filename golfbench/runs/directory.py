@@ -14,8 +14,9 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from golfbench.durable import write_atomically
-from golfbench.errors import ConfigurationError, GolfbenchError, NothingToDoError, WriteError
+from golfbench.errors import ConfigurationError, GolfbenchError, WriteError
 from golfbench.oracles.running import RUNNING
+from golfbench.runs.manifest import Manifest
 
 SCHEMA_VERSION = 1
 #: Bytes of a file name that is made from a text; most disks take 255, with the ending.
@@ -89,19 +90,14 @@ class RunDirectory:
         except (Timeout, OSError):
             return True
 
-    def read_manifest(self) -> dict[str, Any]:
+    def read_manifest(self) -> Manifest:
         """Return the manifest.
 
         Raises:
             NothingToDoError: If this is not a run directory.
+            ConfigurationError: If it is damaged.
         """
-        try:
-            manifest: dict[str, Any] = json.loads(self.manifest.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise NothingToDoError(f"{self.path} is not a run: it has no manifest.json") from None
-        except ValueError as error:
-            raise ConfigurationError(f"{self.manifest} is damaged: {error}") from None
-        return manifest
+        return Manifest.read(self.manifest)
 
 
 @contextmanager

@@ -39,6 +39,7 @@ from golfbench.oracles.ledger import Ledger, OracleCall, read_calls
 from golfbench.runs.config import RunConfig
 from golfbench.runs.directory import RunDirectory, locked, write_json
 from golfbench.runs.grid import Combination, combinations, fixed_rows
+from golfbench.runs.manifest import Common, Manifest, Merged, MergedShard, Place, read_document
 from golfbench.runs.provenance import code_of, differences, libraries_of
 from golfbench.runs.shards import COMMON, FOLDER, SEAL, RowKey, Shard, broken_seals, deal, results_in, shards_in
 from golfbench.runs.summary import rows_of, summary_content
@@ -76,7 +77,7 @@ class Part:
 
     shard: Shard
     directory: RunDirectory
-    manifest: Mapping[str, Any]
+    manifest: Manifest
     records: Sequence[Record] = ()
 
     def says(self, problem: str) -> str:
@@ -97,7 +98,7 @@ def merge(path: Path, warn: Callable[[str], None]) -> RunDirectory:
         ConfigurationError: If the directory is in use, or holds a run that was not made in shards.
     """
     whole = RunDirectory(path)
-    if whole.manifest.exists() and "merged" in whole.read_manifest() and not (path / READY).exists():
+    if whole.manifest.exists() and whole.read_manifest().merged and not (path / READY).exists():
         raise NothingToDoError(f"{path} is merged already")
     if not (shards := shards_in(path)):
         raise NothingToDoError(f"{path} has no shards")
@@ -142,7 +143,7 @@ def _checked(path: Path, shards: Sequence[Shard], warn: Callable[[str], None]) -
         warn(line)
     with_records, unreadable = _with_records(found)
     _raise(unreadable)
-    config = RunConfig.model_validate(found[0].manifest["config"])
+    config = RunConfig.model_validate(found[0].manifest.config)
     _raise([*_row_problems(config, with_records), *_label_problems(path, found)])
     return with_records
 
@@ -180,9 +181,9 @@ def _read_part(path: Path, shard: Shard) -> Part | str:
     except GolfbenchError as error:
         return f"shard {shard.name}: {error}"
     part = Part(shard, directory, manifest)
-    if not manifest.get("finished_utc"):
+    if not manifest.finished_utc:
         return part.says("it has not finished: the same command goes on with it")
-    if manifest.get("shard") != {"index": shard.index, "count": shard.count}:
+    if manifest.shard != Place(index=shard.index, count=shard.count):
         return part.says("its manifest is not of this shard")
     return part
 
@@ -193,27 +194,27 @@ def _disagreements(parts: Sequence[Part]) -> list[str]:
     lines = []
     for part in parts:
         lines += [part.says(line) for line in differences(code_of(first.manifest), code_of(part.manifest))]
-        for name in part.manifest["environments"].keys() & first.manifest["environments"].keys():
-            one, other = (p.manifest["environments"][name] for p in (first, part))
+        for name in part.manifest.environments.keys() & first.manifest.environments.keys():
+            one, other = (p.manifest.environments[name] for p in (first, part))
             lines += [part.says(f"environment of {name}: {line}") for line in differences(code_of(one), code_of(other))]
-        if part.manifest["dataset"] != first.manifest["dataset"]:
+        if part.manifest.dataset != first.manifest.dataset:
             lines.append(part.says(f"it was run on another content of the dataset than {first.shard.name}"))
-        if not _is_of(part.manifest["config"], first.manifest["run_id"]) or _differs("run_id", part, first):
+        if not _is_of(part.manifest.config, first.manifest.run_id) or _differs("run_id", part, first):
             lines.append(part.says(f"it has another configuration than {first.shard.name}"))
         if _differs("common", part, first):
             lines.append(part.says(f"it did not share labels and baselines with {first.shard.name}"))
-        shared = part.manifest["baselines"].keys() & first.manifest["baselines"].keys()
+        shared = part.manifest.baselines.keys() & first.manifest.baselines.keys()
         names = [name for name in sorted(shared) if _hash_of(part, name) != _hash_of(first, name)]
         lines += [part.says(f"it started from another baseline {name} than {first.shard.name}") for name in names]
     return lines
 
 
 def _differs(name: str, one: Part, other: Part) -> bool:
-    return bool(one.manifest[name] != other.manifest[name])
+    return bool(getattr(one.manifest, name) != getattr(other.manifest, name))
 
 
 def _hash_of(part: Part, baseline: str) -> str:
-    return str(part.manifest["baselines"][baseline]["content_sha256"])
+    return str(part.manifest.baselines[baseline].content_sha256)
 
 
 def _is_of(config: Any, run_id: str) -> bool:
@@ -231,16 +232,16 @@ def _deviations(parts: Sequence[Part]) -> list[str]:
 
 def _altered(path: Path, parts: Sequence[Part]) -> list[str]:
     """Return the files that are not what their shard left when it finished."""
-    lines = [part.says(line) for part in parts for line in broken_seals(part.directory.path, part.manifest["files"])]
+    lines = [part.says(line) for part in parts for line in broken_seals(part.directory.path, part.manifest.files or {})]
     common = RunDirectory(path / FOLDER / COMMON)
     try:
-        identity = common.read_manifest()["id"]
+        identity = read_document(Common, common.manifest).id
         sealed = json.loads((common.path / SEAL).read_text()) if (common.path / SEAL).exists() else {}
     except (GolfbenchError, ValueError) as error:
         return [*lines, f"{COMMON}: {error}"]
     lines += [f"{COMMON}: {line}" for line in broken_seals(common.path, sealed)]
-    lines += [part.says(f"it shared another {COMMON}") for part in parts if part.manifest["common"] != identity]
-    trained = {name: _hash_of(part, name) for part in parts for name in part.manifest["baselines"]}
+    lines += [part.says(f"it shared another {COMMON}") for part in parts if part.manifest.common != identity]
+    trained = {name: _hash_of(part, name) for part in parts for name in part.manifest.baselines}
     for name, expected in trained.items():
         if not name.endswith(".safetensors"):  # else it was there before the run
             lines += _baseline_problems(common.checkpoints / name / "baseline.safetensors", name, expected)
@@ -303,7 +304,7 @@ def _row_problems(config: RunConfig, parts: Sequence[Part]) -> list[str]:
         strange = dict.fromkeys(row for record in part.records if (row := _row(record)) not in expected)
         lines += [part.says(f"{_shown(row)} is not a row of this shard") for row in strange]
     molecules = set().union(*found.values())
-    count = parts[0].manifest["dataset"]["test_molecules"]
+    count = parts[0].manifest.dataset.test_molecules
     if len(molecules) > count:
         lines.append(f"there are records of {len(molecules)} molecules, but the dataset has {count}")
     for row in rows:
@@ -410,10 +411,10 @@ def _build_in(unfinished: Path, parts: Sequence[Part], path: Path) -> None:
     _merge_calls(sources, target)
     for name, directory in sources:
         _copy_files(name, directory, target)
-    config = RunConfig.model_validate(parts[0].manifest["config"])
+    config = RunConfig.model_validate(parts[0].manifest.config)
     append_records(target.records, _ordered(config, [record for part in parts for record in part.records]))
     write_json(target.summary, {**summary_content(target, rows_of(target)), "run_dir": path.resolve().name})
-    write_json(target.manifest, _manifest(parts))
+    _manifest(parts).write(target.manifest)
 
 
 def _merge_calls(sources: Sequence[tuple[str, RunDirectory]], target: RunDirectory) -> None:
@@ -455,16 +456,30 @@ def _ordered(config: RunConfig, records: Sequence[Record]) -> list[Record]:
     return sorted(records, key=lambda record: place[_row(record)])
 
 
-def _manifest(parts: Sequence[Part]) -> dict[str, Any]:
+def _manifest(parts: Sequence[Part]) -> Manifest:
     """Return the manifest of the whole: the first shard's, and what each one says of where and when it ran."""
     manifests = [part.manifest for part in parts]
-    of_each = ("started_utc", "finished_utc", "python_version", "platform", "versions", "hardware", "threads", "argv")
-    joined = {name: value for name, value in manifests[0].items() if name not in ("shard", "common", "files")}
-    joined |= {name: {k: v for m in manifests for k, v in m[name].items()} for name in ("baselines", "environments")}
-    joined["started_utc"] = min(m["started_utc"] for m in manifests)
-    joined["finished_utc"] = max(m["finished_utc"] for m in manifests)
-    shards = [{**m["shard"], **{name: m[name] for name in of_each}} for m in manifests]
-    return {**joined, "merged": {"merged_utc": utc_now("seconds"), "shards": shards}}
+    first, shards = manifests[0], [_kept_of(manifest) for manifest in manifests]
+    return first.model_copy(
+        update={
+            "shard": None,
+            "common": None,
+            "files": None,
+            "baselines": {name: origin for m in manifests for name, origin in m.baselines.items()},
+            "environments": {name: process for m in manifests for name, process in m.environments.items()},
+            "started_utc": min(shard.started_utc for shard in shards),
+            "finished_utc": max(shard.finished_utc for shard in shards),
+            "merged": Merged(merged_utc=utc_now("seconds"), shards=tuple(shards)),
+        }
+    )
+
+
+def _kept_of(manifest: Manifest) -> MergedShard:
+    facts = dict(manifest)
+    return MergedShard(
+        **dict(facts["shard"]),
+        **{name: facts[name] for name in MergedShard.model_fields if name not in Place.model_fields},
+    )
 
 
 def _install(path: Path) -> None:

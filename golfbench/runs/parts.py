@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 from collections import defaultdict
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from golfbench.environments import Environment, environment_of, require
 from golfbench.errors import GolfbenchError
 from golfbench.runs.config import RunConfig
+from golfbench.runs.manifest import PartFacts
 from golfbench.runs.shards import Share
 from golfbench.specs import ComponentRef
 
@@ -41,9 +39,7 @@ def split(config: RunConfig) -> tuple[RunConfig, dict[Environment, RunConfig]]:
     return config.model_copy(update={"models": tuple(here)}), parts
 
 
-def run_part(
-    environment: Environment, config: RunConfig, share: Share, directory: Path, unsafe: bool
-) -> Mapping[str, Any]:
+def run_part(environment: Environment, config: RunConfig, share: Share, directory: Path, unsafe: bool) -> PartFacts:
     """Let another interpreter run its part of a grid in a run directory that this process holds.
 
     Args:
@@ -54,7 +50,7 @@ def run_part(
         unsafe: Whether files may be read that can run code.
 
     Returns:
-        What the manifest says of it: ``baselines`` and ``provenance``.
+        What the manifest says of it.
 
     Raises:
         GolfbenchError: If it failed; it has said why on stderr.
@@ -71,5 +67,4 @@ def run_part(
             raise
     if child.returncode:
         raise GolfbenchError(f"the part of model '{environment.name}' ended with exit code {child.returncode}")
-    facts: Mapping[str, Any] = json.loads(answer)
-    return facts
+    return PartFacts.model_validate_json(answer)

@@ -9,42 +9,42 @@ import sys
 from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import psutil
 
 import golfbench
 from golfbench.registry import registry
+from golfbench.runs.manifest import Hardware, Provenance, Source
 
 #: Distributions whose versions decide the numbers.
 DECISIVE = ("torch", "numpy", "ase", "rdkit", "xtb", "schnetpack", "mace-torch", "nequip", "e3nn", "tblite")
 
 
-def provenance(arguments: Iterable[str]) -> dict[str, Any]:
+def provenance(arguments: Iterable[str]) -> Provenance:
     """Return the versions, the hardware and the command line of this process."""
-    return {
-        "golfbench_version": golfbench.__version__,
-        "source": _source(),
-        "python_version": platform.python_version(),
-        "platform": f"{platform.system()} {platform.machine()}",
-        "versions": {name: found for name in DECISIVE if (found := _version(name))},
-        "plugins": {name: found for name, found in registry().distributions().items() if name != "golfbench"},
-        "hardware": _hardware(),
-        "threads": {name: os.environ[name] for name in sorted(os.environ) if name.endswith("_NUM_THREADS")},
-        "argv": [os.path.basename(sys.argv[0]), *(_without_folder(a) for a in arguments)],
-    }
+    return Provenance(
+        golfbench_version=golfbench.__version__,
+        source=_source(),
+        python_version=platform.python_version(),
+        platform=f"{platform.system()} {platform.machine()}",
+        versions={name: found for name in DECISIVE if (found := _version(name))},
+        plugins={name: found for name, found in registry().distributions().items() if name != "golfbench"},
+        hardware=_hardware(),
+        threads={name: os.environ[name] for name in sorted(os.environ) if name.endswith("_NUM_THREADS")},
+        argv=(os.path.basename(sys.argv[0]), *(_without_folder(a) for a in arguments)),
+    )
 
 
-def code_of(facts: Mapping[str, Any]) -> dict[str, str]:
+def code_of(facts: Provenance) -> dict[str, str]:
     """Return the versions of the suite and its plugins, by name: what decides the meaning of a row."""
-    source = facts["source"] or {}
-    return {"golfbench": facts["golfbench_version"], "commit": source.get("commit", ""), **facts["plugins"]}
+    commit = facts.source.commit if facts.source else ""
+    return {"golfbench": facts.golfbench_version, "commit": commit, **facts.plugins}
 
 
-def libraries_of(facts: Mapping[str, Any]) -> dict[str, str]:
+def libraries_of(facts: Provenance) -> dict[str, str]:
     """Return libraries, processor and threads, by name: what may change the last digits of a number."""
-    machine = {"platform": facts["platform"], "processor": facts["hardware"]["cpu"]}
-    return {"python": facts["python_version"], **machine, **facts["versions"], **facts["threads"]}
+    machine = {"platform": facts.platform, "processor": facts.hardware.cpu}
+    return {"python": facts.python_version, **machine, **facts.versions, **facts.threads}
 
 
 def differences(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
@@ -53,7 +53,7 @@ def differences(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
     return [f"{name} is {other.get(name) or 'missing'} there, {one.get(name) or 'missing'} elsewhere" for name in names]
 
 
-def _source() -> dict[str, Any] | None:
+def _source() -> Source | None:
     """Return the commit of the checkout that this package runs from and whether it was changed, if it is one."""
     folder = Path(golfbench.__file__).parents[1]
     if not (folder / ".git").exists():
@@ -65,7 +65,7 @@ def _source() -> dict[str, Any] | None:
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return {"commit": commit.stdout.strip(), "changed": bool(changes.stdout.strip())}
+    return Source(commit=commit.stdout.strip(), changed=bool(changes.stdout.strip()))
 
 
 def _version(name: str) -> str:
@@ -75,12 +75,12 @@ def _version(name: str) -> str:
         return ""
 
 
-def _hardware() -> dict[str, Any]:
-    return {
-        "cpu": _cpu_model(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
-    }
+def _hardware() -> Hardware:
+    return Hardware(
+        cpu=_cpu_model(),
+        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        memory_gib=round(psutil.virtual_memory().total / 2**30, 1),
+    )
 
 
 def _cpu_model() -> str:

@@ -21,10 +21,11 @@ from golfbench.oracles.service import OracleService
 from golfbench.registry import registry
 from golfbench.runs.baseline import Permission
 from golfbench.runs.config import RunConfig
-from golfbench.runs.directory import SCHEMA_VERSION, RunDirectory, write_json
+from golfbench.runs.directory import RunDirectory, write_json
 from golfbench.runs.examine import examine
 from golfbench.runs.grid import Combination, combinations, fixed_rows
 from golfbench.runs.loggers import Loggers
+from golfbench.runs.manifest import Manifest, Origin, PartFacts, Place, RunData
 from golfbench.runs.parts import run_part, split
 from golfbench.runs.provenance import provenance
 from golfbench.runs.service import open_service
@@ -76,23 +77,28 @@ def run(
     directory, share = locate(config, output / config.run_id(), shard)
     with directory.locked():
         _check_same_data(directory, dataset)
-        manifest = _manifest(config, dataset, arguments) | _shard_facts(shard, share, dataset, permission)
+        manifest = _manifest(config, dataset, arguments).model_copy(
+            update=_shard_facts(shard, share, dataset, permission)
+        )
         if directory.manifest.exists():  # a resumed run began when it was first started
             before = directory.read_manifest()
-            manifest |= {name: before[name] for name in ("started_utc", "merged") if name in before}
-        write_json(directory.manifest, manifest)
+            manifest = manifest.model_copy(update={"started_utc": before.started_utc, "merged": before.merged})
+        manifest.write(directory.manifest)
         facts = run_here(here, directory, report, permission, share)
-        manifest |= {"baselines": facts["baselines"], "unjudged": facts["unjudged"]}
+        baselines, unjudged, processes = dict(facts.baselines), dict(facts.unjudged), {}
         for environment, part in elsewhere.items():
             if not share.oracles(part):
                 continue
             theirs = run_part(environment, part, share, directory.path, permission.unsafe)
-            manifest["baselines"] |= theirs["baselines"]
-            manifest["unjudged"] |= theirs["unjudged"]
-            manifest["environments"][environment.name] = theirs["provenance"]
+            baselines |= theirs.baselines
+            unjudged |= theirs.unjudged
+            processes[environment.name] = theirs.provenance
         directory.records.open("a").close()  # a shard without a row has a table without rows
-        manifest |= {"finished_utc": utc_now("seconds")} | ({"files": seal(directory.path)} if shard else {})
-        write_json(directory.manifest, manifest)
+        found = {"baselines": baselines, "unjudged": unjudged, "environments": processes}
+        files = seal(directory.path) if shard else None
+        manifest.model_copy(update={**found, "finished_utc": utc_now("seconds"), "files": files}).write(
+            directory.manifest
+        )
         return write_summary(directory)
 
 
@@ -103,24 +109,23 @@ def _shard_facts(shard: Shard | None, share: Share, dataset: Dataset, permission
     if not share.rows:
         permission.tell(f"shard {shard.name} has nothing to run: the grid has fewer rows than shards")
     identity = join(share, dataset.content_hash)
-    return {"shard": {"index": shard.index, "count": shard.count}, "common": identity}
+    return {"shard": Place(index=shard.index, count=shard.count), "common": identity}
 
 
 def run_here(
     config: RunConfig, directory: RunDirectory, report: Report, permission: Permission, share: Share
-) -> dict[str, Any]:
+) -> PartFacts:
     """Run or resume what this process runs of a grid, in a directory that it, or its parent, holds.
 
     Returns:
-        What the manifest says of it: ``baselines``, ``provenance``, and as ``unjudged`` why the surrogate cannot judge
-        a training molecule, by its id.
+        What the manifest says of it.
     """
     dataset = limited(open_dataset(config.dataset), config.limit)
     oracles = share.oracles(config)
     examined = examine(config, dataset, oracles, permission.unsafe)
     for warning in examined.warnings:
         permission.tell(f"warning: {warning}")
-    baselines: dict[str, Any] = {}
+    baselines: dict[str, Origin] = {}
     grids = [
         _Grid(config, directory, dataset, oracle, report, permission, share, examined.unjudged) for oracle in oracles
     ]
@@ -131,7 +136,7 @@ def run_here(
             for grid in grids:
                 grid.run(service)
                 baselines |= grid.baselines
-    return {"baselines": baselines, "provenance": provenance([]), "unjudged": dict(examined.unjudged)}
+    return PartFacts(baselines=baselines, provenance=provenance([]), unjudged=dict(examined.unjudged))
 
 
 def _prepare_for_all(
@@ -161,44 +166,34 @@ def _opened(config: RunConfig, path: Path) -> Iterator[OracleService]:
 
 def _check_same_data(directory: RunDirectory, dataset: Dataset) -> None:
     """Refuse to go on with another content of the dataset: records of both would meet in one table."""
-    if directory.manifest.exists() and directory.read_manifest()["dataset"]["sha256"] != dataset.content_hash:
+    if directory.manifest.exists() and directory.read_manifest().dataset.sha256 != dataset.content_hash:
         raise ConfigurationError(
             f"{directory.path} was made with another content of its dataset '{dataset.name}': remove it, or give "
             "another --output"
         )
 
 
-def _manifest(config: RunConfig, dataset: Dataset, arguments: Sequence[str]) -> dict[str, Any]:
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "run_id": config.run_id(),
-        "started_utc": utc_now("seconds"),
-        "finished_utc": None,
-        "config": config.model_dump(mode="json"),
-        "dataset": {
-            "name": dataset.name,
-            "method": dataset.method,
-            "sha256": dataset.content_hash,
-            "initial_labels": len(dataset.initial),
-            "test_molecules": len(dataset.test),
-            **_share_looked_at(dataset),
-        },
-        "baselines": {},
-        "unjudged": {},
-        "environments": {},
-        **provenance(arguments),
-    }
+def _manifest(config: RunConfig, dataset: Dataset, arguments: Sequence[str]) -> Manifest:
+    return Manifest(
+        run_id=config.run_id(),
+        started_utc=utc_now("seconds"),
+        finished_utc=None,
+        config=config.model_dump(mode="json"),
+        dataset=RunData(
+            name=dataset.name,
+            method=dataset.method,
+            sha256=dataset.content_hash,
+            initial_labels=len(dataset.initial),
+            test_molecules=len(dataset.test),
+            sampled_labels=len(sampled(dataset.initial)) if is_large(dataset.initial) else None,
+        ),
+        **dict(provenance(arguments)),
+    )
 
 
-def _share_looked_at(dataset: Dataset) -> dict[str, int]:
-    """Return how many labels of a large initial set the hash covers, and checks and references rest on."""
-    return {"sampled_labels": len(sampled(dataset.initial))} if is_large(dataset.initial) else {}
-
-
-def _origin(baseline: Path) -> dict[str, Any]:
+def _origin(baseline: Path) -> Origin:
     """Return what the manifest says of a baseline: its hash and how it was made."""
-    header = checkpoint.load(baseline)[1]
-    return {name: header.get(name) for name in ("model", "delta", "method", "content_sha256", "training", "imported")}
+    return Origin.model_validate(checkpoint.load(baseline)[1])
 
 
 class _Grid:
@@ -228,7 +223,7 @@ class _Grid:
     ) -> None:
         self.config, self.directory, self.dataset, self.report = config, directory, dataset, report
         self.permission, self.share, self.unjudged = permission, share, frozenset(unjudged)
-        self.baselines: dict[str, dict[str, Any]] = {}
+        self.baselines: dict[str, Origin] = {}
         self.oracle = registry().component(OracleSpec, oracle)
         self.method = self.oracle.spec.level_of_theory(self.oracle.parameters)
 
@@ -242,7 +237,7 @@ class _Grid:
     def prepare(self, service: OracleService) -> Context:
         """Let a service be asked from now on, first of all for labels and minima that the dataset lacks."""
         config = self.config
-        run_id = self.directory.read_manifest()["run_id"]
+        run_id = self.directory.read_manifest().run_id
         context = Context(
             config,
             self.directory,

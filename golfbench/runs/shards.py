@@ -24,8 +24,9 @@ from golfbench.benchmark.records import Stage
 from golfbench.durable import UNFINISHED
 from golfbench.errors import ConfigurationError
 from golfbench.runs.config import RunConfig
-from golfbench.runs.directory import SCHEMA_VERSION, RunDirectory, slug, write_json
+from golfbench.runs.directory import RunDirectory, slug, write_json
 from golfbench.runs.grid import Combination, combinations, fixed_rows, written
+from golfbench.runs.manifest import Common, read_document
 from golfbench.specs import ComponentRef
 
 #: Folder of the shards in a run directory, and in it the folder of what they share.
@@ -203,7 +204,7 @@ def locate(config: RunConfig, path: Path, shard: Shard | None) -> tuple[RunDirec
         if begun and not started:
             raise ConfigurationError(f"{path} holds shards: golfbench merge {path}, or give another --output")
         return whole, share
-    if started and "merged" not in whole.read_manifest():
+    if started and whole.read_manifest().merged is None:
         raise ConfigurationError(f"{path} holds this run in one piece: remove it, or give another --output")
     if others := {other.count for other in begun} - {shard.count}:
         raise ConfigurationError(f"{path} is split in {max(others)}, not in {shard.count}: give another --output")
@@ -236,14 +237,13 @@ def join(share: Share, dataset_sha256: str) -> str:
     path = share.common / "manifest.json"
     with share.locked("manifest", lambda text: None):  # for milliseconds
         if not path.exists():
-            content = {"schema_version": SCHEMA_VERSION, "id": uuid.uuid4().hex, "dataset_sha256": dataset_sha256}
-            write_json(path, content)
-    facts = RunDirectory(share.common).read_manifest()
-    if facts["dataset_sha256"] != dataset_sha256:
+            write_json(path, Common(id=uuid.uuid4().hex, dataset_sha256=dataset_sha256).model_dump())
+    facts = read_document(Common, path)
+    if facts.dataset_sha256 != dataset_sha256:
         raise ConfigurationError(
             f"{share.common.parent} was made with another content of its dataset: remove it, or give another --output"
         )
-    return str(facts["id"])
+    return facts.id
 
 
 def seal(path: Path) -> dict[str, str]:

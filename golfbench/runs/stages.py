@@ -203,7 +203,7 @@ def run_baseline(context: Context, combination: Combination) -> Start:
     """
     config, seed = context.config, combination.seed or 0
     asked = ModelChoice.parse(written(config, combination), config.checkpoint, config.checkpoint_format)
-    choice = start_of(asked, context.dataset, config)
+    choice = start_of(asked, context.dataset, config, context.method)
     holder = RunDirectory(context.share.common) if context.share.common else context.directory
     # Weights made elsewhere are adopted once for all seeds.
     adopted = choice.weights.made_elsewhere
@@ -270,7 +270,7 @@ def _learn(context: Context, combination: Combination, baseline: Path, final: Pa
     # The baseline's references and scale define the targets; its bases are those of the run.
     guard = golf.force_norm_guard_hartree_per_angstrom
     asked = ModelChoice.parse(written(config, combination), config.checkpoint, config.checkpoint_format)
-    choice = start_of(asked, context.dataset, config)
+    choice = start_of(asked, context.dataset, config, context.method)
     pool = Pool(potential, context.rows(choice), golf.initial_share, guard)
     parts = _parts(context, combination, learner, pool, context.starts(choice))
     parts = replace(parts, references=_references(context, header, potential, pool))

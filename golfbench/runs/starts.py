@@ -24,12 +24,20 @@ def trained_choices(config: RunConfig) -> list[ModelChoice]:
     return choices(filter(is_trainable, config.models), config.checkpoint, config.checkpoint_format)
 
 
-def start_of(choice: ModelChoice, dataset: Dataset, config: RunConfig) -> ModelChoice:
-    """Return what a model starts from, with the file or the named weights that ``auto`` stands for, if any."""
+def start_of(choice: ModelChoice, dataset: Dataset, config: RunConfig, method: str) -> ModelChoice:
+    """Return what a model starts from, with the file or the named weights that ``auto`` stands for, if any.
+
+    Args:
+        choice: What a person said.
+        dataset: Its baselines are at its own level of theory.
+        config: Of the run.
+        method: The run's level of theory.
+    """
     if choice.weights.kind != "auto":
         return choice
     members = registry().find(LearnerSpec, config.learner).members(config.learner.parameters)
-    if path := shipped_baseline(dataset, choice.ref, config.delta, members):
+    path = shipped_baseline(dataset, choice.ref, config.delta, members) if dataset.method == method else None
+    if path:
         return replace(choice, weights=Weights("file", path))
     if named := free_weights(registry().find(ModelSpec, choice.ref.name)):
         return replace(choice, weights=Weights("named", named=named))
@@ -64,8 +72,7 @@ def most_initial_labels(config: RunConfig, dataset: Dataset, method: str) -> int
     Args:
         config: The run's.
         dataset: As it was read.
-        method: Level of theory of the run's oracle; baselines that ship are at the dataset's.
+        method: The run's level of theory.
     """
-    found = dataset if method == dataset.method else replace(dataset, checkpoints={})
-    counts = [initial_labels(config, start_of(choice, found, config)) for choice in trained_choices(config)]
+    counts = [initial_labels(config, start_of(choice, dataset, config, method)) for choice in trained_choices(config)]
     return None if None in counts else max((count for count in counts if count is not None), default=0)

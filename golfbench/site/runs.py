@@ -11,7 +11,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from pydantic import PrivateAttr
 
@@ -144,10 +143,9 @@ class _Run:
     def __init__(self, directory: RunDirectory) -> None:
         self.directory = directory
         manifest = directory.read_manifest()
-        self.unfinished = manifest["finished_utc"] is None
-        given = {"source": None, "baselines": {}, **manifest}
-        self.manifest: dict[str, Any] = {**given, "finished_utc": manifest["finished_utc"] or ""}
-        self.config, self.id = making.config_of(manifest), str(manifest["run_id"])
+        self.unfinished = manifest.finished_utc is None
+        self.manifest = manifest.model_copy(update={"finished_utc": manifest.finished_utc or ""})
+        self.config, self.id = making.config_of(manifest), manifest.run_id
         self.records = latest_records(read_records(directory.records)) if directory.records.exists() else []
 
     def parts(self) -> dict[str, _Comparable]:
@@ -171,16 +169,16 @@ class _Run:
         return entry.model_copy(update={"entry_id": f"{self.id}/{entry.entry_id}"})
 
     def _at(self, found: dict[str, _Comparable], method: str, whole: Dataset) -> _Comparable:
-        facts = self.manifest["dataset"]
+        facts = self.manifest.dataset
         protocol = json.dumps(self.config.protocol.model_dump(mode="json"), sort_keys=True)
-        key = "|".join((facts["sha256"], str(facts["test_molecules"]), method, protocol))
+        key = "|".join((facts.sha256, str(facts.test_molecules), method, protocol))
         if key not in found:
             found[key] = _Comparable(
-                title=f"{facts['name']}: {method}",
+                title=f"{facts.name}: {method}",
                 config=self.config,
                 method=method,
                 dataset_name=str(self.config.dataset),
-                sha256=facts["sha256"],
+                sha256=facts.sha256,
                 data=whole if whole.method == method else _without_labels(whole),
                 run_ids=[self.id],
                 budgets={self.config.budget},
@@ -189,7 +187,7 @@ class _Run:
 
     def _dataset(self) -> Dataset:
         dataset: Dataset = registry().component(DatasetSpec, self.config.dataset).create().read()
-        if dataset.content_hash != self.manifest["dataset"]["sha256"]:
+        if dataset.content_hash != self.manifest.dataset.sha256:
             raise ConfigurationError(
                 f"{self.directory.path}: dataset '{dataset.name}' has changed since the run; "
                 "the other formats need the records only"
@@ -198,7 +196,7 @@ class _Run:
 
     def _notes(self) -> list[str]:
         notes = [f"{self.id} has not finished: the same command resumes it."] if self.unfinished else []
-        if "shard" in self.manifest:
+        if self.manifest.shard:
             notes.append(f"{self.id} is one shard of a run: golfbench merge joins them.")
         return notes
 

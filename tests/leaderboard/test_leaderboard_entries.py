@@ -183,7 +183,7 @@ def test_a_budget_of_no_table_is_refused_and_the_rest_is_not(finished_run, write
     ],
 )
 def test_a_run_directory_that_is_not_a_whole_run_is_refused(finished_run, track, tmp_path, changes, reason):
-    manifest = finished_run.read_manifest() | changes
+    manifest = json.loads(finished_run.manifest.read_text()) | changes
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(ConfigurationError, match=reason):
         entries_of(RunDirectory(tmp_path), track)
@@ -213,9 +213,9 @@ def test_a_run_with_a_limit_is_an_honest_but_incomplete_entry(tiny_dataset, trac
 
 def test_a_run_in_shards_names_every_machine(finished_run, track, tmp_path):
     run = RunDirectory(Path(shutil.copytree(finished_run.path, tmp_path / "run")))
-    manifest = run.read_manifest()
-    shards = [{"index": k, "hardware": manifest["hardware"] | {"cores": 10 + k}} for k in (1, 2)]
-    run.manifest.write_text(json.dumps(manifest | {"merged": {"shards": shards}}))
+    manifest = json.loads(run.manifest.read_text())
+    shards = [manifest | {"index": k, "count": 2, "hardware": manifest["hardware"] | {"cores": 10 + k}} for k in (1, 2)]
+    run.manifest.write_text(json.dumps(manifest | {"merged": {"merged_utc": "", "shards": shards}}))
     made, _ = entries_of(run, track)
     assert [machine["cores"] for machine in made[0].provenance.hardware] == [11, 12]
 

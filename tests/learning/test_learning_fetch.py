@@ -1,16 +1,18 @@
 """Named weights come into the store: proven, accepted, read apart, converted once; and out of it into potentials."""
 
 import json
+import threading
 from dataclasses import replace
 
 import pytest
 import torch
 
+from golfbench import store
 from golfbench.batches import make_batch
 from golfbench.contracts import ImportedWeights
-from golfbench.errors import CheckpointError, ComponentMissingError, ConfigurationError
+from golfbench.errors import CheckpointError, ComponentMissingError, ConfigurationError, WriteError
 from golfbench.fetching import sha256_of
-from golfbench.learning import checkpoint, fetch, store
+from golfbench.learning import checkpoint, fetch
 from golfbench.learning.fetch import Wish
 from golfbench.learning.opening import load_potential, new_network
 from golfbench.learning.weights import ModelChoice, Weights
@@ -223,3 +225,41 @@ def test_tensors_of_the_network_stay_in_their_type(file, monkeypatch):
     weights = known(file)
     tensors, _ = checkpoint.load(fetch.fetch(spec_with(weights), weights, Wish(file)))
     assert {t.dtype for t in tensors.values() if t.is_floating_point()} == {torch.float64}
+
+
+def test_a_store_that_cannot_be_written_is_one_line_and_can_be_read(file, folder, monkeypatch):
+    weights = known(file)
+    path = fetch.fetch(spec_with(weights), weights, Wish(file))
+
+    def refuse(*given, **more):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(fetch.FileLock, "acquire", refuse)
+    assert fetch.fetch(spec_with(weights), weights, Wish(file)) == path
+    path.unlink()
+    with pytest.raises(WriteError, match="store cannot be written: Permission denied"):
+        fetch.fetch(spec_with(weights), weights, Wish(file))
+
+
+def test_who_comes_second_waits_and_fetches_nothing(file, monkeypatch):
+    weights, told = known(file), []
+    spec = spec_with(weights)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(*given):
+        begun.set()
+        assert go_on.wait(30)
+        return read(*given)
+
+    monkeypatch.setattr(fetch, "read_apart", slow)
+    first = threading.Thread(target=fetch.fetch, args=(spec, weights, Wish(file)))
+    first.start()
+    assert begun.wait(30)
+
+    def tell(text):
+        told.append(text)
+        go_on.set()
+
+    assert fetch.fetch(spec, weights, Wish(file, tell=tell)) == store.stored(spec, weights)
+    first.join()
+    assert told == ["another process fetches weights: waiting for it"]

@@ -9,8 +9,9 @@ import torch
 from golfbench.batches import make_batch
 from golfbench.contracts import LabelledMolecule
 from golfbench.errors import ConfigurationError
-from golfbench.learning.learner import Committee, Single, Task, differences_within
+from golfbench.learning.learner import Committee, Single, Task
 from golfbench.learning.loader import chunks
+from golfbench.learning.objective import differences_within
 from golfbench.learning.pool import Pool
 from golfbench.learning.settings import TrainSettings
 
@@ -126,7 +127,7 @@ def validation_loss(learner, pool):
     held_out = pool.held_out(0.4, 0)
     with torch.enable_grad():
         parts = chunks([pool[k] for k in held_out], learner._cutoff, CPU)
-        return float(sum(learner._loss(part)[0].detach() * part.share for part in parts))
+        return float(sum(learner._objective.loss(part)[0].detach() * part.share for part in parts))
 
 
 def test_the_best_weights_on_held_out_molecules_are_kept_and_never_worse_ones_than_the_start(labelled, make_potential):

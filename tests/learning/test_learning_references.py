@@ -92,11 +92,11 @@ def test_the_end_is_never_worse_than_the_start_on_held_out_molecules(labelled, m
         learner.fit(pool, 10)
     learner.finish(pool)
     held_out = pool.held_out(0.4, 0)
-    at_the_end = float(learner._validation_loss(pool, held_out))
+    at_the_end = float(learner._loss_on(pool, held_out))
     with torch.no_grad():
         for parameter, value in zip(potential.network.parameters(), start, strict=True):
             parameter.copy_(value)
-    assert at_the_end <= float(learner._validation_loss(pool, held_out))
+    assert at_the_end <= float(learner._loss_on(pool, held_out))
 
 
 def test_labels_far_apart_in_energy_do_not_disturb_the_forces_that_are_learned(labelled, make_potential):

@@ -285,12 +285,18 @@ def test_an_output_folder_without_permission(write_config, tmp_path):
 
 def test_a_report_of_nothing(refused, tmp_path):
     assert refused("report", str(tmp_path), code=4) == f"{tmp_path} is not a run: it has no manifest.json"
-    (tmp_path / "manifest.json").write_text('{"dataset": {"name": "x"}}')
+    published = Path(__file__).parents[2] / "examples/results/druglike-xtb/manifest.json"
+    (tmp_path / "manifest.json").write_text(published.read_text())
     assert refused("report", str(tmp_path), code=4) == f"{tmp_path} has no records yet"
     (tmp_path / "records.jsonl").write_text("{}\n")
     assert "records.jsonl, line 1: " in refused("report", str(tmp_path))
-    (tmp_path / "manifest.json").write_text("{")
-    assert "manifest.json is damaged" in refused("report", str(tmp_path))
+    for text, reason in (
+        ("{", "Invalid JSON"),
+        ("{}", "run_id: Field required"),
+        ('{"schema_version": 2}', "schema_version"),
+    ):
+        (tmp_path / "manifest.json").write_text(text)
+        assert f"manifest.json is damaged: {reason}" in refused("report", str(tmp_path))
 
 
 def test_train_refuses_what_run_refuses(refused, tmp_path):

@@ -176,7 +176,7 @@ def test_what_the_surrogate_cannot_judge_is_named_and_golf_starts_elsewhere(
     assert "Traceback" not in done.stderr, done.stderr
     assert "mmff94 cannot judge 6 of 15 training molecules (trimethyl/0, trimethyl/1, trimethyl/2, ...; " in done.stderr
     (path,) = (tmp_path / "out").iterdir()
-    assert sorted(RunDirectory(path).read_manifest()["unjudged"]) == [
+    assert sorted(RunDirectory(path).read_manifest().unjudged) == [
         f"{n}/{k}" for n in ("dimethyl", "trimethyl") for k in range(3)
     ]
     labelled = {

@@ -17,7 +17,7 @@ from golfbench.specs import OracleSpec
 def golfbench_oracles():
     return [OracleSpec(name="{name}", factory="nowhere:make", summary="For tests.", method="none")]
 """
-SCRIPT = "import json; from golfbench.runs.provenance import provenance; print(json.dumps(provenance([])))"
+SCRIPT = "import json; from golfbench.runs.provenance import provenance; print(provenance([]).model_dump_json())"
 
 
 @pytest.fixture

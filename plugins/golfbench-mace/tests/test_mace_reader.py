@@ -16,9 +16,9 @@ from golfbench.errors import CheckpointError
 from golfbench.imports import contained, importable
 from golfbench.learning.opening import load_potential, load_weights
 from golfbench.learning.potential import Potential
-from golfbench.learning.store import stored
 from golfbench.registry import registry
 from golfbench.specs import ModelSpec
+from golfbench.store import stored
 from golfbench.testing.samples import sample
 from golfbench.units import HARTREE_TO_EV
 from golfbench_mace.reader import read_model

@@ -1,0 +1,140 @@
+"""Weights that a training keeps beside those that it trains: their average, and the best on held-out molecules."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from golfbench.learning.checkpoint import prefixed, unprefixed
+
+#: The loss on held-out molecules of the weights that are in the network.
+Judge = Callable[[], torch.Tensor]
+
+
+class Average:
+    """The exponential moving average of the weights, which acts and is judged between calls of ``fit``.
+
+    Args:
+        parameters: That are trained.
+        decay: Of the average; 0 is none.
+    """
+
+    def __init__(self, parameters: Sequence[torch.nn.Parameter], decay: float) -> None:
+        self._parameters, self._decay = parameters, decay
+        self._average = copies(parameters) if decay else []
+        self._raw: list[torch.Tensor] = []
+
+    @property
+    def raw(self) -> Sequence[torch.Tensor]:
+        """The weights that are trained, whether they or their average are in the network."""
+        return self._raw or self._parameters
+
+    def update(self, number: int) -> None:
+        """Take the weights in after an update, counted from one."""
+        if not self._average:
+            return
+        # A young average would remember the start: its decay grows with the number of updates.
+        decay = min(self._decay, number / (number + 10))
+        with torch.no_grad():  # all in one operation, for a GPU
+            get_ema_multi_avg_fn(decay)(self._average, list(self._parameters), number)  # type: ignore[no-untyped-call]
+
+    def show(self) -> None:
+        """Put the average into the network."""
+        if self._average:
+            self._raw = copies(self._parameters)
+            assign(self._parameters, self._average)
+
+    def hide(self) -> None:
+        """Put the weights that are trained back."""
+        if self._raw:
+            assign(self._parameters, self._raw)
+            self._raw = []
+
+    def reset(self, weights: Sequence[torch.Tensor]) -> None:
+        """Stand still at some weights."""
+        assign(self._parameters, weights)
+        assign(self._average, weights if self._average else [])
+        self._raw = []
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """Return everything that ``restore`` needs."""
+        return prefixed("raw", _numbered(self.raw)) | prefixed("average", _numbered(self._average))
+
+    def restore(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Continue from ``state``, with the trained weights in the network."""
+        self._raw = []
+        assign(self._parameters, [tensors[f"raw.{i}"] for i in range(len(self._parameters))])
+        assign(self._average, [tensors[f"average.{i}"] for i in range(len(self._average))])
+
+
+class Best:
+    """The weights that are best on held-out molecules, those of the start among them.
+
+    Args:
+        parameters: That are trained; they have the weights of the start.
+    """
+
+    def __init__(self, parameters: Sequence[torch.nn.Parameter]) -> None:
+        self._parameters = parameters
+        self._start = copies(parameters)
+        self.weights: list[torch.Tensor] = []
+        self.loss = torch.tensor(math.inf, dtype=torch.float64)
+        self._labels = 0
+
+    def look(self, judge: Judge, labels: int) -> torch.Tensor:
+        """Keep the weights that are in the network if they are the best so far, and return their loss.
+
+        Args:
+            judge: Of the network as it is.
+            labels: That there are; with more of them, other molecules judge, also the best so far.
+        """
+        loss = judge()
+        if self.weights and self._labels != labels:
+            self.loss = self._judged(self.weights, judge)
+        self._labels = labels
+        if not self.weights or loss < self.loss:
+            self.loss, self.weights = loss, copies(self._parameters)
+        return loss
+
+    def finish(self, judge: Judge) -> None:
+        """Put the best weights into the network: those of the start, if nothing is better by what judges now."""
+        if self.weights:
+            better = self._judged(self._start, judge) < self._judged(self.weights, judge)
+            assign(self._parameters, self._start if better else self.weights)
+
+    def _judged(self, weights: Sequence[torch.Tensor], judge: Judge) -> torch.Tensor:
+        kept = copies(self._parameters)
+        assign(self._parameters, weights)
+        loss = judge()
+        assign(self._parameters, kept)
+        return loss
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """Return everything that ``restore`` needs, but the start: a training is resumed from the same one."""
+        numbers = {"best_loss": self.loss, "best_of": torch.tensor(self._labels)}
+        return prefixed("best", _numbered(self.weights)) | numbers
+
+    def restore(self, tensors: Mapping[str, torch.Tensor], device: torch.device) -> None:
+        """Continue from ``state``."""
+        best = unprefixed("best", tensors)
+        self.weights = [best[str(i)].to(device) for i in range(len(best))]
+        self.loss, self._labels = tensors["best_loss"], int(tensors["best_of"])
+
+
+def copies(tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """Return copies that nothing else changes."""
+    return [tensor.detach().clone() for tensor in tensors]
+
+
+def assign(tensors: Sequence[torch.Tensor], values: Sequence[torch.Tensor]) -> None:
+    """Write values into tensors, one by one."""
+    with torch.no_grad():
+        for tensor, value in zip(tensors, values, strict=True):
+            tensor.copy_(value)
+
+
+def _numbered(tensors: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {str(i): tensor for i, tensor in enumerate(tensors)}
