@@ -4,7 +4,8 @@ A plugin needs no base class: an object with these attributes and methods is one
 timing and seeds; a component only does what its Protocol says.
 
 What a component may do beside has a Protocol of its own (``HasEnergy``, ``MeasuresCpu``, ``Closes``, ``HasDevice``,
-``HasSlots``, ``DatasetChecks``, ``DatasetBuilds``); the suite asks by ``isinstance`` whether it does.
+``HasSlots``, ``HasRows``, ``HasContents``, ``DatasetChecks``, ``DatasetBuilds``);
+the suite asks by ``isinstance`` whether it does.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from golfbench.datasets import Dataset as Dataset
 from golfbench.datasets import DatasetBuilds as DatasetBuilds
 from golfbench.datasets import DatasetChecks as DatasetChecks
 from golfbench.datasets import DatasetReader as DatasetReader
+from golfbench.datasets import HasContents as HasContents
+from golfbench.datasets import HasRows as HasRows
 from golfbench.datasets import Label as Label
 from golfbench.datasets import LabelledMolecule as LabelledMolecule
 from golfbench.datasets import TestMolecule as TestMolecule

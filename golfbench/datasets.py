@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -40,6 +40,32 @@ class LabelledMolecule:
     label: Label
 
 
+@runtime_checkable
+class HasRows(Protocol):
+    """A training set that reads a label when it is asked for it, and can name its rows without that."""
+
+    def ids(self) -> Sequence[str]:
+        """Return the ids of all molecules, in order."""
+        ...
+
+    def place(self, index: int) -> str:
+        """Return where a label is, ``initial.db, row 17`` for example."""
+        ...
+
+
+@runtime_checkable
+class HasContents(Protocol):
+    """A training set that can tell what is in it without reading its labels."""
+
+    def examples(self, most: int) -> Sequence[int]:
+        """Return indices of labels that have each element that occurs: ``most`` for each, or as many as there are."""
+        ...
+
+    def structures(self, smiles: Collection[str]) -> set[str]:
+        """Return which of these SMILES occur."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class TestMolecule:
     """A molecule of a test set: its start and, where the dataset has it, the minimum reached from that start.
@@ -66,9 +92,11 @@ class Dataset:
     Attributes:
         name: Its name.
         method: Level of theory of labels and minima.
-        initial: The initial training set, D_0.
+        initial: The initial training set, D_0. It may read a label when it is asked for it; then it raises
+            ``ConfigurationError``, with the place, for one that is not usable. See ``HasRows`` and ``HasContents``.
         test: Test molecules.
-        content_hash: SHA-256 over the content, independent of file layout.
+        content_hash: SHA-256 over the content, independent of file layout; of a training set that is too large to be
+            read, over the number of its labels and those that stand for all (see ``training_sets``).
         atom_energies: Energy (Hartree) per atomic number to subtract, or empty: then least squares.
         checkpoints: Baseline checkpoints that ship, by name (``painn-small``) -> path.
         unlabelled: Geometries of the initial set, where its labels are only those that a run asked for.

@@ -23,7 +23,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("molecules", "notation", "stopping", "durable", "states", "spins", "stereo"),
     ("specs", "datasets", "batches", "chemistry", "valence", "fetching"),
     ("hookspecs", "contracts"),
-    ("golfbench", "registry", "minimize", "loggers"),  # ``golfbench`` is what the package itself offers: its version
+    # ``golfbench`` is what the package itself offers: its version
+    ("golfbench", "registry", "minimize", "loggers", "training_sets"),
     ("environments", "templates", "oracles", "curvature", "store"),
     ("learning", "benchmark"),
     ("runs",),

@@ -17,6 +17,7 @@ from golfbench.molecules import Molecule, group_of
 from golfbench.oracles.as_model import LabelAll, OracleModel
 from golfbench.oracles.service import Account, OracleService
 from golfbench.specs import Named
+from golfbench.training_sets import MOST_IN_MEMORY, Part, ids_of, is_large, sample
 
 log = logging.getLogger(__name__)
 
@@ -57,11 +58,12 @@ def spread(initial: Sequence[LabelledMolecule], count: int | None) -> Sequence[L
         return initial
     seen: Counter[str] = Counter()
     ranks = []
-    for index, item in enumerate(initial):
-        group = group_of(item.molecule.id)
+    for index, name in enumerate(ids_of(initial)):
+        group = group_of(name)
         ranks.append((seen[group], index))
         seen[group] += 1
-    return [initial[index] for index in sorted(index for _, index in sorted(ranks)[:count])]
+    chosen = Part(initial, sorted(index for _, index in sorted(ranks)[:count]))
+    return chosen if is_large(chosen) else list(chosen)
 
 
 def expected_calls(dataset: Dataset, method: str, protocol: Protocol, labels: int | None = None) -> Expected:
@@ -110,8 +112,8 @@ def prepare(
     bound = expected_calls(dataset, method, protocol, labels)
     if bound == Expected(0, 0):
         return dataset
-    wanted, unlabelled = spread(dataset.initial, labels), [item.molecule for item in dataset.initial]
-    initial = list(dataset.initial) if method == dataset.method else _relabel(wanted, oracle, service, report)
+    wanted = spread(dataset.initial, labels)
+    initial = dataset.initial if method == dataset.method else _relabel(wanted, oracle, service, report)
     test = list(dataset.test) if method == dataset.method else [_unlabelled(item) for item in dataset.test]
     test = _complete(test, _Reference(oracle, service, optimizer, protocol, report, bound.reference), report)
     if (wanted and not initial) or not any(item.minimum for item in test):
@@ -119,7 +121,9 @@ def prepare(
     if method == dataset.method:
         return replace(dataset, test=test)
     whole = Dataset(dataset.name, method, initial, test, dataset.content_hash)
-    return whole if labels is None else replace(whole, unlabelled=unlabelled)
+    if labels is None:
+        return whole
+    return replace(whole, unlabelled=[item.molecule for item in sample(dataset.initial)])
 
 
 def _unlabelled(item: TestMolecule) -> TestMolecule:
@@ -130,16 +134,17 @@ def _unlabelled(item: TestMolecule) -> TestMolecule:
 def _relabel(
     initial: Sequence[LabelledMolecule], oracle: Named, service: OracleService, report: Report
 ) -> list[LabelledMolecule]:
-    molecules = [item.molecule for item in initial]
-    counter = _Counter("labelling the initial set", len(molecules), report)
+    counter = _Counter("labelling the initial set", len(initial), report)
     account = Account("", "before", "initial")
-    asked = [service.submit(oracle, molecule, account) for molecule in molecules]
-    for future in asked:
-        future.add_done_callback(counter.add_answered)
-    labels = [service.answer(future) for future in asked]
-    return [
-        LabelledMolecule(m, answer) for m, answer in zip(molecules, labels, strict=True) if isinstance(answer, Label)
-    ]
+    labelled: list[LabelledMolecule] = []
+    for first in range(0, len(initial), MOST_IN_MEMORY):  # not more wait for their label at a time
+        molecules = [initial[k].molecule for k in range(first, min(first + MOST_IN_MEMORY, len(initial)))]
+        asked = [service.submit(oracle, molecule, account) for molecule in molecules]
+        for future in asked:
+            future.add_done_callback(counter.add_answered)
+        answers = zip(molecules, [service.answer(future) for future in asked], strict=True)
+        labelled += [LabelledMolecule(m, answer) for m, answer in answers if isinstance(answer, Label)]
+    return labelled
 
 
 class _Counter:

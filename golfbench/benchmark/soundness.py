@@ -18,9 +18,8 @@ from golfbench.contracts import Dataset, FloatArray, Label
 from golfbench.errors import ConfigurationError, MoleculeError
 from golfbench.molecules import Molecule
 from golfbench.oracles.gate import energy_objection, label_objection
+from golfbench.training_sets import LABELS_PER_REFERENCE, among, sample
 
-#: Labels for each element from which reference energies are good enough to judge other labels by.
-LABELS_PER_REFERENCE = 3
 #: No level of theory gives less than this multiple of the atoms' energies in the statistical model of ``_atom``, which
 #: is right to 2 % from carbon on; scalar relativistic atoms are 3 % lower at iodine, and 12 % at lead.
 LOWEST = 1.15
@@ -71,8 +70,11 @@ def check_labels(dataset: Dataset) -> None:
 
 
 def label_faults(dataset: Dataset) -> list[str]:
-    """Return one line, with the numbers, for each kind of fault in the labels of a dataset; an empty list if none."""
-    initial = [_Labelled("initial set", row.molecule, row.label) for row in dataset.initial]
+    """Return one line, with the numbers, for each kind of fault in the labels of a dataset; an empty list if none.
+
+    Of a large initial set, a sample is looked at.
+    """
+    initial = [_Labelled("initial set", row.molecule, row.label) for row in sample(dataset.initial)]
     starts = [_Labelled("starts", t.molecule, t.start) for t in dataset.test if t.start is not None]
     minima = [
         _Labelled("minima", t.molecule.at(t.minimum_positions), _with_forces(t.minimum))
@@ -90,15 +92,12 @@ def label_faults(dataset: Dataset) -> list[str]:
 
 def overlap(dataset: Dataset) -> str:
     """Return what to tell of test molecules that are in the initial set as well, or an empty text."""
-    geometries = {row.molecule.geometry_hash() for row in dataset.initial}
-    structures = {row.molecule.smiles for row in dataset.initial} - {None}
-    molecules = [item.molecule for item in dataset.test]
-    known = [m.id for m in molecules if m.smiles in structures or m.geometry_hash() in geometries]
+    known = among(dataset.initial, [item.molecule for item in dataset.test])
     if not known:
         return ""
     return (
-        f"{len(known)} of {len(molecules)} test molecules are in the initial set as well ({known[0]} is the first): "
-        "what a model does with them says little of new ones"
+        f"{len(known)} of {len(dataset.test)} test molecules are in the initial set as well ({known[0].id} is the "
+        "first): what a model does with them says little of new ones"
     )
 
 

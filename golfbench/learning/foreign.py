@@ -29,6 +29,7 @@ from golfbench.learning.targets import composition, least_squares
 from golfbench.molecules import Molecule
 from golfbench.registry import registry
 from golfbench.specs import CheckpointFormat, ComponentRef, ModelSpec, load_factory
+from golfbench.training_sets import sample
 
 log = logging.getLogger(__name__)
 
@@ -110,9 +111,9 @@ def adopt(
     """Write a checkpoint for a run from weights that were made elsewhere.
 
     Where they are at another level of theory than the run, or do not say at which, their reference energies are
-    corrected by least squares on the initial set: the smallest correction, so that elements that the set does not
-    determine keep theirs. Without an initial set they stay as they are, and are fitted to the labels as they come (see
-    ``learning.references``).
+    corrected by least squares on the initial set (a sample of a large one): the smallest correction, so that elements
+    that the set does not determine keep theirs. Without an initial set they stay as they are, and are fitted to the
+    labels as they come (see ``learning.references``).
 
     Args:
         potential: As it came.
@@ -129,7 +130,7 @@ def adopt(
     imported = header["imported"]
     potential.bases = tuple(bases)
     if initial and (imported["method"] != method or delta):
-        potential = _refitted(potential, initial)
+        potential = _refitted(potential, sample(initial))
         log.info("%s: reference energies fitted to the initial set (%s)", header["model"], method)
     ref = ComponentRef(header["model"], header["parameters"])
     facts = {**potential_header(ref, potential, delta, method), "imported": imported, "labels": len(initial)}

@@ -259,8 +259,7 @@ class Single:
             self._log.scalars(self.update, {"train/validation_loss_of_scaled_targets": float(loss)})
 
     def _loss_on(self, pool: Pool, indices: Sequence[int]) -> torch.Tensor:
-        samples = [pool[index] for index in indices]
-        return self._objective.of(samples, self._cutoff, self._potential.device)
+        return self._objective.of(pool.samples(indices), self._cutoff, self._potential.device)
 
     def finish(self, pool: Pool) -> None:
         """Leave the weights that were best on held-out molecules, the start among them; the last ones without any."""

@@ -84,7 +84,7 @@ class Loader:
 
     def batch(self, update: int) -> list[Chunk]:
         """Return the batch of an update."""
-        return chunks([self._pool[index] for index in self._draw(update)], self._cutoff, self._device)
+        return chunks(self._pool.samples(self._draw(update)), self._cutoff, self._device)
 
     def batches(self, first: int, count: int) -> Iterator[list[Chunk]]:
         """Yield the batches of the updates from ``first`` on.

@@ -237,13 +237,11 @@ class LearningLoop:
         return picks(self.parts.acquisition, round)
 
     def _training_features(self) -> Any:
-        """Return the features of what was learned from, where the selection looks at them."""
+        """Return the features of what was learned from (of a sample of a large D_0), where the selection sees them."""
         pool = self.parts.pool
         if not {"features", "training_set"} <= self.parts.acquisition.sees:
             return None
-        if not pool.in_memory:
-            raise ConfigurationError(f"selection '{self.parts.acquisition.name}' cannot see so large a training set")
-        return features_of(self.parts.learner.potential(), [pool.molecule(k) for k in range(len(pool))])
+        return features_of(self.parts.learner.potential(), [pool.molecule(k) for k in pool.sampled()])
 
     def _ask(self, picked: list[Molecule]) -> None:
         """Ask for labels; they are paid for and known from here on."""

@@ -7,20 +7,26 @@ are drawn.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Sequence
+import sys
+from bisect import bisect_left
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from golfbench.batches import make_batch
 from golfbench.contracts import LabelledMolecule
+from golfbench.errors import ConfigurationError
 from golfbench.learning.potential import Potential
 from golfbench.learning.settings import FORCE_NORM_GUARD
-from golfbench.learning.targets import MOST_IN_MEMORY, Remainder, remainders
+from golfbench.learning.targets import Remainder, fit_references, remainders
 from golfbench.molecules import Molecule, group_of
+from golfbench.oracles.gate import energy_objection, label_objection
 from golfbench.seeds import derived
+from golfbench.training_sets import LABELS_PER_REFERENCE, ids_of, is_large, place_of, sample, sampled
 
 log = logging.getLogger(__name__)
 
@@ -54,21 +60,33 @@ class Source(Protocol):
         """Return how many there are."""
         ...
 
-    def __getitem__(self, index: int) -> Sample:
-        """Return one of them."""
+    def samples(self, indices: Sequence[int]) -> list[Sample]:
+        """Return some of them."""
         ...
 
     def molecule(self, index: int) -> Molecule:
         """Return the molecule of one of them."""
         ...
 
+    def ids(self) -> Sequence[str]:
+        """Return the ids of all molecules."""
+        ...
+
 
 class InMemory(list[Sample]):
     """Samples that are made once."""
 
+    def samples(self, indices: Sequence[int]) -> list[Sample]:
+        """Return some of them."""
+        return [self[index] for index in indices]
+
     def molecule(self, index: int) -> Molecule:
         """Return the molecule of a sample."""
         return self[index].molecule
+
+    def ids(self) -> Sequence[str]:
+        """Return the ids of all molecules."""
+        return [sample.molecule.id for sample in self]
 
 
 class InFile:
@@ -76,24 +94,57 @@ class InFile:
 
     Args:
         labels: Read one by one.
-        make: Makes a sample, or returns ``None`` for a label that is not learned from: then the next one stands in.
+        make: Makes samples of the labels at some indices; ``None`` for one that is not learned from: then the next one
+            stands in.
     """
 
-    def __init__(self, labels: Sequence[LabelledMolecule], make: Callable[[LabelledMolecule], Sample | None]) -> None:
+    def __init__(
+        self, labels: Sequence[LabelledMolecule], make: Callable[[Sequence[int]], Sequence[Sample | None]]
+    ) -> None:
         self._labels, self._make = labels, make
 
     def __len__(self) -> int:
         return len(self._labels)
 
-    def __getitem__(self, index: int) -> Sample:
+    def samples(self, indices: Sequence[int]) -> list[Sample]:
+        """Return some of them."""
+        made = self._make(indices)
+        return [sample or self._next(index + 1) for index, sample in zip(indices, made, strict=True)]
+
+    def _next(self, first: int) -> Sample:
         for step in range(len(self)):
-            if sample := self._make(self._labels[(index + step) % len(self)]):
+            (sample,) = self._make([(first + step) % len(self)])
+            if sample:
                 return sample
         raise IndexError("no label of the initial training set is learned from")
 
     def molecule(self, index: int) -> Molecule:
         """Return the molecule of a label."""
         return self._labels[index].molecule
+
+    def ids(self) -> Sequence[str]:
+        """Return the ids of all molecules."""
+        return ids_of(self._labels)
+
+
+class Conformers:
+    """Which samples are of one molecule.
+
+    Attributes:
+        groups: The molecule of each sample, see ``molecules.group_of``.
+        members: The indices of a molecule's samples, in order.
+    """
+
+    def __init__(self) -> None:
+        self.groups: list[str] = []
+        self.members: dict[str, list[int]] = {}
+
+    def extend(self, ids: Iterable[str]) -> None:
+        """Add samples."""
+        for name in ids:
+            group = sys.intern(group_of(name))
+            self.members.setdefault(group, []).append(len(self.groups))
+            self.groups.append(group)
 
 
 class Pool:
@@ -114,11 +165,15 @@ class Pool:
         guard: float | None = FORCE_NORM_GUARD,
     ) -> None:
         self._potential, self._guard, self._initial_share = potential, guard, initial_share
-        self._groups_of: list[str] = []
+        self._conformers = Conformers()
+        self._held_out: dict[tuple[float, int], frozenset[str]] = {}
+        self._labels: Sequence[LabelledMolecule] = ()
+        self._references: Mapping[int, float] | None = None
         self._sources: dict[str, Source] = {INITIAL: InMemory(), ACQUIRED: InMemory()}
         labels = [item for item in initial[:1] if isinstance(item, LabelledMolecule)]
-        if labels and len(initial) > MOST_IN_MEMORY:
-            self._sources[INITIAL] = InFile(initial, self._make)  # type: ignore[arg-type]
+        if labels and is_large(initial):  # type: ignore[arg-type]
+            self._labels = initial  # type: ignore[assignment]
+            self._sources[INITIAL] = InFile(self._labels, self._make)
         else:
             rows = remainders(initial, potential.bases) if labels else initial  # type: ignore[arg-type]
             for row in rows:
@@ -138,8 +193,25 @@ class Pool:
         return not isinstance(self._sources[INITIAL], InFile)
 
     def __getitem__(self, index: int) -> Sample:
-        source, place = self._find(index)
-        return source[place]
+        return self.samples([index])[0]
+
+    def samples(self, indices: Sequence[int]) -> list[Sample]:
+        """Return some samples, in order; those that are made now are made together."""
+        places = [self._find(index) for index in indices]
+        made = {
+            id(source): iter(source.samples([place for other, place in places if other is source]))
+            for source in self._sources.values()
+        }
+        return [next(made[id(source)]) for source, _ in places]
+
+    def sampled(self) -> list[int]:
+        """Return the indices of all samples, but of a large D_0 of those that stand for all."""
+        first = sampled(self._labels) if self._labels else range(self.initial_size)
+        return [*first, *range(self.initial_size, len(self))]
+
+    def ids(self) -> list[str]:
+        """Return the ids of all molecules, in order; nothing else of a D_0 in a file is read for that."""
+        return [name for source in self._sources.values() for name in source.ids()]
 
     def molecule(self, index: int) -> Molecule:
         """Return one of the molecules: those of D_0 first, then those of the other sources."""
@@ -162,9 +234,28 @@ class Pool:
         kept.append(self._sample(row))
         return True
 
-    def _make(self, item: LabelledMolecule) -> Sample | None:
-        (row,) = remainders([item], self._potential.bases)
-        return self._sample(row) if self._is_sound(row) else None
+    def _make(self, indices: Sequence[int]) -> list[Sample | None]:
+        """Make samples of labels in a file, whose labels nobody has looked at before.
+
+        Raises:
+            ConfigurationError: If one of them cannot be right; it is named.
+        """
+        items = [self._labels[index] for index in indices]
+        rows = list(remainders(items, self._potential.bases))
+        for index, item, row in zip(indices, items, rows, strict=True):
+            objection = label_objection(item.molecule, item.label.energy, item.label.forces)
+            objection = objection or energy_objection(item.molecule, item.label.energy, self._expected())
+            if objection:
+                raise ConfigurationError(f"{place_of(self._labels, index)}: {row.molecule.id}: {objection}")
+        return [self._sample(row) if self._is_sound(row) else None for row in rows]
+
+    def _expected(self) -> Mapping[int, float]:
+        """Return reference energies that labels in a file are near to; those of the potential may be of elsewhere."""
+        if self._references is None:
+            rows = list(remainders(sample(self._labels), []))
+            elements = {int(z) for row in rows for z in row.molecule.numbers}
+            self._references = fit_references(rows, {})[0] if len(rows) >= LABELS_PER_REFERENCE * len(elements) else {}
+        return self._references
 
     def _is_sound(self, row: Remainder) -> bool:
         if self._guard is None or row.norm <= self._guard:
@@ -198,35 +289,72 @@ class Pool:
             held_out: Indices that are not drawn.
         """
         first = self.initial_size
-        old, new = np.arange(first), np.arange(first, len(self))
-        if held_out:
-            kept = np.fromiter(held_out, dtype=np.int64)
-            old, new = np.setdiff1d(old, kept), np.setdiff1d(new, kept)
+        old, new = _Free(0, first, held_out), _Free(first, len(self), held_out)
         wanted = int(size * (1 - self._initial_share)) if len(old) else size
         added = min(wanted, len(new))
         picks = rng.choice(len(old), min(size - added, len(old)), replace=False)
-        return [*old[picks].tolist(), *new[rng.choice(len(new), added, replace=False)].tolist()]
+        return [*old.at(picks), *new.at(rng.choice(len(new), added, replace=False))]
 
     def held_out(self, share: float, seed: int) -> list[int]:
         """Return the indices of a share of the molecules, with all their conformers; the same ones as the pool grows.
 
-        Of a training set in a file, whose molecules are not read for that, the last labels.
+        Of a training set in a file as many molecules as make up the share, or ``MOST_HELD_OUT`` labels.
         """
         if not len(self):
             return []
-        initial = self._sources[INITIAL]
-        if isinstance(initial, InFile):
-            count = min(int(share * len(initial)), MOST_HELD_OUT)
-            return list(range(len(initial) - count, len(initial)))
-        groups = [group_of(self.molecule(index).id) for index in range(len(self))]
-        drawn = {g: derived(seed, "validation", g).random() for g in dict.fromkeys(groups)}
-        chosen = {g for g, number in drawn.items() if number < share} or {min(drawn, key=drawn.__getitem__)}
-        return [index for index, group in enumerate(groups) if group in chosen]
+        conformers = self._grouped()
+        if (share, seed) not in self._held_out or self.in_memory:
+            self._held_out[share, seed] = self._choose(conformers.members, share, seed)
+        chosen = self._held_out[share, seed]
+        return sorted(index for group in chosen for index in conformers.members[group])
+
+    def _choose(self, members: Mapping[str, Sequence[int]], share: float, seed: int) -> frozenset[str]:
+        if self.in_memory:
+            drawn = {g: derived(seed, "validation", g).random() for g in members}
+            return frozenset({g for g, x in drawn.items() if x < share} | {min(drawn, key=drawn.__getitem__)})
+        left = min(int(share * self.initial_size), MOST_HELD_OUT)
+        known = {group: bisect_left(indices, self.initial_size) for group, indices in members.items()}
+        groups = [group for group, count in known.items() if count]
+        chosen: list[str] = []
+        for k in derived(seed, "validation").permutation(len(groups)).tolist():
+            if known[groups[k]] <= left or not chosen:
+                chosen.append(groups[k])
+                left -= known[groups[k]]
+            if left <= 0:
+                break
+        return frozenset(chosen)
 
     def with_conformer(self, index: int, rng: np.random.Generator) -> list[int]:
         """Return an index and that of another conformer of the same molecule, where there is one."""
-        group = group_of(self.molecule(index).id)
-        if len(self._groups_of) != len(self):
-            self._groups_of = [group_of(self.molecule(k).id) for k in range(len(self))]
-        others = [k for k, other in enumerate(self._groups_of) if other == group and k != index]
+        conformers = self._grouped()
+        others = [k for k in conformers.members[conformers.groups[index]] if k != index]
         return [index, int(rng.choice(others))] if others else [index]
+
+    def _grouped(self) -> Conformers:
+        known = len(self._conformers.groups)
+        if known < len(self):
+            self._conformers.extend(self.ids()[known:])
+        return self._conformers
+
+
+class _Free:
+    """The indices of a range that are not held out, by their number.
+
+    Args:
+        first: Of the range.
+        end: Behind the last.
+        held_out: Indices, in the range or not.
+    """
+
+    def __init__(self, first: int, end: int, held_out: Collection[int]) -> None:
+        held = np.unique([k for k in held_out if first <= k < end]).astype(np.int64)
+        self._first, self._count = first, end - first - len(held)
+        self._before = held - first - np.arange(len(held))  # free ones below each that is held out
+
+    def __len__(self) -> int:
+        return self._count
+
+    def at(self, numbers: npt.NDArray[np.int64]) -> list[int]:
+        """Return the free indices with these numbers."""
+        found: list[int] = (self._first + numbers + np.searchsorted(self._before, numbers, side="right")).tolist()
+        return found

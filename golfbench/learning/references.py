@@ -33,8 +33,8 @@ class FollowingReferences:
         self._lacking: list[float] = []
 
     def fit(self, pool: Pool) -> None:
-        """Fit the references to a pool, and make its targets anew."""
-        for index in range(len(self._lacking), len(pool)):
+        """Fit the references to a pool (to a sample of a large D_0), and make its targets anew."""
+        for index in pool.sampled()[len(self._lacking) :]:
             sample = pool[index]
             batch = make_batch([sample.molecule], self._start.cutoff, self._start.device)
             # One by one: the last digits of an energy depend on what else is in a batch.

@@ -36,7 +36,8 @@ class Starts:
         """
         available: Sequence[int] = range(self._first_acquired + (self._acquired if acquired else 0))
         if self.unjudged:
-            available = [k for k in available if self._molecule(k).id not in self.unjudged]
+            ids = self._ids()
+            available = [k for k in available if ids[k] not in self.unjudged]
         chosen = rng.choice(len(available), min(count, len(available)), replace=False)
         return [self._molecule(available[int(index)]) for index in chosen]
 
@@ -47,6 +48,10 @@ class Starts:
     @property
     def _acquired(self) -> int:
         return len(self.pool) - self.pool.initial_size
+
+    def _ids(self) -> Sequence[str]:
+        ids = self.pool.ids()
+        return ids if self.given is None else [*(m.id for m in self.given), *ids[self.pool.initial_size :]]
 
     def _molecule(self, index: int) -> Molecule:
         if self.given is not None and index < len(self.given):

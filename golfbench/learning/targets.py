@@ -19,10 +19,9 @@ from golfbench.contracts import FloatArray, LabelledMolecule, Model, device_of
 from golfbench.errors import ConfigurationError, NothingToDoError
 from golfbench.learning.settings import FORCE_NORM_GUARD
 from golfbench.molecules import Molecule
+from golfbench.training_sets import is_large, sample
 
 IntArray = npt.NDArray[np.int64]
-#: A training set with more labels than this is read from its file as it is drawn from.
-MOST_IN_MEMORY = 20_000
 #: Labels whose bases are asked for together: as many engine calls wait in the queue of the service.
 _TOGETHER = 256
 
@@ -81,11 +80,6 @@ def _without_bases(labels: Sequence[LabelledMolecule], bases: Sequence[Model]) -
     return [Remainder(m, energy, forces) for m, (energy, forces) in zip(molecules, left, strict=True)]
 
 
-def evenly(labels: Sequence[LabelledMolecule]) -> Sequence[LabelledMolecule]:
-    """Return the labels, or evenly spaced ones where they are too many to be looked at one by one."""
-    return labels[:: max(1, -(-len(labels) // MOST_IN_MEMORY))]
-
-
 @dataclass(frozen=True, slots=True)
 class InitialSet:
     """D_0, ready to be learned from.
@@ -106,7 +100,7 @@ class InitialSet:
     def of(
         cls, labels: Sequence[LabelledMolecule], bases: Sequence[Model], atom_energies: Mapping[int, float]
     ) -> InitialSet:
-        """Subtract the bases from the labels, and fit references and scale: of a large set, to evenly spaced labels.
+        """Subtract the bases from the labels, and fit references and scale: of a large set, to a sample of it.
 
         Args:
             labels: D_0.
@@ -117,9 +111,9 @@ class InitialSet:
             NothingToDoError: As ``fit_references``.
             ConfigurationError: As ``fit_references`` and ``remainders``.
         """
-        rows = list(remainders(evenly(labels), bases))
+        rows = list(remainders(sample(labels), bases))
         references, scale = fit_references(rows, {} if bases else atom_energies)
-        return cls(labels if len(labels) > MOST_IN_MEMORY else rows, bases, references, scale)
+        return cls(labels if is_large(labels) else rows, bases, references, scale)
 
 
 def fit_references(

@@ -34,6 +34,7 @@ from golfbench.runs.config import Baseline, RunConfig
 from golfbench.runs.directory import locked
 from golfbench.runs.starts import shipping, start_of, trained_choices
 from golfbench.specs import ComponentRef, LearnerSpec, ModelSpec
+from golfbench.training_sets import sample
 
 log = logging.getLogger(__name__)
 
@@ -122,7 +123,8 @@ def _check_learner(config: RunConfig, networks: int, owner: str) -> None:
 
 
 def _check_elements(dataset: Dataset, elements: frozenset[int] | None, owner: str) -> None:
-    for molecule in [*(item.molecule for item in dataset.initial), *(item.molecule for item in dataset.test)]:
+    trained = [item.molecule for item in sample(dataset.initial)]
+    for molecule in [*trained, *(item.molecule for item in dataset.test)]:
         check_elements(molecule, elements, owner)
 
 

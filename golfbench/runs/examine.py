@@ -13,7 +13,6 @@ from golfbench.contracts import Dataset
 from golfbench.environments import missing
 from golfbench.errors import ComponentMissingError, ConfigurationError, OracleError
 from golfbench.learning.opening import is_oracle
-from golfbench.learning.targets import evenly
 from golfbench.molecules import Molecule, check_elements, check_molecule, group_of
 from golfbench.oracles.opening import open_oracle
 from golfbench.registry import registry
@@ -22,6 +21,7 @@ from golfbench.runs.bases import is_checkpoint
 from golfbench.runs.config import RunConfig
 from golfbench.runs.starts import is_trainable, trained_choices
 from golfbench.specs import ComponentRef, ModelSpec, Named, OracleSpec, SelectionSpec, Spec
+from golfbench.training_sets import is_large, sample, sampled
 
 #: Molecules that a warning names.
 EXAMPLES = 3
@@ -67,9 +67,15 @@ def examine(config: RunConfig, dataset: Dataset, oracles: Sequence[ComponentRef]
     walks = any(map(is_trainable, config.models)) and config.budget
     unjudged = _unjudged(config.surrogate, dataset) if watched and walks else {}
     if unjudged:
-        warnings.append(_warning(config.surrogate, watched, unjudged, len(dataset.initial)))
+        warnings.append(_warning(config.surrogate, watched, unjudged, len(sampled(dataset.initial))))
     if text := overlap(dataset):
         warnings.append(text)
+    if is_large(dataset.initial):
+        looked_at = len(sampled(dataset.initial))
+        warnings.append(
+            f"{looked_at} of the {len(dataset.initial)} labels of the initial set stand for all in its hash, in checks "
+            "and reference energies; each label is checked again when it is learned from"
+        )
     return Examined(unjudged, warnings)
 
 
@@ -79,7 +85,7 @@ def check_trajectories(dataset: Dataset) -> None:
     Raises:
         ConfigurationError: If the dataset has none, or none of a training molecule, or one of other atoms.
     """
-    atoms = {group_of(item.molecule.id): item.molecule.numbers for item in evenly(dataset.initial)}
+    atoms = {group_of(item.molecule.id): item.molecule.numbers for item in sample(dataset.initial)}
     known = {name: states for name, states in dataset.trajectories.items() if name in atoms}
     if not known:
         of_training = " of its training molecules" if dataset.trajectories else ""
@@ -127,7 +133,7 @@ def _check_molecules(config: RunConfig, dataset: Dataset, oracle: OracleSpec) ->
     if config.delta and not is_checkpoint(config.delta):
         delta = registry().find(OracleSpec, config.delta)
         owners[delta.name] = delta.elements
-    initial = evenly(dataset.initial)
+    initial = sample(dataset.initial)
     trained = frozenset(int(z) for item in initial for z in item.molecule.numbers)
     owners[f"the initial set of '{dataset.name}'"] = trained
     molecules = [item.molecule for item in initial] + [item.molecule for item in dataset.test]
@@ -150,7 +156,7 @@ def _unjudged(surrogate: ComponentRef, dataset: Dataset) -> dict[str, str]:
                 return str(error)
             return ""
 
-        problems = {item.molecule.id: problem(item.molecule) for item in evenly(dataset.initial)}
+        problems = {item.molecule.id: problem(item.molecule) for item in sample(dataset.initial)}
     return {name: text for name, text in problems.items() if text}
 
 

@@ -13,6 +13,7 @@ from golfbench.oracles.cache import LabelCache
 from golfbench.registry import registry
 from golfbench.runs.config import RunConfig
 from golfbench.specs import OracleSpec
+from golfbench.training_sets import sample
 
 #: Sizes (atoms) from which the growth with size is fitted, as a power; fewer give the median time.
 FEWEST_SIZES = 3
@@ -49,7 +50,7 @@ def hours_of(
         cache: Has the wall times of earlier calls.
     """
     dataset = limited(dataset, config.limit)
-    trained = np.array([len(row.molecule) for row in dataset.initial])
+    trained = np.array([len(row.molecule) for row in sample(dataset.initial)])
     tested = np.array([len(item.molecule) for item in dataset.test])
     sizes = {"initial": trained, "training": trained, "reference": tested, "evaluation": tested}
     sizes |= {"base": np.concatenate([trained, tested]), "selection": trained}

@@ -81,6 +81,8 @@ class RunData(Document):
         sha256: Hash of its content.
         initial_labels: Labels of its initial set.
         test_molecules: Its test molecules.
+        sampled_labels: Labels of a large initial set that stand for all: those that the hash covers, and that checks
+            and reference energies rest on.
     """
 
     name: str
@@ -88,6 +90,7 @@ class RunData(Document):
     sha256: str
     initial_labels: int
     test_molecules: int
+    sampled_labels: int | None = None
 
 
 class Origin(Document):

@@ -11,11 +11,11 @@ from typing import Any
 
 from golfbench.benchmark.prepare import Expected, Report, expected_calls, limited, prepare
 from golfbench.benchmark.records import RecordFile
-from golfbench.benchmark.soundness import LABELS_PER_REFERENCE, check_labels
+from golfbench.benchmark.soundness import check_labels
 from golfbench.contracts import Dataset
 from golfbench.errors import ConfigurationError, TrainingError
 from golfbench.learning import checkpoint
-from golfbench.learning.targets import evenly, fit_references, remainders
+from golfbench.learning.targets import fit_references, remainders
 from golfbench.oracles.calls import utc_now
 from golfbench.oracles.service import OracleService
 from golfbench.registry import registry
@@ -34,6 +34,7 @@ from golfbench.runs.stages import Context, give_up, run_baseline, run_learn, run
 from golfbench.runs.starts import most_initial_labels
 from golfbench.runs.summary import write_summary
 from golfbench.specs import ComponentRef, DatasetSpec, Named, OracleSpec
+from golfbench.training_sets import LABELS_PER_REFERENCE, is_large, sample, sampled
 
 log = logging.getLogger(__name__)
 
@@ -184,6 +185,7 @@ def _manifest(config: RunConfig, dataset: Dataset, arguments: Sequence[str]) -> 
             sha256=dataset.content_hash,
             initial_labels=len(dataset.initial),
             test_molecules=len(dataset.test),
+            sampled_labels=len(sampled(dataset.initial)) if is_large(dataset.initial) else None,
         ),
         **dict(provenance(arguments)),
     )
@@ -302,7 +304,7 @@ class _Grid:
 
 def _references(dataset: Dataset) -> Mapping[int, float]:
     """Return reference energies for the label gate; none where the initial set is too small to say."""
-    labels = evenly(dataset.initial)
+    labels = sample(dataset.initial)
     elements = {int(z) for item in labels for z in item.molecule.numbers}
     if not labels or len(labels) < LABELS_PER_REFERENCE * len(elements):
         return dataset.atom_energies

@@ -38,7 +38,7 @@ from golfbench.learning.potential import Potential
 from golfbench.learning.references import FollowingReferences
 from golfbench.learning.settings import GolfSettings, TrainSettings
 from golfbench.learning.starts import Starts
-from golfbench.learning.targets import InitialSet, Remainder, evenly
+from golfbench.learning.targets import InitialSet, Remainder
 from golfbench.learning.weights import ModelChoice
 from golfbench.loggers import Log
 from golfbench.minimize import StoppingRule
@@ -57,6 +57,7 @@ from golfbench.runs.shards import Share
 from golfbench.runs.starts import initial_labels, start_of
 from golfbench.runs.summary import rows_of
 from golfbench.specs import Component, ComponentRef, LearnerSpec, OptimizerSpec, OracleSpec, SelectionSpec
+from golfbench.training_sets import sample
 
 log = logging.getLogger(__name__)
 
@@ -146,7 +147,7 @@ class Context:
         """Return where trajectories start, if not from the labels of D_0 that are learned from."""
         if initial_labels(self.config, choice) is None:
             return None
-        return self.dataset.unlabelled or [item.molecule for item in evenly(self.dataset.initial)]
+        return self.dataset.unlabelled or [item.molecule for item in sample(self.dataset.initial)]
 
     def bases(self, combination: str, stage: str) -> list[Model]:
         """Return the bases of delta learning, whose calls are charged to a row."""

@@ -41,9 +41,9 @@ class Bench:
         read: Dataset = self.reader.read()
         return read
 
-    def molecules(self) -> list[Molecule]:
-        """Return every molecule: the initial set, then the starts."""
-        return [row.molecule for row in self.dataset.initial] + [item.molecule for item in self.dataset.test]
+    def molecules(self) -> Iterator[Molecule]:
+        """Yield every molecule: the initial set, then the starts."""
+        yield from (item.molecule for part in (self.dataset.initial, self.dataset.test) for item in part)
 
     def labels(self) -> Iterator[tuple[Molecule, Label]]:
         """Yield every label with the geometry that it belongs to."""

@@ -22,6 +22,7 @@ from golfbench.contracts import Dataset, Label, LabelledMolecule, TestMolecule
 from golfbench.oracles.service import OracleService
 from golfbench.registry import registry
 from golfbench.specs import ComponentRef, OptimizerSpec
+from golfbench.training_sets import MOST_IN_MEMORY
 
 TINY_MODEL = "painn:preset=small,features=16,interactions=1,radial=8"
 INITIAL = {"ethanol": "CCO", "ethylamine": "CCN", "acetaldehyde": "CC=O"}
@@ -30,7 +31,7 @@ TEST = {"methanol": "CO", "dimethyl-ether": "COC", "methylamine": "CN"}
 #: Imports what a run needs once; each job is a fork that runs the command line and ends as a program does.
 SERVER = """
 import atexit, gc, json, os, sys, threading, time
-import golfbench.runs.runner, golfbench.benchmark.tables, golfbench.cli.main
+import golfbench.runs.runner, golfbench.benchmark.tables, golfbench.cli.main, golfbench.training_sets
 import golfbench_schnetpack.networks, golfbench_optimizers.lbfgs, golfbench_selections.golf
 import golfbench_rdkit.force_fields, golfbench_datasets.reader, rich.console, rich.table
 
@@ -61,6 +62,7 @@ for line in sys.stdin:
             os.dup2(os.open(job[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         sys.argv = ["golfbench", *job["arguments"]]
+        golfbench.training_sets.MOST_IN_MEMORY = job["most_in_memory"]
         if job["strike"]:
             strike(**job["strike"])
         try:
@@ -85,15 +87,21 @@ class Done:
 
 
 class Program:
-    """``golfbench`` as a process; one at a time."""
+    """``golfbench`` as a process; one at a time.
+
+    Attributes:
+        most_in_memory: Training sets with more labels stay in their file.
+    """
 
     def __init__(self, server: "subprocess.Popen[str]", folder: Path) -> None:
         self._server, self.folder = server, folder
+        self.most_in_memory = MOST_IN_MEMORY
 
     def start(self, *arguments: str, strike: dict[str, float] | None = None, **environment: str) -> int:
         job = {
             "arguments": arguments,
             "strike": strike,
+            "most_in_memory": self.most_in_memory,
             "environment": environment,
             "cwd": str(self.folder),
             "stdout": str(self.folder / "stdout.txt"),

@@ -16,10 +16,12 @@ from golfbench.benchmark.soundness import label_faults
 from golfbench.chemistry import bond_graph_changed, formula, scaffold
 from golfbench.contracts import Dataset, FloatArray, Label
 from golfbench.errors import ConfigurationError, GolfbenchError, MoleculeError
-from golfbench.molecules import Molecule
+from golfbench.molecules import Molecule, group_of
+from golfbench.oracles.gate import label_objection
 from golfbench.oracles.opening import open_oracle
 from golfbench.registry import registry
 from golfbench.specs import OracleSpec
+from golfbench.training_sets import ids_of, is_large, sample
 from golfbench.units import BOHR_TO_ANGSTROM, HARTREE_TO_EV, HARTREE_TO_KCAL_MOL
 from golfbench_datasets.files import (
     DESCRIPTION,
@@ -52,6 +54,7 @@ def check(folder: Path, recompute: int = 0) -> list[str]:
         description = read_description(folder)
         dataset = load(folder, description)
         problems += [*_statements(description, dataset), *_identity(dataset), *_topology(dataset)]
+        problems += _every_label(dataset)
         problems += [*_formulas(folder, dataset), *_separation(dataset), *_minima(dataset), *label_faults(dataset)]
         if recompute:
             problems += _recompute(description, dataset, recompute)
@@ -62,27 +65,31 @@ def check(folder: Path, recompute: int = 0) -> list[str]:
 
 def describe(dataset: Dataset, oracle: str) -> Description:
     """Return the description that the content of a dataset calls for."""
-    molecules = _molecules(dataset)
-    elements = sorted({int(z) for m in molecules for z in set(m.numbers.tolist())})
+    elements: set[int] = set()
+    sizes: set[int] = set()
+    for molecule in _molecules(dataset):
+        elements.update(molecule.numbers.tolist())
+        sizes.add(len(molecule))
     return Description(
         name=dataset.name,
         method=dataset.method,
         oracle=oracle,
-        elements=[chemical_symbols[z] for z in elements],
-        atoms_min=min(map(len, molecules)),
-        atoms_max=max(map(len, molecules)),
-        initial=_counts([row.molecule for row in dataset.initial]),
-        test=_counts([item.molecule for item in dataset.test]),
+        elements=[chemical_symbols[z] for z in sorted(elements)],
+        atoms_min=min(sizes),
+        atoms_max=max(sizes),
+        initial=_counts(ids_of(dataset.initial)),
+        test=_counts([item.molecule.id for item in dataset.test]),
         content_sha256=dataset.content_hash,
     )
 
 
-def _counts(molecules: Sequence[Molecule]) -> PartFacts:
-    return PartFacts(molecules=len({molecule_name(m) for m in molecules}), conformations=len(molecules))
+def _counts(ids: Sequence[str]) -> PartFacts:
+    return PartFacts(molecules=len(set(map(group_of, ids))), conformations=len(ids))
 
 
-def _molecules(dataset: Dataset) -> list[Molecule]:
-    return [row.molecule for row in dataset.initial] + [item.molecule for item in dataset.test]
+def _molecules(dataset: Dataset) -> Iterator[Molecule]:
+    """Yield every molecule; a large initial set is read from its file once more each time."""
+    yield from (item.molecule for part in (dataset.initial, dataset.test) for item in part)
 
 
 def _statements(stated: Description, dataset: Dataset) -> Iterator[str]:
@@ -96,12 +103,11 @@ def _statements(stated: Description, dataset: Dataset) -> Iterator[str]:
 
 def _identity(dataset: Dataset) -> Iterator[str]:
     """Look for ids and geometries that occur twice."""
-    molecules = _molecules(dataset)
-    for name, count in Counter(m.id for m in molecules).items():
+    for name, count in Counter([*ids_of(dataset.initial), *(item.molecule.id for item in dataset.test)]).items():
         if count > 1:
             yield f"{name}: this id occurs {count} times"
     first: dict[str, str] = {}
-    for molecule in molecules:
+    for molecule in _molecules(dataset):
         other = first.setdefault(molecule.geometry_hash(), molecule.id)
         if other != molecule.id:
             yield f"{molecule.id}: the same geometry as {other}"
@@ -115,6 +121,13 @@ def _topology(dataset: Dataset) -> Iterator[str]:
                 yield f"{molecule.id}: its bonds are not those of its SMILES"
         except MoleculeError as error:
             yield str(error)
+
+
+def _every_label(dataset: Dataset) -> Iterator[str]:
+    """Look at the labels of a large initial set that ``label_faults`` does not look at."""
+    for row in dataset.initial if is_large(dataset.initial) else ():
+        if text := label_objection(row.molecule, row.label.energy, row.label.forces):
+            yield f"{row.molecule.id}: {text}"
 
 
 def _formulas(folder: Path, dataset: Dataset) -> Iterator[str]:
@@ -210,7 +223,7 @@ def _changed(stated: FloatArray, right: FloatArray) -> str:
 
 
 def _labelled(dataset: Dataset) -> list[tuple[Molecule, Label]]:
-    pairs = [(row.molecule, row.label) for row in dataset.initial]
+    pairs = [(row.molecule, row.label) for row in sample(dataset.initial)]
     pairs += [(item.molecule, item.start) for item in dataset.test if item.start is not None]
     for item in dataset.test:
         if item.minimum is not None and item.minimum_positions is not None:

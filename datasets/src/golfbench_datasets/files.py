@@ -16,6 +16,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +24,7 @@ import numpy as np
 import yaml
 from ase import Atoms
 from ase.db import connect
+from ase.db.core import Database
 from ase.db.row import AtomsRow
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -30,6 +32,7 @@ from golfbench.chemistry import check_topology
 from golfbench.contracts import FloatArray, Label, LabelledMolecule, TestMolecule
 from golfbench.errors import ConfigurationError, MoleculeError, WriteError
 from golfbench.molecules import Molecule, check_molecule
+from golfbench.training_sets import is_large, sample
 
 INITIAL, TEST, TRAJECTORIES = "initial.db", "test.db", "trajectories.db"
 DESCRIPTION, BASELINES = "dataset.yaml", "baselines"
@@ -109,11 +112,18 @@ def read_initial(path: Path, method: str) -> list[LabelledMolecule]:
         ConfigurationError: If the file is missing, damaged, empty, in other units or of another method, or if a row
             has no label or a molecule that no engine should see.
     """
-    rows = []
-    for row in _rows(path, method):
-        molecule = _molecule(row, path)
-        rows.append(LabelledMolecule(molecule, _label(row, path, molecule, method, "")))
-    return rows
+    return [labelled_of(row, path, method) for row in _rows(path, method)]
+
+
+def labelled_of(row: AtomsRow, path: Path, method: str) -> LabelledMolecule:
+    """Return a molecule with its label.
+
+    Raises:
+        ConfigurationError: If the row has no label that is usable.
+        MoleculeError: If no engine should see its molecule.
+    """
+    molecule = _molecule(row, path)
+    return LabelledMolecule(molecule, _label(row, path, molecule, method, ""))
 
 
 def read_test(path: Path, method: str) -> list[TestMolecule]:
@@ -159,21 +169,41 @@ def _minimum_positions(positions: Any, row: AtomsRow, path: Path, molecule: Mole
 
 
 def _rows(path: Path, method: str) -> Iterator[AtomsRow]:
-    """Yield the rows of a database whose metadata fit, and insist on at least one."""
+    """Yield the rows of a database whose metadata fit."""
+    database = open_database(path, method)
+    with unreadable(path):
+        yield from database.select(sort="id")
+
+
+def open_database(path: Path, method: str) -> Database:
+    """Open a database whose metadata fit, and insist on at least one row.
+
+    Raises:
+        ConfigurationError: If the file is missing, damaged, empty, in other units or of another method.
+    """
     if not path.is_file():
         raise ConfigurationError(f"{path} does not exist")
     if path.stat().st_size == 0:
         raise ConfigurationError(f"{path} is empty")
-    count = 0
-    try:
+    with unreadable(path):
         database = connect(str(path), type="db", use_lock_file=False)
         _check_metadata(path, database.metadata, method)
-        for count, row in enumerate(database.select(sort="id"), 1):  # noqa: B007
-            yield row
+        if database.count() == 0:
+            raise ConfigurationError(f"{path} is empty: it has no rows")
+    return database
+
+
+@contextmanager
+def unreadable(path: Path) -> Iterator[None]:
+    """Name the file when it cannot be read.
+
+    Raises:
+        ConfigurationError: In place of what SQLite and ASE raise.
+    """
+    try:
+        yield
     except (sqlite3.DatabaseError, KeyError, OSError, EOFError) as error:
         raise ConfigurationError(f"{path} is not a readable ASE database ({error})") from None
-    if count == 0:
-        raise ConfigurationError(f"{path} is empty: it has no rows")
 
 
 def _check_metadata(path: Path, metadata: dict[str, Any], method: str) -> None:
@@ -189,23 +219,29 @@ def _check_metadata(path: Path, metadata: dict[str, Any], method: str) -> None:
 
 def _molecule(row: AtomsRow, path: Path) -> Molecule:
     facts = row.key_value_pairs
-    name = facts.get("molecule_name", facts.get("moses_id", f"row-{row.id}"))
-    molecule = Molecule(
-        id=f"{name}/{facts.get('conformation_id', 0)}",
-        numbers=row["numbers"],
-        positions=row.positions,
-        charge=int(facts.get("total_charge", 0)),
-        multiplicity=int(facts.get("multiplicity", 1)),
-        smiles=facts.get("smiles"),
-    )
+    name = name_of(facts, row.id)
     try:
+        molecule = Molecule(
+            id=name,
+            numbers=row["numbers"],
+            positions=row.positions,
+            charge=int(facts.get("total_charge", 0)),
+            multiplicity=int(facts.get("multiplicity", 1)),
+            smiles=facts.get("smiles"),
+        )
         check_molecule(molecule, owner=path.name)
         if molecule.smiles is not None:
             check_topology(molecule)
-    except MoleculeError as error:
-        text = str(error) if molecule.id in str(error) else f"{molecule.id}: {error}"
+    except (MoleculeError, TypeError, ValueError) as error:
+        text = str(error) if name in str(error) else f"{name}: {error}"
         raise MoleculeError(f"{path}, row {row.id}: {text}") from None
     return molecule
+
+
+def name_of(facts: dict[str, Any], row: int) -> str:
+    """Return the id of a row's molecule, by its ``key_value_pairs``."""
+    name = facts.get("molecule_name", facts.get("moses_id", f"row-{row}"))
+    return f"{name}/{facts.get('conformation_id', 0)}"
 
 
 def _label(row: AtomsRow, path: Path, molecule: Molecule, method: str, prefix: str) -> Label:
@@ -320,13 +356,16 @@ def content_hash(
     test: Sequence[TestMolecule],
     trajectories: Mapping[str, Sequence[Molecule]] | None = None,
 ) -> str:
-    """Return SHA-256 over everything a run can see, independent of file layout and row order.
+    """Return SHA-256 over everything a run can see, independent of file layout.
 
     Covered: method, ids, SMILES, charges, multiplicities, and the exact float64 values of positions, energies and
-    forces, of starts and of minima.
+    forces, of starts and of minima. Of a large initial set: the number of its labels, and those that stand for all
+    (see ``golfbench.training_sets``). The order of the rows does not matter where all of them are covered.
     """
     digest = hashlib.sha256(json.dumps({"method": method}).encode())
-    for row in sorted(initial, key=lambda r: r.molecule.id):
+    if is_large(initial):
+        digest.update(json.dumps({"labels": len(initial)}).encode())
+    for row in sorted(sample(initial), key=lambda r: r.molecule.id):
         _digest(digest, "initial", row.molecule, row.label)
     for item in sorted(test, key=lambda t: t.molecule.id):
         _digest(digest, "test", item.molecule, item.start)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from golfbench.contracts import Dataset
+from golfbench.contracts import Dataset, LabelledMolecule
+from golfbench.training_sets import is_large
 from golfbench_datasets.files import (
     BASELINES,
     INITIAL,
@@ -16,11 +18,12 @@ from golfbench_datasets.files import (
     read_test,
     read_trajectories,
 )
+from golfbench_datasets.labels_in_file import LabelsInFile
 
 
 def load(folder: Path, description: Description) -> Dataset:
-    """Read a folder without comparing its content with the stated hash."""
-    initial = read_initial(folder / INITIAL, description.method)
+    """Read a folder without comparing its content with the stated hash; a large initial set is not read through."""
+    initial = _initial(folder / INITIAL, description.method)
     test = read_test(folder / TEST, description.method)
     trajectories = read_trajectories(folder / TRAJECTORIES, description.method)
     baselines = sorted((folder / BASELINES).glob("*.safetensors"))
@@ -33,6 +36,12 @@ def load(folder: Path, description: Description) -> Dataset:
         checkpoints={path.stem: str(path) for path in baselines},
         trajectories=trajectories,
     )
+
+
+def _initial(path: Path, method: str) -> Sequence[LabelledMolecule]:
+    """Read the initial training set; a large one stays in its file."""
+    in_file = LabelsInFile(path, method)
+    return in_file if is_large(in_file) else read_initial(path, method)
 
 
 def data_folder(name: str) -> Path:

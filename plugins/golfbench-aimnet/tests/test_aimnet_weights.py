@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from golfbench.learning.store import fetch_command, stored
 
 from golfbench.batches import make_batch
 from golfbench.learning.opening import load_potential
-from golfbench.learning.store import fetch_command, stored
 from golfbench.molecules import Molecule
 from golfbench.registry import registry
 from golfbench.specs import ModelSpec

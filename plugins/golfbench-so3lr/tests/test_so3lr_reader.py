@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
+from golfbench.learning.store import fetch_command, stored
 
 from golfbench.batches import make_batch
 from golfbench.errors import CheckpointError, MoleculeError
@@ -15,7 +16,6 @@ from golfbench.imports import contained, importable
 from golfbench.learning.learner import load_weights
 from golfbench.learning.opening import load_potential
 from golfbench.learning.potential import Potential
-from golfbench.learning.store import fetch_command, stored
 from golfbench.registry import registry
 from golfbench.specs import ModelSpec
 from golfbench.testing.samples import sample

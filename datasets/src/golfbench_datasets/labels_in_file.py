@@ -1,0 +1,113 @@
+"""An initial training set that stays in its file: rows are read when they are asked for."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Collection, Iterable, Sequence
+from functools import lru_cache
+from pathlib import Path
+from threading import Lock
+from typing import Any, overload
+from urllib.parse import quote
+
+import numpy as np
+from ase.db.core import Database
+from ase.db.row import AtomsRow
+
+from golfbench.contracts import LabelledMolecule
+from golfbench.errors import ConfigurationError
+from golfbench.training_sets import Part
+from golfbench_datasets.files import labelled_of, name_of, open_database, unreadable
+
+#: Rows that are kept once they are read: what stands for the whole set is looked at several times.
+_KEPT = 4096
+#: What a damaged row makes ASE raise.
+_DAMAGE = (sqlite3.Error, ValueError, KeyError, TypeError, IndexError, AttributeError, EOFError, OverflowError)
+
+
+class LabelsInFile(Sequence[LabelledMolecule]):
+    """The rows of an ASE SQLite file, in the order of their ids (see ``contracts.HasRows`` and ``HasContents``).
+
+    Args:
+        path: The file.
+        method: Level of theory of its labels.
+
+    Raises:
+        ConfigurationError: If the file is missing, damaged, empty, in other units or of another method.
+    """
+
+    def __init__(self, path: Path, method: str) -> None:
+        self._path, self._method = path, method
+        self._database: Database = open_database(path, method)
+        self._lock = Lock()  # batches are made in a thread
+        with unreadable(path):
+            self._connection = sqlite3.connect(
+                f"file:{quote(str(path.absolute()))}?mode=ro", uri=True, check_same_thread=False
+            )
+            # Not ordered by SQLite: it reads an index for this, and would read the whole table for the order.
+            self._rows = np.sort(np.fromiter((n for (n,) in self._all("SELECT id FROM systems")), dtype=np.int64))
+        self._read = lru_cache(_KEPT)(self._read_row)
+        self._ids: list[str] = []
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, index: int) -> LabelledMolecule: ...
+    @overload
+    def __getitem__(self, index: slice) -> Part: ...
+    def __getitem__(self, index: int | slice) -> LabelledMolecule | Part:
+        if isinstance(index, slice):
+            return Part(self, range(*index.indices(len(self))))
+        return self._read(int(self._rows[index]))
+
+    def ids(self) -> Sequence[str]:
+        """Return the ids of all molecules, in order; read once."""
+        if not self._ids:
+            with unreadable(self._path):
+                rows = self._all("SELECT id, key_value_pairs FROM systems ORDER BY id")
+                self._ids = [name_of(json.loads(text), row) for row, text in rows]
+        return self._ids
+
+    def place(self, index: int) -> str:
+        """Return the file and the row of a label."""
+        return f"{self._path}, row {self._rows[index]}"
+
+    def examples(self, most: int) -> Sequence[int]:
+        """Return indices of labels that have each element that occurs: ``most`` for each."""
+        with unreadable(self._path):
+            elements = [z for (z,) in self._all("SELECT DISTINCT Z FROM species")]
+            found = {
+                row for z in elements for (row,) in self._all("SELECT id FROM species WHERE Z = ? LIMIT ?", (z, most))
+            }
+        return [int(k) for k in np.searchsorted(self._rows, sorted(found))]
+
+    def structures(self, smiles: Collection[str]) -> set[str]:
+        """Return which of these SMILES occur."""
+        with unreadable(self._path):
+            rows = self._all("SELECT DISTINCT value FROM text_key_values WHERE key = 'smiles'")
+        return {value for (value,) in rows} & set(smiles)
+
+    def _all(self, statement: str, values: Sequence[Any] = ()) -> Iterable[tuple[Any, ...]]:
+        with self._lock:
+            rows: list[tuple[Any, ...]] = self._connection.execute(statement, values).fetchall()
+        return rows
+
+    def _read_row(self, row: int) -> LabelledMolecule:
+        statement = "SELECT numbers, positions, key_value_pairs, data FROM systems WHERE id = ?"
+        deblob, decode = self._database.deblob, self._database.decode
+        try:
+            ((numbers, positions, facts, data),) = self._all(statement, (row,))
+            values = {
+                "id": row,
+                "numbers": deblob(numbers, np.int32),
+                "positions": deblob(positions, shape=(-1, 3)),
+                "key_value_pairs": decode(facts),
+                "data": data,
+            }
+            read = AtomsRow(values)
+            read.data  # noqa: B018 - it is decoded here
+        except _DAMAGE as error:
+            raise ConfigurationError(f"{self._path}, row {row} cannot be read ({error})") from None
+        return labelled_of(read, self._path, self._method)
