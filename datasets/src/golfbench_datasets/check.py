@@ -23,14 +23,13 @@ from golfbench.specs import ComponentRef, OracleSpec
 from golfbench.units import BOHR_TO_ANGSTROM, HARTREE_TO_EV, HARTREE_TO_KCAL_MOL
 from golfbench_datasets.files import (
     DESCRIPTION,
-    TEST,
     Description,
     PartFacts,
     molecule_name,
     read_description,
     read_known_formulas,
 )
-from golfbench_datasets.loading import load
+from golfbench_datasets.loading import load, test_file
 
 #: A reference minimum has no force norm above this, eV/Å.
 MINIMUM_FORCE = 0.01
@@ -52,7 +51,12 @@ def check(folder: Path, recompute: int = 0) -> list[str]:
         description = read_description(folder)
         dataset = load(folder, description)
         problems += [*_statements(description, dataset), *_identity(dataset), *_topology(dataset)]
-        problems += [*_formulas(folder, dataset), *_separation(dataset), *_minima(dataset), *label_faults(dataset)]
+        problems += [
+            *_formulas(test_file(folder, description), dataset),
+            *_separation(dataset),
+            *_minima(dataset),
+            *label_faults(dataset),
+        ]
         if recompute:
             problems += _recompute(description, dataset, recompute)
     except GolfbenchError as error:
@@ -117,8 +121,8 @@ def _topology(dataset: Dataset) -> Iterator[str]:
             yield str(error)
 
 
-def _formulas(folder: Path, dataset: Dataset) -> Iterator[str]:
-    known = read_known_formulas(folder / TEST)
+def _formulas(file: Path, dataset: Dataset) -> Iterator[str]:
+    known = read_known_formulas(file)
     for item in dataset.test:
         name = molecule_name(item.molecule)
         if known.get(name, found := formula(item.molecule)) != found:

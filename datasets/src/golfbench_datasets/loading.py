@@ -19,7 +19,7 @@ from golfbench_datasets.files import (
 def load(folder: Path, description: Description) -> Dataset:
     """Read a folder without comparing its content with the stated hash."""
     initial = read_initial(folder / INITIAL, description.method)
-    test = read_test(folder / TEST, description.method)
+    test = read_test(test_file(folder, description), description.method)
     baselines = sorted((folder / BASELINES).glob("*.safetensors"))
     return Dataset(
         name=description.name,
@@ -29,6 +29,11 @@ def load(folder: Path, description: Description) -> Dataset:
         content_hash=content_hash(description.method, initial, test),
         checkpoints={path.stem: str(path) for path in baselines},
     )
+
+
+def test_file(folder: Path, description: Description) -> Path:
+    """Return the file of a dataset's test part: its own, or that of the dataset that it is shared with."""
+    return (data_folder(description.test_of) if description.test_of else folder) / TEST
 
 
 def data_folder(name: str) -> Path:
