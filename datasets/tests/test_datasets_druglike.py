@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from functools import cache
 from pathlib import Path
 
@@ -185,7 +186,7 @@ def test_a_wrong_formula_in_the_list_of_drugs_stops_the_build(tmp_path: Path) ->
 
 
 def test_an_unknown_recipe_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="druglike-mini and druglike-xtb can be built"):
+    with pytest.raises(ConfigurationError, match="druglike-mini, druglike-xtb, druglike-xtb-10k can be built"):
         build_module.build("druglike-maxi", tmp_path / "maxi")
 
 
@@ -215,6 +216,14 @@ def test_the_plan_is_diverse_separate_and_nested(tmp_path: Path, monkeypatch: py
     assert len({c.name for c in large.training}) == 7
     assert max(c.atoms for c in small.training) <= 30
     assert not {scaffold(c.smiles) for c in large.training} & ({scaffold(d.smiles) for d in large.test} - {""})
+    monkeypatch.setattr(druglike, "TRAIN_10K", 12)
+    largest = druglike.make_plan("druglike-xtb-10k", DRUGS)
+    starts = list(largest.starts())
+    names = [molecule_name(conformers[0]) for conformers in starts]
+    assert names[:7] == [c.name for c in large.training]
+    assert len(set(names)) == 12
+    assert [len(conformers) for conformers in starts] == [3, 2] * 6
+    assert largest.test == ()
 
 
 def test_training_molecules_come_from_the_screening_file_as_recorded() -> None:
@@ -282,3 +291,48 @@ def test_a_build_writes_a_sound_folder_with_the_shipped_labels(tmp_path: Path) -
     (ours,) = made.test
     theirs = next(t for t in shipped.test if t.molecule.id == ours.molecule.id)
     assert ours.minimum.energy == pytest.approx(theirs.minimum.energy, abs=1e-5)
+
+
+# --- druglike-xtb-10k ----------------------------------------------------------------------------------------------
+
+TEN_K = "druglike-xtb-10k"
+
+
+def test_the_large_set_has_the_size_of_the_paper_and_the_test_part_of_druglike_xtb() -> None:
+    data = dataset(TEN_K)
+    conformers = Counter(molecule_name(row.molecule) for row in data.initial)
+    assert (len(conformers), len(data.initial), set(conformers.values())) == (4000, 10_000, {2, 3})
+    assert not (data_folder(TEN_K) / "test.db").exists()
+    ours, theirs = (content_hash(data.method, [], d.test) for d in (data, dataset("druglike-xtb")))
+    assert ours == theirs
+    assert {z for row in data.initial for z in row.molecule.numbers.tolist()} == {1, 6, 7, 8, 9, 16, 17, 35}
+
+
+def test_the_large_set_has_the_labels_of_the_small_one() -> None:
+    ten_k = {row.molecule.id: row for row in dataset(TEN_K).initial}
+    common = [row for row in dataset("druglike-xtb").initial if row.molecule.id in ten_k]
+    assert len(common) == 275  # three conformers of one compound, two of the next, of 110
+    for row in common:
+        assert np.allclose(ten_k[row.molecule.id].molecule.positions, row.molecule.positions, atol=1e-6)
+        assert ten_k[row.molecule.id].label.energy == pytest.approx(row.label.energy, abs=1e-6)
+
+
+def test_the_large_set_is_small_enough_to_ship() -> None:
+    assert (data_folder(TEN_K) / "initial.db").stat().st_size < 40_000_000
+
+
+def test_nothing_is_wrong_with_the_large_set_and_its_card_says_whose_test_part_it_has() -> None:
+    assert check(data_folder(TEN_K), recompute=3) == []
+    card = (data_folder(TEN_K) / "README.md").read_text(encoding="utf-8")
+    assert dataset(TEN_K).content_hash in card
+    assert "`../druglike-xtb/test.db`" in card
+
+
+def test_another_folder_may_have_the_test_part_of_a_dataset_that_ships(tmp_path: Path) -> None:
+    mini = dataset("druglike-mini")
+    write_initial(tmp_path / "initial.db", mini.method, mini.initial[:8])
+    write_description(tmp_path, Description(name="mine", method=mini.method, test_of="druglike-mini"))
+    assert check(tmp_path) == []
+    assert [item.molecule.id for item in FolderReader(tmp_path).read().test] == [t.molecule.id for t in mini.test]
+    write_description(tmp_path, Description(name="mine", method="GFN1-xTB", test_of="druglike-mini"))
+    assert "labelled by GFN2-xTB, but dataset.yaml says GFN1-xTB" in check(tmp_path)[0]

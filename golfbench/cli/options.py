@@ -123,7 +123,7 @@ LoggerOption = Annotated[
         metavar="NAME",
         envvar="GOLFBENCH_LOGGER",
         autocompletion=complete("logger"),
-        help="Who is told how the training goes: tensorboard, wandb:project=X. Repeatable; changes no result.",
+        help="Who is told how the training goes: csv, tensorboard, wandb:project=X. Repeatable; changes no result.",
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout instead of a table.")]

@@ -8,7 +8,7 @@ _READER = "golfbench_datasets.reader"
 
 @hookimpl
 def golfbench_datasets() -> list[DatasetSpec]:
-    """Offer the two datasets that ship and ``folder`` for one's own."""
+    """Offer the datasets that ship and ``folder`` for one's own."""
     return [
         DatasetSpec(
             name="druglike-mini",
@@ -21,6 +21,13 @@ def golfbench_datasets() -> list[DatasetSpec]:
             name="druglike-xtb",
             factory=f"{_READER}:open_druglike_xtb",
             summary="Drug-like molecules (18 to 60 atoms, H C N O F S Cl Br); the test part are known drugs.",
+            method="GFN2-xTB",
+            license="MIT",
+        ),
+        DatasetSpec(
+            name="druglike-xtb-10k",
+            factory=f"{_READER}:open_druglike_xtb_10k",
+            summary="The drugs of druglike-xtb with an initial set of the paper's size: 10 000 conformations.",
             method="GFN2-xTB",
             license="MIT",
         ),

@@ -1,4 +1,4 @@
-"""Build druglike-xtb or druglike-mini from nothing: select, embed, label, minimize, write.
+"""Build a dataset that ships from nothing: select, embed, label, minimize, write.
 
     golfbench datasets build druglike-mini --output druglike-mini
 
@@ -30,14 +30,22 @@ from golfbench_datasets.card import write_card
 from golfbench_datasets.check import check, describe
 from golfbench_datasets.druglike import (
     CONFORMERS_TEST,
-    CONFORMERS_TRAIN,
     SCREENING_FILE,
     SEED,
+    TEST_OF,
     Compound,
     Plan,
     make_plan,
 )
-from golfbench_datasets.files import INITIAL, TEST, Description, write_description, write_initial, write_test
+from golfbench_datasets.files import (
+    INITIAL,
+    TEST,
+    Description,
+    molecule_name,
+    write_description,
+    write_initial,
+    write_test,
+)
 from golfbench_datasets.loading import data_folder, load
 
 ORACLE = ComponentRef("gfn2-xtb")
@@ -49,7 +57,7 @@ def build(name: str, output: Path, workers: int = 2) -> Path:
     """Build a dataset folder; what else lies in it (baselines) is left alone.
 
     Args:
-        name: ``druglike-mini`` or ``druglike-xtb``.
+        name: ``druglike-mini``, ``druglike-xtb`` or ``druglike-xtb-10k``.
         output: The folder to write.
         workers: Oracle calls at a time.
 
@@ -61,7 +69,7 @@ def build(name: str, output: Path, workers: int = 2) -> Path:
             written, or the result does not pass ``check``.
     """
     plan = make_plan(name, data_folder("druglike-xtb") / "drugs.csv")
-    _say(f"{name}: {len(plan.training)} training molecules, {len(plan.test)} test molecules")
+    _say(f"{name}: the molecules are picked")
     method = registry().find(OracleSpec, ORACLE.name).level_of_theory(ORACLE.parameters)
     work = output.with_name(f".{output.name}.build")
     work.mkdir(parents=True, exist_ok=True)
@@ -73,9 +81,10 @@ def build(name: str, output: Path, workers: int = 2) -> Path:
 def _build(name: str, plan: Plan, method: str, work: Path, output: Path, workers: int) -> Path:
     service = OracleService(work, workers=workers)
     try:
-        write_initial(output / INITIAL, method, _initial(service, plan.training))
-        formulas = {drug.name: drug.formula for drug in plan.test}
-        write_test(output / TEST, method, _test(service, plan.test), formulas)
+        write_initial(output / INITIAL, method, _initial(service, plan))
+        if plan.test:
+            formulas = {drug.name: drug.formula for drug in plan.test}
+            write_test(output / TEST, method, _test(service, plan.test), formulas)
     finally:
         service.close()
     _finish(name, output, method, next(read_calls(service.ledger.path)).engine)
@@ -85,8 +94,10 @@ def _build(name: str, plan: Plan, method: str, work: Path, output: Path, workers
 
 def _finish(name: str, output: Path, method: str, engine: str) -> None:
     """Describe what was written and prove it."""
-    dataset = load(output, Description(name=name, method=method))
+    stated = Description(name=name, method=method, test_of=TEST_OF.get(name, ""))
+    dataset = load(output, stated)
     description = describe(dataset, str(ORACLE))
+    description.test_of = stated.test_of
     description.built_with = {
         "command": f"golfbench datasets build {name} --output {name}",
         "seed": SEED,
@@ -101,18 +112,20 @@ def _finish(name: str, output: Path, method: str, engine: str) -> None:
     _say(f"{output}: content {dataset.content_hash}")
 
 
-def _initial(service: OracleService, compounds: Sequence[Compound]) -> list[LabelledMolecule]:
+def _initial(service: OracleService, plan: Plan) -> list[LabelledMolecule]:
     """Label the conformers of the training molecules; conformers that get no label are left out."""
+    account = Account("", "before", "initial")
+    # All are asked for at once: workers never wait for the last conformer of a molecule.
+    asked = [[(m, service.submit(ORACLE, m, account)) for m in conformers] for conformers in plan.starts()]
     rows = []
-    for done, compound in enumerate(compounds, 1):
-        conformers = compound.conformers(CONFORMERS_TRAIN)
-        labels = service.label_all(ORACLE, conformers, Account("", "before", "initial"))
-        for molecule, label in zip(conformers, labels, strict=True):
+    for done, pairs in enumerate(asked, 1):
+        for molecule, future in pairs:
+            label = service.answer(future)
             if isinstance(label, OracleError):
                 _say(f"  {molecule.id} left out: {label}")
             else:
                 rows.append(LabelledMolecule(molecule, label))
-        _say(f"  labelled {done}/{len(compounds)}: {compound.name}")
+        _say(f"  labelled {done}/{len(asked)}: {molecule_name(pairs[0][0])}")
     return rows
 
 

@@ -10,7 +10,7 @@ from golfbench.contracts import Dataset
 from golfbench.units import HARTREE_TO_KCAL_MOL
 from golfbench_datasets.check import MINIMUM_FORCE, largest_force
 from golfbench_datasets.druglike import SCREENING_FILE
-from golfbench_datasets.files import Description, PartFacts, molecule_name
+from golfbench_datasets.files import TEST, Description, PartFacts, molecule_name
 
 _CARD = """\
 # {name}
@@ -21,7 +21,7 @@ minimizer. Every energy and force is {method} ({engine}).
 | | molecules | conformations | atoms with H (median) |
 |---|---|---|---|
 | initial training set (`initial.db`) | {train.molecules} | {train.conformations} | {train_atoms} |
-| test part with reference minima (`test.db`) | {test.molecules} | {test.conformations} | {test_atoms} |
+| test part with reference minima (`{test_file}`) | {test.molecules} | {test.conformations} | {test_atoms} |
 
 Elements: {elements}. All molecules are neutral, closed-shell and in one piece. Test molecules:
 {drugs}.
@@ -53,7 +53,7 @@ content.
 ## How it was built
     {command}
 
-with `golfbench-datasets[build]` installed (GFN2-xTB and L-BFGS). Seed {seed}, RDKit {rdkit}, {engine}; a few minutes on
+with `golfbench-datasets[build]` installed (GFN2-xTB and L-BFGS). Seed {seed}, RDKit {rdkit}, {engine}; {duration} on
 two cores. The same versions on the same machine give the same content, bit by bit. Another version of RDKit may embed
 or pick differently; another machine rounds differently, which a minimization of hundreds of steps makes visible.
 
@@ -77,7 +77,7 @@ Content SHA-256: `{sha256}`
 
 ## Limits
 - GFN2-xTB is a semi-empirical method in the gas phase; its minima are not those of density functional theory.
-- The training set is small and, being a MaxMin pick, rich in unusual structures; screening compounds include reactive
+- The training set is {extent}, being a MaxMin pick, rich in unusual structures; screening compounds include reactive
   and colourful ones that no chemist would take for drugs.
 - No ions, no salts, no metals, no phosphorus, iodine or silicon; one stereoisomer and one tautomer of each molecule.
 """
@@ -85,6 +85,12 @@ Content SHA-256: `{sha256}`
 _SUBSET = """\
 - **A subset.** Every row is also in druglike-xtb, with the same geometry and label: its {train.molecules} small
   training compounds and the first {test.molecules} drugs of the list with at most 30 atoms.
+"""
+
+_LARGER = """\
+- **More of druglike-xtb.** The test part is that of druglike-xtb and is read from there. The first compounds of the
+  training set are those of druglike-xtb, with their first conformers; the pick goes on from them. Three conformers of
+  one molecule, two of the next: as many conformations, of as many molecules, as the initial set of the GOLF paper.
 """
 
 
@@ -113,7 +119,10 @@ def write_card(folder: Path, description: Description, dataset: Dataset) -> None
         drop_min=drops[0],
         drop_max=drops[-1],
         per_molecule=_per_molecule(description.initial),
-        subset=_subset(description.name, description.initial, description.test),
+        subset=_subset(description, description.initial, description.test),
+        test_file=TEST if not description.test_of else f"../{description.test_of}/{TEST}",
+        duration="half an hour" if description.test_of else "a few minutes",
+        extent="large and" if description.test_of else "small and",
         sha256=description.content_sha256,
         screening_file=SCREENING_FILE.name,
     )
@@ -129,5 +138,7 @@ def _per_molecule(part: PartFacts) -> str:
     return f"up to {each + 1}" if rest else str(each)
 
 
-def _subset(name: str, train: PartFacts, test: PartFacts) -> str:
-    return _SUBSET.format(train=train, test=test) if name == "druglike-mini" else ""
+def _subset(description: Description, train: PartFacts, test: PartFacts) -> str:
+    if description.test_of:
+        return _LARGER
+    return _SUBSET.format(train=train, test=test) if description.name == "druglike-mini" else ""

@@ -25,14 +25,13 @@ from golfbench.training_sets import ids_of, is_large, sample
 from golfbench.units import BOHR_TO_ANGSTROM, HARTREE_TO_EV, HARTREE_TO_KCAL_MOL
 from golfbench_datasets.files import (
     DESCRIPTION,
-    TEST,
     Description,
     PartFacts,
     molecule_name,
     read_description,
     read_known_formulas,
 )
-from golfbench_datasets.loading import load
+from golfbench_datasets.loading import load, test_file
 
 #: A reference minimum has no force norm above this, eV/Å.
 MINIMUM_FORCE = 0.01

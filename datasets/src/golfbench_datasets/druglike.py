@@ -1,16 +1,19 @@
-"""Which molecules are in druglike-xtb and druglike-mini, and their starting conformers.
+"""Which molecules are in druglike-xtb, druglike-mini and druglike-xtb-10k, and their starting conformers.
 
 Test part: known drugs, listed in ``drugs.csv``. Training part: a diverse pick (MaxMin; Ashton et al. 2002,
 doi 10.1002/qsar.200290002) from the screening compounds that RDKit installs for testing its PAINS filters, without
 any Murcko scaffold of a test drug. The small molecules are picked first, the others follow as far from them as
-possible, so that druglike-mini is a subset of druglike-xtb and is diverse by itself.
+possible, so that druglike-mini is a subset of druglike-xtb and is diverse by itself. The pick goes on in the same way
+for druglike-xtb-10k, whose size is that of the initial set of the GOLF paper.
 """
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
+from itertools import chain, islice
 from pathlib import Path
 
 from rdkit import Chem, RDConfig
@@ -26,8 +29,13 @@ SEED = 2024
 ATOMS_MIN, ATOMS_MAX, ATOMS_MAX_SMALL = 18, 60, 30
 TRAIN_SMALL, TRAIN_LARGE, TEST_SMALL = 30, 80, 12
 CONFORMERS_TRAIN, CONFORMERS_TEST = 8, 1
-#: Picked beyond what is needed, in the place of molecules that do not embed.
-RESERVE = 20
+#: As in the paper: 10 000 conformations of 4000 molecules, three of one and two of the next.
+TRAIN_10K, CONFORMERS_10K = 4000, (3, 2)
+#: Picked beyond what is needed, in the place of molecules that do not embed: so many, and so large a share.
+RESERVE, RESERVE_SHARE = 20, 0.05
+RECIPES = ("druglike-mini", "druglike-xtb", "druglike-xtb-10k")
+#: The dataset whose test part another one has.
+TEST_OF = {"druglike-xtb-10k": "druglike-xtb"}
 SCREENING_FILE = Path(RDConfig.RDDataDir, "Pains", "test_data", "wehi_mols.csv")
 
 
@@ -56,39 +64,61 @@ class Compound:
         Raises:
             MoleculeError: If not all of them can be embedded and have the bonds of the SMILES.
         """
-        made = embed(self.smiles, self.name, count, SEED)
-        if len(made) < count:
-            raise MoleculeError(f"{self.name}: only {len(made)} of {count} conformers embed")
-        for molecule in made:
-            check_molecule(molecule, DRUGLIKE_ELEMENTS, "this dataset")
-            if bond_graph_changed(molecule, molecule.positions):
-                raise MoleculeError(f"{molecule.id}: the embedded conformer has other bonds than its SMILES")
-        return made
+        return list(_embedded(self, count))
+
+
+@cache
+def _embedded(compound: Compound, count: int) -> tuple[Molecule, ...]:
+    """Embed once what is first looked at and then labelled; see ``Compound.conformers``."""
+    made = embed(compound.smiles, compound.name, count, SEED)
+    if len(made) < count:
+        raise MoleculeError(f"{compound.name}: only {len(made)} of {count} conformers embed")
+    for molecule in made:
+        check_molecule(molecule, DRUGLIKE_ELEMENTS, "this dataset")
+        if bond_graph_changed(molecule, molecule.positions):
+            raise MoleculeError(f"{molecule.id}: the embedded conformer has other bonds than its SMILES")
+    return tuple(made)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The molecules of one dataset."""
+    """The molecules of one dataset.
 
-    training: tuple[Compound, ...]
+    Attributes:
+        training: Those of the initial set; many of them are looked at one after the other, while others are labelled.
+        test: Those of the test part; none where it is the test part of another dataset.
+        conformers: Of the training molecules in turn: (3, 2) is three of the first, two of the second, three again.
+    """
+
+    training: Iterable[Compound]
     test: tuple[Compound, ...]
+    conformers: tuple[int, ...] = (CONFORMERS_TRAIN,)
+
+    def starts(self) -> Iterator[list[Molecule]]:
+        """Yield the conformers of each training molecule."""
+        for turn, compound in enumerate(self.training):
+            yield compound.conformers(self.conformers[turn % len(self.conformers)])
 
 
 def make_plan(name: str, drugs_csv: Path) -> Plan:
-    """Select the molecules of ``druglike-xtb`` or ``druglike-mini``. Deterministic.
+    """Select the molecules of ``druglike-xtb``, ``druglike-mini`` or ``druglike-xtb-10k``. Deterministic.
 
     Raises:
         ConfigurationError: If the name is another one, or the list of drugs has a formula that does not fit.
     """
-    if name not in ("druglike-mini", "druglike-xtb"):
-        raise ConfigurationError(f"no recipe for '{name}': druglike-mini and druglike-xtb can be built")
+    if name not in RECIPES:
+        raise ConfigurationError(f"no recipe for '{name}': {', '.join(RECIPES)} can be built")
     drugs = read_drugs(drugs_csv)
     candidates = list(screening_compounds(drugs))
-    small = _diverse([c for c in candidates if c.atoms <= ATOMS_MAX_SMALL], [], TRAIN_SMALL)
+    small = tuple(_diverse([c for c in candidates if c.atoms <= ATOMS_MAX_SMALL], [], TRAIN_SMALL))
     if name == "druglike-mini":
         small_drugs = [drug for drug in drugs if drug.atoms <= ATOMS_MAX_SMALL]
-        return Plan(tuple(small), tuple(small_drugs[:TEST_SMALL]))
-    return Plan((*small, *_diverse(candidates, small, TRAIN_LARGE)), tuple(drugs))
+        return Plan(small, tuple(small_drugs[:TEST_SMALL]))
+    chosen = (*small, *_diverse(candidates, small, TRAIN_LARGE))
+    if name == "druglike-xtb":
+        return Plan(chosen, tuple(drugs))
+    more = _diverse(candidates, chosen, TRAIN_10K - len(chosen), max(CONFORMERS_10K))
+    return Plan(chain(chosen, more), (), CONFORMERS_10K)
 
 
 def read_drugs(path: Path) -> list[Compound]:
@@ -155,26 +185,31 @@ def settle_stereo(compound: Compound) -> Compound:
     return replace(compound, smiles=Chem.MolToSmiles(Chem.RemoveHs(mol)))
 
 
-def _diverse(pool: Sequence[Compound], chosen: Sequence[Compound], count: int) -> list[Compound]:
-    """Return ``count`` molecules of the pool, far from each other and from those already chosen (MaxMin)."""
+def _diverse(
+    pool: Sequence[Compound], chosen: Sequence[Compound], count: int, conformers: int = CONFORMERS_TRAIN
+) -> Iterator[Compound]:
+    """Yield ``count`` molecules of the pool, far from each other and from those already chosen (MaxMin).
+
+    Each of them has so many ``conformers``.
+    """
     generator = rdFingerprintGenerator.GetMorganGenerator(radius=2, fpSize=2048)
     position = {compound.name: i for i, compound in enumerate(pool)}
     first = [position[compound.name] for compound in chosen]
     prints = [generator.GetFingerprint(Chem.RemoveHs(mol_from_smiles(c.smiles))) for c in pool]
-    wanted = min(len(pool), len(first) + count + RESERVE)
+    wanted = min(len(pool), len(first) + count + max(RESERVE, int(RESERVE_SHARE * count)))
     picks = list(MaxMinPicker().LazyBitVectorPick(prints, len(pool), wanted, first, SEED))[len(first) :]
-    usable = (settled for i in picks if (settled := _usable(pool[i])) is not None)
-    return [compound for compound, _ in zip(usable, range(count), strict=False)]
+    usable = (settled for i in picks if (settled := _usable(pool[i], conformers)) is not None)
+    yield from islice(usable, count)
 
 
-def _usable(compound: Compound) -> Compound | None:
+def _usable(compound: Compound, conformers: int) -> Compound | None:
     """Return the compound with settled stereochemistry, or ``None`` if it cannot be embedded.
 
     Imines whose configuration hangs on an explicit ``[H]`` are left out too: it would stand among the heavy atoms.
     """
     try:
         settled = settle_stereo(compound)
-        settled.conformers(CONFORMERS_TRAIN)
+        settled.conformers(conformers)
     except MoleculeError:
         return None
     return None if "[H]" in settled.smiles else settled

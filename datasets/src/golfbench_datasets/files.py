@@ -38,6 +38,7 @@ INITIAL, TEST, TRAJECTORIES = "initial.db", "test.db", "trajectories.db"
 DESCRIPTION, BASELINES = "dataset.yaml", "baselines"
 DISTANCE_UNIT = "Ang"
 PROPERTY_UNITS = {"energy": "Hartree", "forces": "Hartree/Ang"}
+PAGE_BYTES = 32768
 
 
 class PartFacts(BaseModel):
@@ -61,6 +62,7 @@ class Description(BaseModel):
         atoms_max: Atoms of the largest molecule.
         initial: Counts of the initial training set.
         test: Counts of the test part.
+        test_of: The dataset that ships whose test part this one has; empty where the folder has its own ``test.db``.
         content_sha256: See ``content_hash``; checked at every reading where it is given.
         built_with: The command, the seed and the versions behind the files.
     """
@@ -76,6 +78,7 @@ class Description(BaseModel):
     atoms_max: int | None = None
     initial: PartFacts | None = None
     test: PartFacts | None = None
+    test_of: Literal["", "druglike-mini", "druglike-xtb"] = ""
     content_sha256: str = ""
     built_with: dict[str, str | int] = {}
 
@@ -322,9 +325,17 @@ def _write(path: Path, method: str, entries: Sequence[tuple[Molecule, dict[str, 
             "_property_unit_dict": PROPERTY_UNITS,
             "method": method,
         }
+        _compact(temporary)
         os.replace(temporary, path)
     except (sqlite3.Error, OSError) as error:
         raise WriteError(f"{path} cannot be written: {error}") from error
+
+
+def _compact(path: Path) -> None:
+    """Write the file anew in pages that hold several rows: with SQLite's own size a row leaves most of a page empty."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as database:
+        database.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+        database.execute("VACUUM")
 
 
 def _facts(molecule: Molecule) -> dict[str, Any]:

@@ -60,6 +60,11 @@ def open_druglike_xtb() -> FolderReader:
     return FolderReader(data_folder("druglike-xtb"))
 
 
+def open_druglike_xtb_10k() -> FolderReader:
+    """Open ``druglike-xtb-10k``."""
+    return FolderReader(data_folder("druglike-xtb-10k"))
+
+
 def open_dataset(path: str | None = None) -> FolderReader:
     """Open a folder of one's own.
 
