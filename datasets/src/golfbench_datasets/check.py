@@ -54,7 +54,12 @@ def check(folder: Path, recompute: int = 0) -> list[str]:
         dataset = load(folder, description)
         problems += [*_statements(description, dataset), *_identity(dataset), *_topology(dataset)]
         problems += _every_label(dataset)
-        problems += [*_formulas(folder, dataset), *_separation(dataset), *_minima(dataset), *label_faults(dataset)]
+        problems += [
+            *_formulas(test_file(folder, description), dataset),
+            *_separation(dataset),
+            *_minima(dataset),
+            *label_faults(dataset),
+        ]
         if recompute:
             problems += _recompute(description, dataset, recompute)
     except GolfbenchError as error:
@@ -129,8 +134,8 @@ def _every_label(dataset: Dataset) -> Iterator[str]:
             yield f"{row.molecule.id}: {text}"
 
 
-def _formulas(folder: Path, dataset: Dataset) -> Iterator[str]:
-    known = read_known_formulas(folder / TEST)
+def _formulas(file: Path, dataset: Dataset) -> Iterator[str]:
+    known = read_known_formulas(file)
     for item in dataset.test:
         name = molecule_name(item.molecule)
         if known.get(name, found := formula(item.molecule)) != found:

@@ -24,7 +24,7 @@ from golfbench_datasets.labels_in_file import LabelsInFile
 def load(folder: Path, description: Description) -> Dataset:
     """Read a folder without comparing its content with the stated hash; a large initial set is not read through."""
     initial = _initial(folder / INITIAL, description.method)
-    test = read_test(folder / TEST, description.method)
+    test = read_test(test_file(folder, description), description.method)
     trajectories = read_trajectories(folder / TRAJECTORIES, description.method)
     baselines = sorted((folder / BASELINES).glob("*.safetensors"))
     return Dataset(
@@ -36,6 +36,11 @@ def load(folder: Path, description: Description) -> Dataset:
         checkpoints={path.stem: str(path) for path in baselines},
         trajectories=trajectories,
     )
+
+
+def test_file(folder: Path, description: Description) -> Path:
+    """Return the file of a dataset's test part: its own, or that of the dataset that it is shared with."""
+    return (data_folder(description.test_of) if description.test_of else folder) / TEST
 
 
 def _initial(path: Path, method: str) -> Sequence[LabelledMolecule]:
