@@ -1,4 +1,4 @@
-"""For all tests: none of them reads or writes the label cache of whoever runs them."""
+"""For all tests: none of them reads or writes the label cache or the weights of whoever runs them."""
 
 import os
 import tempfile
@@ -9,6 +9,7 @@ import pytest
 _folder = tempfile.TemporaryDirectory(prefix="golfbench-tests-")
 os.environ["GOLFBENCH_CACHE"] = os.path.join(_folder.name, "labels.sqlite")
 os.environ["GOLFBENCH_CACHE_POLICY"] = "off"
+os.environ["GOLFBENCH_WEIGHTS"] = os.path.join(_folder.name, "weights")
 
 #: Takes minutes, whole runs with Psi4: begun last, it would keep one process busy while the others have nothing to do.
 LONGEST = "test_psi4_run.py"

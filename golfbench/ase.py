@@ -22,7 +22,7 @@ from golfbench.learning import checkpoint as checkpoints
 from golfbench.learning.opening import load_potential, open_fixed_model
 from golfbench.molecules import Molecule, check_molecule
 from golfbench.registry import registry
-from golfbench.specs import ComponentRef, ModelSpec
+from golfbench.specs import ModelSpec
 from golfbench.states import looks_like_state
 from golfbench.units import HARTREE_TO_EV
 
@@ -71,7 +71,7 @@ class GolfbenchCalculator(Calculator):
         if checkpoint is not None:
             self._model, self._sees_charge = _load(Path(checkpoint), device)
         elif isinstance(model, str):
-            self._model = open_fixed_model(ComponentRef.parse(model))
+            self._model = open_fixed_model(model)
         elif model is not None:
             self._model = model
         given = {"charge": charge, "multiplicity": multiplicity, "smiles": smiles}

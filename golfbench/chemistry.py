@@ -25,7 +25,7 @@ from golfbench.errors import MoleculeError
 from golfbench.molecules import MINIMUM_DISTANCE, Molecule, closest_pair
 from golfbench.seeds import derived
 from golfbench.spins import unpaired_electrons
-from golfbench.states import stated
+from golfbench.states import State, stated
 from golfbench.stereo import differences
 
 FloatArray = npt.NDArray[np.float64]
@@ -245,8 +245,7 @@ def from_ase(
     info, numbers = atoms.info, atoms.numbers
     smiles = None if info.get("smiles") is None else str(info["smiles"])
     bonds = (0, 1) if smiles is None else charge_and_multiplicity(smiles)
-    known: dict[str, Any] = {"charge": charge, "multiplicity": multiplicity, "otherwise": bonds[0]}
-    state = stated(name, numbers, info, atoms.arrays, **known)
+    state = stated(name, numbers, info, atoms.arrays, known=State(charge, multiplicity), otherwise=bonds[0])
     return Molecule(
         id=name,
         numbers=numbers,

@@ -16,31 +16,21 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
+from golfbench.datasets import Dataset as Dataset
+from golfbench.datasets import DatasetBuilds as DatasetBuilds
+from golfbench.datasets import DatasetChecks as DatasetChecks
+from golfbench.datasets import DatasetReader as DatasetReader
+from golfbench.datasets import Label as Label
+from golfbench.datasets import LabelledMolecule as LabelledMolecule
+from golfbench.datasets import TestMolecule as TestMolecule
 from golfbench.molecules import Molecule
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import torch
 
     from golfbench.batches import Batch
 
 FloatArray = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Label:
-    """What an oracle says of one geometry.
-
-    Attributes:
-        energy: Total energy, Hartree.
-        forces: Shape (n_atoms, 3), Hartree/Å.
-        method: Level of theory, for example ``GFN2-xTB``. Labels of different methods never mix.
-    """
-
-    energy: float
-    forces: FloatArray
-    method: str
 
 
 @runtime_checkable
@@ -189,7 +179,7 @@ class ImportedWeights:
 
     Attributes:
         parameters: The model's parameters (keys of its spec) that rebuild the architecture.
-        tensors: The state of the network, loaded strictly.
+        tensors: The state of the network, loaded strictly; or one state for each member of an ensemble.
         scale: Hartree, and Hartree/Å for forces, per unit of the network's output.
         atom_energies: Energy (Hartree) by atomic number to add, or empty where the file has none.
         method: Level of theory that the weights were trained at, or empty where the file does not say.
@@ -197,7 +187,7 @@ class ImportedWeights:
     """
 
     parameters: Mapping[str, Any]
-    tensors: Mapping[str, torch.Tensor]
+    tensors: Mapping[str, torch.Tensor] | Sequence[Mapping[str, torch.Tensor]]
     scale: float = 1.0
     atom_energies: Mapping[int, float] = field(default_factory=dict)
     method: str = ""
@@ -384,94 +374,6 @@ class RoundSelection(Protocol):
 
     def choose(self, round: Round) -> Sequence[int]:
         """Return indices of ``round.candidates``, the most wanted first; what is beyond the budget is dropped."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class LabelledMolecule:
-    """A molecule of a training set with its label."""
-
-    molecule: Molecule
-    label: Label
-
-
-@dataclass(frozen=True, slots=True)
-class TestMolecule:
-    """A molecule of a test set: its start and, where the dataset has it, the minimum reached from that start.
-
-    Attributes:
-        molecule: The start.
-        start: Label of the start, or ``None``.
-        minimum_positions: (n_atoms, 3) Å, or ``None``.
-        minimum: Label of the minimum, or ``None``.
-    """
-
-    __test__ = False  # pytest: not a test class
-
-    molecule: Molecule
-    start: Label | None = None
-    minimum_positions: FloatArray | None = None
-    minimum: Label | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Dataset:
-    """What a reader returns.
-
-    Attributes:
-        name: Its name.
-        method: Level of theory of labels and minima.
-        initial: The initial training set, D_0.
-        test: Test molecules.
-        content_hash: SHA-256 over the content, independent of file layout.
-        atom_energies: Energy (Hartree) per atomic number to subtract, or empty: then least squares.
-        checkpoints: Baseline checkpoints that ship, by name (``painn-small``) -> path.
-    """
-
-    name: str
-    method: str
-    initial: Sequence[LabelledMolecule]
-    test: Sequence[TestMolecule]
-    content_hash: str
-    atom_energies: Mapping[int, float] = field(default_factory=dict)
-    checkpoints: Mapping[str, str] = field(default_factory=dict)
-
-
-class DatasetReader(Protocol):
-    """What a dataset factory returns."""
-
-    def read(self) -> Dataset:
-        """Read everything.
-
-        Raises:
-            golfbench.errors.ConfigurationError: If a file is missing, empty or not what it says.
-        """
-        ...
-
-
-@runtime_checkable
-class DatasetChecks(Protocol):
-    """A reader that can prove more of its dataset than that it can be read."""
-
-    def check(self, recompute: int = 0) -> list[str]:
-        """Return one line for each thing that is wrong.
-
-        Args:
-            recompute: Labels to compute anew with the engine of the dataset; 0 for none.
-        """
-        ...
-
-
-@runtime_checkable
-class DatasetBuilds(Protocol):
-    """A reader that can make its dataset anew from its sources."""
-
-    def build(self, output: Path) -> None:
-        """Build it in a folder; called again after an interruption, go on.
-
-        Raises:
-            golfbench.errors.GolfbenchError: If a source is missing or an engine fails.
-        """
         ...
 
 

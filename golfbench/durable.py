@@ -30,10 +30,14 @@ def write_errors(path: Path | str, comfort: str = "") -> Iterator[None]:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, sync: bool = True) -> Iterator[Path]:
     """Give another name to write to, file or folder, that takes the place of ``path`` when all of it is on the disk.
 
     When something is raised meanwhile, ``path`` stays as it was and nothing is left beside it.
+
+    Args:
+        path: The file or folder.
+        sync: Whether to wait until the disk has it; without, it survives the death of the process only.
 
     Raises:
         WriteError: If it cannot be written.
@@ -43,20 +47,22 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         with write_errors(path):
             yield unfinished
-            _to_disk(unfinished)
+            if sync:
+                _to_disk(unfinished)
             os.replace(unfinished, path)
     except BaseException:
         _remove(unfinished)
         raise
 
 
-def write_atomically(path: Path, content: bytes | str, *, parents: bool = False) -> None:
+def write_atomically(path: Path, content: bytes | str, *, parents: bool = False, sync: bool = True) -> None:
     """Write a file whole or not at all; when this returns, the disk has it.
 
     Args:
         path: The file; one that is there is replaced.
         content: Text is written in UTF-8, its line ends as they are.
         parents: Whether missing folders are made.
+        sync: See ``replacing``.
 
     Raises:
         WriteError: If it cannot be written; then it is what it was.
@@ -64,7 +70,7 @@ def write_atomically(path: Path, content: bytes | str, *, parents: bool = False)
     if parents:
         with write_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as unfinished:
+    with replacing(path, sync=sync) as unfinished:
         unfinished.write_bytes(content.encode() if isinstance(content, str) else content)
 
 

@@ -23,7 +23,7 @@ from urllib.parse import unquote, urlparse
 from golfbench.durable import write_atomically
 from golfbench.errors import ComponentMissingError, GolfbenchError
 from golfbench.registry import Registry, registry
-from golfbench.specs import ComponentRef, ModelSpec, Spec
+from golfbench.specs import ModelSpec, Named, Spec
 
 #: Name of the model whose environment this process runs in.
 INSIDE_VARIABLE = "GOLFBENCH_ENVIRONMENT"
@@ -116,10 +116,9 @@ def missing(spec: Spec) -> list[str]:
     return [module for module in spec.requires if not is_installed(module)]
 
 
-def environment_of(model: str) -> Environment | None:
-    """Return the environment of a model of the grid, as a person writes it, or ``None`` for this process."""
-    name = ComponentRef.parse(model).name
-    return own_environment(registry().find(ModelSpec, name)) if registry().has("model", name) else None
+def environment_of(model: Named) -> Environment | None:
+    """Return the environment of a model of the grid, or ``None`` for this process."""
+    return own_environment(registry().find(ModelSpec, model)) if registry().has("model", model) else None
 
 
 def require(environment: Environment) -> None:

@@ -26,15 +26,16 @@ def contained() -> Iterator[None]:
 
     Put back are: environment variables (mace sets ``TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD``, after which every
     ``torch.load`` runs code from the file), torch's default type (nequip 0.7 and later make it float64), the global
-    random states of Python, NumPy and torch, the root logger's handlers and level, and warning filters. Inside the
-    block no warning is shown: the packages cause hundreds of deprecations.
+    random states of Python, NumPy and torch, the root logger's handlers and level, warning filters, and how tensors
+    are printed (so3krates-torch shows more digits). Inside the block no warning is shown: the packages cause hundreds
+    of deprecations.
 
     Inside the block the default type is float32, whatever it was before: SchNetPack cannot be built otherwise.
     """
     with ExitStack() as stack:
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")
-        for keep in (_environment, _default_dtype, _random_states, _root_logger):
+        for keep in (_environment, _default_dtype, _random_states, _root_logger, torch._tensor_str.printoptions):
             stack.enter_context(keep())
         yield
 

@@ -18,11 +18,14 @@ import pluggy
 from golfbench import hookspecs
 from golfbench.errors import ConfigurationError, unknown_name
 from golfbench.specs import (
+    Component,
+    ComponentRef,
     DatasetSpec,
     ExecutorSpec,
     LearnerSpec,
     LoggerSpec,
     ModelSpec,
+    Named,
     OptimizerSpec,
     OracleSpec,
     SelectionSpec,
@@ -149,17 +152,18 @@ class Registry:
                 if len(found) > 1:
                     yield _clash(kind, name, found)
 
-    def has(self, kind: str, name: str) -> bool:
+    def has(self, kind: str, named: Named) -> bool:
         """Return whether some plugin offers a component of that kind and name (or alias)."""
-        return name in self._specs[kind]
+        return _reference(named).name in self._specs[kind]
 
-    def get(self, kind: str, name: str) -> Spec:
-        """Return the component of that kind and name (or alias).
+    def get(self, kind: str, named: Named) -> Spec:
+        """Return what a plugin offers by that kind and name (or alias).
 
         Raises:
             ConfigurationError: If no plugin offers it (the nearest names are given, and broken plugins are mentioned)
                 or more than one does (both distributions are named).
         """
+        name = _reference(named).name
         found = self._specs[kind].get(name, [])
         if len(found) > 1:
             raise ConfigurationError(_clash(kind, name, found))
@@ -169,11 +173,29 @@ class Registry:
             raise ConfigurationError(unknown_name(kind, name, self._specs[kind]) + note)
         return found[0]
 
-    def find(self, kind: type[S], name: str) -> S:
-        """Return the component of that name, typed by the class of its spec."""
-        spec = self.get(next(k for k, t in KINDS.items() if t is kind), name)
+    def find(self, kind: type[S], named: Named) -> S:
+        """Return what a plugin offers by that name, typed by the class of its spec."""
+        spec = self.get(next(k for k, t in KINDS.items() if t is kind), named)
         assert isinstance(spec, kind)
         return spec
+
+    def component(self, kind: type[S], named: Named) -> Component[S]:
+        """Look a component up; its parameters are checked when they are used.
+
+        Raises:
+            ConfigurationError: See ``get``.
+        """
+        if isinstance(named, Component) and isinstance(named.spec, kind):
+            return named
+        ref = _reference(named)
+        return Component(next(k for k, t in KINDS.items() if t is kind), self.find(kind, ref), ref)
+
+
+def _reference(named: Named) -> ComponentRef:
+    """Return what was written: text is parsed here, and where a document is read."""
+    if isinstance(named, Component):
+        return named.ref
+    return ComponentRef.parse(named) if isinstance(named, str) else named
 
 
 def _clash(kind: str, name: str, found: list[Spec]) -> str:

@@ -7,20 +7,16 @@ is used for the first time.
 from __future__ import annotations
 
 import importlib
-import json
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from golfbench.errors import ComponentMissingError, ConfigurationError, unknown_name
+from golfbench.notation import ComponentRef as ComponentRef
+from golfbench.notation import parse_arguments as parse_arguments
 
 Scalar = int | float | str | bool | None
-_QUOTED = r'"(?:[^"\\]|\\.)*"'
-#: A text in double quotes, or one character.
-_PART = re.compile(f"{_QUOTED}|.", re.DOTALL)
-
 #: Elements of drug-like molecules in the shipped data: H C N O F S Cl Br.
 DRUGLIKE_ELEMENTS = frozenset({1, 6, 7, 8, 9, 16, 17, 35})
 
@@ -154,37 +150,63 @@ class CheckpointFormat:
     unsafe: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightsSource:
+    """Where ``golfbench models fetch`` gets a file of weights: out of a wheel, or from an address.
+
+    Attributes:
+        wheel: Requirement of a distribution on the package index, ``Auto3D==2.3.1``; nothing of it is installed or run.
+        member: Path of the file in the wheel.
+        url: Address of the file, ``http`` or ``https``.
+        size_bytes: Of the file; zero where it is not known.
+    """
+
+    wheel: str = ""
+    member: str = ""
+    url: str = ""
+    size_bytes: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what is neither the one nor the other.
+
+        Raises:
+            ValueError: If not exactly one place is named.
+        """
+        if bool(self.wheel) == bool(self.url) or bool(self.wheel) != bool(self.member):
+            raise ValueError("weights come from a wheel and a member of it, or from a url")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NamedWeights:
-    """Weights that a model's plugin knows by name: ``--model aimnet2:weights=aimnet2``.
+    """Weights that a model's plugin knows by name: ``--model aimnet2:weights=wb97m-d3``.
 
     Attributes:
         name: What a person types.
-        locate: ``"module:function"``, called without arguments; returns the path of the file.
-        sha256: Of the file: another one is refused.
+        source: Where the file comes from.
+        sha256: Of the file: another one is refused. Empty: that of the first file that could be read is remembered.
         format: One of the model's checkpoint formats.
         method: Level of theory that they were trained at.
         license: SPDX identifier.
+        license_url: Where its text is; needed where it must be accepted.
+        accept_licence: Whether a person must accept the licence before the file is fetched.
         citation: Whom to cite, as a DOI or arXiv number.
         summary: One sentence for lists: what they were trained on.
         elements: Atomic numbers that they know.
         charged: Whether they tell charge states apart.
-        install_hint: The command that brings the file.
-        trusted: Whether the file, whose hash is known, may be read although its format can run code.
     """
 
     name: str
-    locate: str
-    sha256: str
+    source: WeightsSource
+    sha256: str = ""
     format: str
     method: str
     license: str
+    license_url: str = ""
+    accept_licence: bool = False
     citation: str = ""
     summary: str = ""
     elements: frozenset[int] = frozenset()
     charged: bool = False
-    install_hint: str = ""
-    trusted: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,6 +217,7 @@ class ModelSpec(Spec):
         elements: Atomic numbers it can represent; ``None`` means any.
         trainable: Whether the factory returns a ``Network`` that GOLF can train.
         charged: Whether it tells charge states apart.
+        uncertainty: Whether one network states an uncertainty (see ``contracts.HasUncertainty``).
         checkpoint_formats: Foreign files that it can start from.
         weights: Weights that it can start from by name.
         environment: Requirements (PEP 508) that conflict with those of other models: ``plugins install`` puts them
@@ -204,6 +227,7 @@ class ModelSpec(Spec):
     elements: frozenset[int] | None = None
     trainable: bool = True
     charged: bool = False
+    uncertainty: bool = False
     checkpoint_formats: tuple[CheckpointFormat, ...] = ()
     weights: tuple[NamedWeights, ...] = ()
     environment: tuple[str, ...] = ()
@@ -355,101 +379,44 @@ class LearnerSpec(Spec):
         return begin(task, **given)
 
 
-@dataclass(frozen=True, slots=True)
-class ComponentRef:
-    """A component as a person writes it: a name and the parameters that differ from the defaults."""
+S = TypeVar("S", bound=Spec, covariant=True)
 
-    name: str
-    parameters: Mapping[str, Any] = field(default_factory=dict)
 
-    @classmethod
-    def parse(cls, text: str) -> ComponentRef:
-        """Parse ``psi4:method=hf,basis=sto-3g``.
+@dataclass(frozen=True)
+class Component(Generic[S]):
+    """A component that was looked up: what a person wrote, and what a plugin offers by that name.
 
-        A comma in brackets or in double quotes belongs to its value: ``basis=6-31g(d,p)``. A value in double quotes is
-        a JSON string: ``folder:path="first, second"``.
+    ``str()`` is what the person wrote.
 
-        Raises:
-            ConfigurationError: If a parameter has no ``=``, or a value in quotes is no JSON string.
-        """
-        name, _, rest = text.partition(":")
-        if not name.strip():
-            raise ConfigurationError(f"'{text}' names no component (a model, an optimizer, ...)")
-        return cls(name.strip(), {key: _unquoted(value) for key, value in _pairs(rest, text)})
+    Attributes:
+        kind: ``model``, ``oracle``, ...
+        spec: What the plugin offers.
+        ref: What was written.
+    """
+
+    kind: str
+    spec: S
+    ref: ComponentRef
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """The parameters that were written."""
+        return self.ref.parameters
+
+    def resolved(self) -> dict[str, Scalar]:
+        """Return every parameter with its value; see ``Spec.resolve``."""
+        return self.spec.resolve(self.parameters)
+
+    def create(self) -> Any:
+        """Import it and make one; see ``Spec.create``."""
+        return self.spec.create(self.parameters)
 
     def __str__(self) -> str:
-        listed = ",".join(f"{key}={_quoted(str(value))}" for key, value in self.parameters.items())
-        return f"{self.name}:{listed}" if listed else self.name
+        return str(self.ref)
 
 
-def _pairs(listed: str, text: str) -> Iterator[tuple[str, str]]:
-    """Yield the key and the value, as it is written, of each parameter."""
-    for item in filter(None, _split(listed)):
-        key, equals, value = item.partition("=")
-        if not equals:
-            raise ConfigurationError(f"'{text}': parameters are written key=value, '{item}' is not")
-        yield key.strip(), value.strip()
-
-
-def _split(listed: str) -> list[str]:
-    """Split at the commas outside round brackets and double quotes."""
-    items, depth = [""], 0
-    for part in _PART.findall(listed):
-        depth = max(0, depth + (part == "(") - (part == ")"))
-        if part == "," and not depth:
-            items.append("")
-        else:
-            items[-1] += part
-    return items
-
-
-def _unquoted(value: str) -> str:
-    if not value.startswith('"'):
-        return value
-    try:
-        text = json.loads(value)
-    except ValueError as error:
-        raise ConfigurationError(f"the value {value} begins with a quote and is no JSON string: {error}") from None
-    return str(text)
-
-
-def _quoted(value: str) -> str:
-    """Return a value as ``ComponentRef.parse`` reads it: in quotes only where it must be."""
-    whole = _split(f"{value},") == [value, ""] and '"' not in re.sub(_QUOTED, "", value)
-    plain = whole and value == value.strip() and not value.startswith('"')
-    return value if plain else json.dumps(value, ensure_ascii=False)
-
-
-def parse_arguments(text: str) -> dict[str, Any]:
-    """Return keyword arguments that are the value of one parameter: ``(method=GFN1-xTB,accuracy=0.1)``.
-
-    A value that is JSON (a number, ``true``, ``false``, ``null``, text in quotes) is read as JSON, anything else as
-    text. Lists and mappings need the form of one JSON object: ``({"solvation": ["alpb", "water"]})``.
-
-    Raises:
-        ConfigurationError: If the text is neither form.
-    """
-    inside = text.strip()
-    if inside.startswith("(") and inside.endswith(")"):
-        inside = inside[1:-1].strip()
-    if inside.startswith("{"):
-        return _json_object(inside)
-    return {name: _json_or_text(value) for name, value in _pairs(inside, f"arguments:{inside}")}
-
-
-def _json_object(text: str) -> dict[str, Any]:
-    try:
-        arguments: dict[str, Any] = json.loads(text)
-    except ValueError as error:
-        raise ConfigurationError(f"{text} is not a JSON object: {error}") from None
-    return arguments
-
-
-def _json_or_text(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
+#: How a component may be named where it is looked up.
+Named = Component[Any] | ComponentRef | str
 
 
 def load_factory(reference: str, owner: str, install_hint: str = "") -> Any:

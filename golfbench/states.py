@@ -92,8 +92,7 @@ def stated(
     columns: Mapping[str, npt.NDArray[Any]] | None = None,
     comment: str = "",
     *,
-    charge: int | None = None,
-    multiplicity: int | None = None,
+    known: State = State(),
     otherwise: int = 0,
     strict: bool = True,
 ) -> State:
@@ -105,8 +104,7 @@ def stated(
         info: Facts by name, as in ``atoms.info``.
         columns: (n_atoms,) or (n_atoms, k) values by name, as in ``atoms.arrays``.
         comment: The comment line of an XYZ frame.
-        charge: Known already: what the molecule says of it does not matter.
-        multiplicity: Known already.
+        known: Charge and multiplicity that are known already: what the molecule says of them does not matter.
         otherwise: The charge where nothing says it; the number of electrons tells how a spin is meant.
         strict: Whether a key that looks like charge or spin and is not understood is refused.
 
@@ -115,11 +113,13 @@ def stated(
     """
     said = [*_of_info(id, info, strict), *_of_columns(id, columns or {}), *_of_comment(comment)]
     notes = []
-    total = charge if charge is not None else _agreed(id, "charge", [s for s in said if s.meaning == "charge"])
+    total = (
+        known.charge if known.charge is not None else _agreed(id, "charge", [s for s in said if s.meaning == "charge"])
+    )
     electrons = int(numbers.sum()) - (otherwise if total is None else total)
     spins = []
     for one in said:
-        if one.meaning != "charge" and multiplicity is None:
+        if one.meaning != "charge" and known.multiplicity is None:
             spins.append(_as_multiplicity(id, one, electrons))
             if one.meaning == "spin":
                 notes.append(f"'{one.shown}' is read as {'2S+1' if spins[-1].value == one.value else '2S'}")
@@ -127,8 +127,8 @@ def stated(
     notes += ["the two integers that begin the comment line are charge and multiplicity"] * any(
         s.key == _COMMENT for s in said
     )
-    state = multiplicity if multiplicity is not None else _agreed(id, "multiplicity", spins)
-    return State(total, state, tuple(dict.fromkeys(notes)))
+    spin = known.multiplicity if known.multiplicity is not None else _agreed(id, "multiplicity", spins)
+    return State(total, spin, tuple(dict.fromkeys(notes)))
 
 
 _COMMENT = "the comment line"

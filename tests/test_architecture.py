@@ -20,8 +20,8 @@ PACKAGE = ROOT / "golfbench"
 #: From the ground up. Rooms of one floor do not know each other, so that there is no circle.
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "units", "threads", "seeds", "imports"),
-    ("molecules", "stopping", "durable", "states", "spins", "stereo"),
-    ("specs", "batches", "chemistry", "valence"),
+    ("molecules", "notation", "stopping", "durable", "states", "spins", "stereo"),
+    ("specs", "datasets", "batches", "chemistry", "valence"),
     ("hookspecs", "contracts"),
     ("golfbench", "registry", "minimize", "loggers"),  # ``golfbench`` is what the package itself offers: its version
     ("environments", "templates", "oracles", "curvature"),
@@ -41,6 +41,7 @@ CLI_PACKAGES = {"typer"}
 #: The distributions that golfbench depends on, by the name that is imported; ``pytest`` is what contract tests run in.
 PACKAGES = {"ase", "filelock", "numpy", "platformdirs", "plotly", "pluggy", "psutil", "pydantic", "rdkit", "rich"}
 PACKAGES |= {"safetensors", "torch", "typer", "yaml"}
+PACKAGES |= {"pydantic_core"}  # pydantic's own other half: where a field of our type says how it is read
 PACKAGES |= {"_typeshed"}  # names that type checkers alone see
 
 

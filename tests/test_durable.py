@@ -78,6 +78,15 @@ def test_the_disk_has_it_before_it_takes_its_place(tmp_path: Path, monkeypatch: 
     assert order == ["fsync", "replace"]
 
 
+def test_what_need_not_survive_the_machine_does_not_wait_for_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "fsync", lambda file: pytest.fail("it waited"))
+    write_atomically(tmp_path / "a", "old", sync=False)
+    write_atomically(tmp_path / "a", "new", sync=False)
+    assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {"a": "new"}
+
+
 def test_a_full_disk_leaves_the_old_file_and_says_which_it_is(tmp_path: Path) -> None:
     path = tmp_path / "summary.json"
     write_atomically(path, "old")

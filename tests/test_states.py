@@ -6,7 +6,7 @@ from ase import Atoms
 
 from golfbench.chemistry import from_ase
 from golfbench.errors import MoleculeError
-from golfbench.states import looks_like_state, stated
+from golfbench.states import State, looks_like_state, stated
 
 OXYGEN = np.array([8, 8])  # 16 electrons
 METHYL = np.array([6, 1, 1, 1])  # 9 electrons
@@ -116,7 +116,7 @@ def test_what_contradicts_itself_or_is_not_understood_is_refused(info, columns, 
 
 
 def test_what_is_known_already_counts_more_and_data_fields_are_no_reason_to_refuse():
-    assert stated("O2", OXYGEN, {"charge": 1, "mult": 2}, charge=0, multiplicity=3).multiplicity == 3
+    assert stated("O2", OXYGEN, {"charge": 1, "mult": 2}, known=State(0, 3)).multiplicity == 3
     assert stated("O2", OXYGEN, {"spin_up": 3, "charge": "n/a"}, strict=False).charge is None
     assert looks_like_state("Total_Charge")
     assert not looks_like_state("energy")

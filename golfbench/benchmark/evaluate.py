@@ -23,7 +23,7 @@ from golfbench.errors import GolfbenchError, OracleError
 from golfbench.minimize import Outcome, Point, minimize
 from golfbench.molecules import group_of
 from golfbench.oracles.service import Account, OracleService
-from golfbench.specs import ComponentRef
+from golfbench.specs import Named
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class Judge:
         log_name: Where details of an error are found, relative to the run directory.
     """
 
-    oracle: ComponentRef
+    oracle: Named
     service: OracleService
     protocol: Protocol
     test: Sequence[TestMolecule]

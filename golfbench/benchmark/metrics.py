@@ -39,11 +39,13 @@ class NetworkCost:
         parameters: Trainable parameters.
         updates: Updates of its weights that were timed.
         wall_s: Wall time of these updates.
+        labels: Labels that it has learned from, those of the initial set included.
     """
 
     parameters: int
     updates: int
     wall_s: float
+    labels: int | None = None
 
     @property
     def ms_per_training_step(self) -> float | None:
@@ -135,6 +137,7 @@ class Row(Summary, Identity):
         oracle_calls: What the ledger counted for it.
         cache_hits: Labels that came from the cache instead.
         parameters: Trainable parameters of the network.
+        labels: Labels that it has learned from in all, those of the initial set included.
         ms_per_training_step: Wall time of one update of its weights.
         note: What a reader must know of its training, empty if nothing.
     """
@@ -144,6 +147,7 @@ class Row(Summary, Identity):
     oracle_calls: CallsByPurpose
     cache_hits: CallsByPurpose
     parameters: int | None = None
+    labels: int | None = None
     ms_per_training_step: float | None = None
     note: str = ""
 
@@ -296,7 +300,7 @@ def summarise(
         )
         if cost := (costs or {}).get(key):
             known = {"parameters": cost.parameters, "ms_per_training_step": cost.ms_per_training_step}
-            row = row.model_copy(update=known)
+            row = row.model_copy(update={**known, "labels": cost.labels})
         rows.append(row)
     return sorted(rows, key=_place)
 

@@ -16,7 +16,7 @@ from golfbench.minimize import Outcome, minimize
 from golfbench.molecules import Molecule, group_of
 from golfbench.oracles.as_model import LabelAll, OracleModel
 from golfbench.oracles.service import Account, OracleService
-from golfbench.specs import ComponentRef
+from golfbench.specs import Named
 
 log = logging.getLogger(__name__)
 
@@ -45,30 +45,31 @@ def limited(dataset: Dataset, limit: int | None) -> Dataset:
         NothingToDoError: If nothing is there to train on or to test with.
     """
     if limit is not None:
-        dataset = replace(dataset, initial=_spread(dataset.initial, limit), test=dataset.test[:limit])
+        dataset = replace(dataset, initial=spread(dataset.initial, limit), test=dataset.test[:limit])
     if not dataset.initial or not dataset.test:
         raise NothingToDoError(f"dataset '{dataset.name}' is empty")
     return dataset
 
 
-def _spread(initial: Sequence[LabelledMolecule], limit: int) -> list[LabelledMolecule]:
-    """Return ``limit`` of them from as many groups as possible, in their order."""
+def spread(initial: Sequence[LabelledMolecule], count: int | None) -> Sequence[LabelledMolecule]:
+    """Return so many from as many compounds as possible, in their order; all for ``None``."""
+    if count is None or count >= len(initial):
+        return initial
     seen: Counter[str] = Counter()
     ranks = []
     for index, item in enumerate(initial):
         group = group_of(item.molecule.id)
         ranks.append((seen[group], index))
         seen[group] += 1
-    return [initial[index] for index in sorted(index for _, index in sorted(ranks)[:limit])]
+    return [initial[index] for index in sorted(index for _, index in sorted(ranks)[:count])]
 
 
-def expected_calls(dataset: Dataset, method: str, protocol: Protocol) -> Expected:
+def expected_calls(dataset: Dataset, method: str, protocol: Protocol, labels: int | None = None) -> Expected:
     """Return what ``prepare`` will ask the oracle for; the minima are an upper bound."""
-    own = method == dataset.method
     # A walk that starts elsewhere than the molecule (see ``prepare``) needs the label of the molecule besides.
     walks = [protocol.reference_steps + (1 if item.minimum_positions is None else 2) for item in dataset.test]
-    if not own:
-        return Expected(len(dataset.initial), sum(walks))
+    if method != dataset.method:
+        return Expected(len(spread(dataset.initial, labels)), sum(walks))
     lacking = [
         walk if item.minimum is None else int(item.start is None)
         for item, walk in zip(dataset.test, walks, strict=True)
@@ -79,11 +80,12 @@ def expected_calls(dataset: Dataset, method: str, protocol: Protocol) -> Expecte
 def prepare(
     dataset: Dataset,
     method: str,
-    oracle: ComponentRef,
+    oracle: Named,
     service: OracleService,
     optimizer: Callable[[], Optimizer],
     protocol: Protocol,
     report: Report = lambda task, done, total: None,
+    labels: int | None = None,
 ) -> Dataset:
     """Return the dataset at the oracle's level of theory, asking for what it does not have.
 
@@ -100,21 +102,24 @@ def prepare(
         optimizer: Makes one for each walk.
         protocol: When a walk to a minimum ends.
         report: Shows how far it is: labels, calls of walks, walks.
+        labels: Labels of the initial set that are learned from; ``None`` for all of them.
 
     Raises:
         OracleError: If no initial label or no reference minimum at all could be had.
     """
-    bound = expected_calls(dataset, method, protocol)
+    bound = expected_calls(dataset, method, protocol, labels)
     if bound == Expected(0, 0):
         return dataset
-    initial = list(dataset.initial) if method == dataset.method else _relabel(dataset.initial, oracle, service, report)
+    wanted, unlabelled = spread(dataset.initial, labels), [item.molecule for item in dataset.initial]
+    initial = list(dataset.initial) if method == dataset.method else _relabel(wanted, oracle, service, report)
     test = list(dataset.test) if method == dataset.method else [_unlabelled(item) for item in dataset.test]
     test = _complete(test, _Reference(oracle, service, optimizer, protocol, report, bound.reference), report)
-    if not initial or not any(item.minimum for item in test):
+    if (wanted and not initial) or not any(item.minimum for item in test):
         raise OracleError(f"{oracle}: no label or no reference minimum could be had; see the ledger")
     if method == dataset.method:
         return replace(dataset, test=test)
-    return replace(dataset, method=method, initial=initial, test=test, atom_energies={}, checkpoints={})
+    whole = Dataset(dataset.name, method, initial, test, dataset.content_hash)
+    return whole if labels is None else replace(whole, unlabelled=unlabelled)
 
 
 def _unlabelled(item: TestMolecule) -> TestMolecule:
@@ -123,7 +128,7 @@ def _unlabelled(item: TestMolecule) -> TestMolecule:
 
 
 def _relabel(
-    initial: Sequence[LabelledMolecule], oracle: ComponentRef, service: OracleService, report: Report
+    initial: Sequence[LabelledMolecule], oracle: Named, service: OracleService, report: Report
 ) -> list[LabelledMolecule]:
     molecules = [item.molecule for item in initial]
     counter = _Counter("labelling the initial set", len(molecules), report)
@@ -170,7 +175,7 @@ class _Reference:
 
     def __init__(
         self,
-        oracle: ComponentRef,
+        oracle: Named,
         service: OracleService,
         optimizer: Callable[[], Optimizer],
         protocol: Protocol,

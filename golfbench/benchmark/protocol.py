@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from golfbench.specs import ComponentRef
 from golfbench.stopping import StoppingRule
 
 
@@ -29,7 +30,9 @@ class Protocol(BaseModel):
     inner_steps: int = Field(5, ge=1)
     force_max_ev_per_angstrom: float = Field(0.02, gt=0)
     evaluation_steps: tuple[int, ...] = ()
-    reference_optimizer: str = "rfo-internal"
+    reference_optimizer: ComponentRef = Field(
+        ComponentRef("rfo-internal"), json_schema_extra={"default": "rfo-internal"}
+    )
     reference_force_max_ev_per_angstrom: float = Field(0.01, gt=0)
     reference_steps: int = Field(500, ge=1)
 

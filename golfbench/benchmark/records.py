@@ -177,7 +177,7 @@ class Record(Identity):
         known = start is not None and end is not None
         rose = start is not None and end is not None and end > start + ENERGY_TOLERANCE_HARTREE
         limited = status in (Status.STEP_LIMIT, Status.TIME_LIMIT)
-        own = self.molecule in self.rmsd_to_references_angstrom
+        measured = self.molecule in self.rmsd_to_references_angstrom
         return {
             "its initial or final energy is missing": status.finished and not known,
             "the final energy is above the initial one": status.finished and rose,
@@ -194,7 +194,7 @@ class Record(Identity):
             ),
             "no error type is given": status in (Status.ERROR, Status.ORACLE_FAILED) and not self.error_type,
             "the distance to its own reference minimum is missing": (
-                bool(self.rmsd_to_references_angstrom) and self.energy_reference_hartree is not None and not own
+                bool(self.rmsd_to_references_angstrom) and self.energy_reference_hartree is not None and not measured
             ),
         }
 

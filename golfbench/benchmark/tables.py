@@ -409,6 +409,11 @@ def _parameters(line: Line) -> str:
     return MISSING if count is None else str(count)
 
 
+def _labels(line: Line) -> str:
+    count = _row(line).labels
+    return MISSING if count is None else str(count)
+
+
 def _lines_of(*cells: Callable[[Line], str]) -> Callable[[Line], str]:
     """Return a cell of several numbers, one a line, without their spreads."""
     return lambda line: "\n".join(cell(line).partition("\n")[0] for cell in cells)
@@ -429,6 +434,7 @@ NUMBERS: tuple[Column, ...] = (
     Column("Failed", _failed, optional=True),
     Column("n", _n),
     Column("Train.\ncalls", lambda line: _paid_and_known(line, "training").replace(" ", "\n")),
+    Column("Labels\nin all", _labels, optional=True, wide=True),
     Column("Success of\nfinished, %", _plain("success_pct_of_finished", 1), wide=True),
     Column("Steps", _steps, wide=True),
     Column("Calls:\ninitial\nref.\neval.", _calls("initial", "reference", "evaluation"), wide=True, only="terminal"),

@@ -1,4 +1,4 @@
-"""``golfbench models|optimizers|selections|oracles|executors|loggers list``."""
+"""``golfbench optimizers|selections|oracles|executors|loggers list``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from golfbench.cli.options import JsonOption
 from golfbench.environments import missing
 from golfbench.registry import plural, registry
 
-LISTED_KINDS = ("model", "optimizer", "selection", "oracle", "executor", "logger")
+LISTED_KINDS = ("optimizer", "selection", "oracle", "executor", "logger")
 
 
 def register(app: typer.Typer) -> None:

@@ -15,7 +15,7 @@ from golfbench.cli.streams import session
 from golfbench.environments import check_here, own_environment
 from golfbench.errors import ConfigurationError, unknown_name
 from golfbench.registry import KINDS, Registry, registry
-from golfbench.specs import ComponentRef, ModelSpec
+from golfbench.specs import ModelSpec
 
 if TYPE_CHECKING:
     from golfbench.testing import CheckResult
@@ -72,7 +72,7 @@ def _check_here(targets: list[Target]) -> None:
         ConfigurationError: If there is more to check.
     """
     for kind, reference in targets:
-        spec = registry().get(kind, ComponentRef.parse(reference).name)
+        spec = registry().get(kind, reference)
         if isinstance(spec, ModelSpec) and own_environment(spec):
             if len(targets) > 1:
                 raise ConfigurationError(f"model '{spec.name}' has an environment of its own: check it alone")
@@ -90,10 +90,9 @@ def _targets(found: Registry, name: str) -> list[Target]:
         if plugin.error:
             raise ConfigurationError(f"plugin '{plugin.name}' did not load: {plugin.error}")
     offered = [target for plugin in plugins for target in plugin.components]
-    component = ComponentRef.parse(name).name
-    called = [(kind, name) for kind in KINDS if found.has(kind, component)]
+    called = [(kind, name) for kind in KINDS if found.has(kind, name)]
     if not plugins and not called:
-        raise ConfigurationError(unknown_name("plugin or component", component, _complete("")))
+        raise ConfigurationError(unknown_name("plugin or component", name.partition(":")[0], _complete("")))
     return offered or called
 
 

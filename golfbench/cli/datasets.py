@@ -18,7 +18,7 @@ from golfbench.cli.options import JsonOption, complete
 from golfbench.cli.streams import session
 from golfbench.errors import ConfigurationError
 from golfbench.registry import registry
-from golfbench.specs import ComponentRef, DatasetSpec
+from golfbench.specs import DatasetSpec
 
 if TYPE_CHECKING:
     from golfbench.contracts import Dataset
@@ -44,8 +44,7 @@ def register(app: typer.Typer) -> None:
 
 
 def _open(name: str) -> Any:
-    wanted = ComponentRef.parse(name)
-    return registry().find(DatasetSpec, wanted.name).create(wanted.parameters)
+    return registry().component(DatasetSpec, name).create()
 
 
 def check(name: NameArgument, recompute: RecomputeOption = 0, json: JsonOption = False) -> None:

@@ -7,7 +7,8 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from golfbench.environments import missing, own_environment
-from golfbench.specs import CheckpointFormat, ModelSpec, Parameter, Spec
+from golfbench.learning.store import fetch_command, stored
+from golfbench.specs import CheckpointFormat, ModelSpec, NamedWeights, Parameter, Spec
 
 SCHEMA_VERSION = 1
 #: Fields of every spec, which have lines of their own; the others are capabilities.
@@ -17,7 +18,15 @@ COMMON_FIELDS = frozenset(field.name for field in fields(Spec))
 def as_json(kind: str, spec: Spec) -> dict[str, Any]:
     """Return every field of the spec as JSON values, with ``kind`` and what is ``missing``."""
     described = {field.name: _plain(getattr(spec, field.name)) for field in fields(spec)}
+    if isinstance(spec, ModelSpec):
+        described["weights"] = [_weights_as_json(spec, weights) for weights in spec.weights]
     return {"kind": kind, **described, "missing": missing(spec)}
+
+
+def _weights_as_json(spec: ModelSpec, weights: NamedWeights) -> dict[str, Any]:
+    path = stored(spec, weights)
+    facts = {**asdict(weights), "elements": sorted(weights.elements)}
+    return {**facts, "path": str(path) if path else None, "fetch": fetch_command(spec, weights)}
 
 
 def _plain(value: Any) -> Any:
@@ -61,7 +70,7 @@ def as_lines(kind: str, spec: Spec) -> Iterator[str]:
 
 def _in_words(field: str, value: Any) -> str:
     if field == "elements":
-        return _symbols(value)
+        return symbols(value)
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, tuple):
@@ -70,12 +79,15 @@ def _in_words(field: str, value: Any) -> str:
 
 
 def _item(value: Any) -> str:
+    if isinstance(value, NamedWeights):
+        return f"{value.name} ({value.method}; {value.license})"
     if not isinstance(value, CheckpointFormat):
         return str(value)
     return f"{value.name} ({value.summary.rstrip('.')}{'; needs --unsafe' if value.unsafe else ''})"
 
 
-def _symbols(elements: frozenset[int] | None) -> str:
+def symbols(elements: frozenset[int] | None) -> str:
+    """Return the symbols of elements, a long row of neighbours as ``H to Rn``; ``None`` is any."""
     from ase.data import chemical_symbols
 
     if elements is None:

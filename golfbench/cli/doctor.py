@@ -16,18 +16,20 @@ import typer
 import golfbench
 from golfbench.cli import console
 from golfbench.cli.describe import SCHEMA_VERSION
+from golfbench.cli.models import named_weights
 from golfbench.cli.options import DEFAULTS, JsonOption
 from golfbench.environments import missing
 from golfbench.errors import ComponentMissingError
+from golfbench.learning.store import fetch_command, stored
 from golfbench.registry import KINDS, registry
-from golfbench.specs import ComponentRef, Spec
+from golfbench.specs import ModelSpec, NamedWeights, Spec
 from golfbench.threads import THREAD_VARIABLES, WAIT_VARIABLE, usable_cpus
 
 #: Programs that plugins start, with the command that installs each.
 PROGRAMS = {"psi4": "apt-get install psi4, or conda install -c conda-forge psi4"}
 #: ``(kind, name)`` of what the default run needs: its combination, the surrogate and the selection it is compared with.
 NEEDED = (
-    *((kind, ComponentRef.parse(text).name) for kind, text in DEFAULTS.items()),
+    *((kind, ref.name) for kind, ref in DEFAULTS.items()),
     ("selection", "random"),
     ("oracle", "mmff94"),
 )
@@ -61,7 +63,7 @@ def register(app: typer.Typer) -> None:
 
 def doctor(json: JsonOption = False) -> None:
     """Say what is installed and what is missing; exit 3 when the default run lacks something."""
-    findings = [*_system(), *_plugins(), *_components(), *_programs()]
+    findings = [*_system(), *_plugins(), *_components(), *_weights(), *_programs()]
     lacking = [f for f in findings if f.needed and f.status == "missing"]
     if json:
         listed = [asdict(finding) for finding in findings]
@@ -128,6 +130,23 @@ def _component(kind: str, spec: Spec, needed: bool) -> Finding:
         return Finding(kind, spec.name, "ok", spec.distribution, needed)
     cure = spec.install_hint or f"pip install {' '.join(absent)}"
     return Finding(kind, spec.name, "missing", f"{', '.join(absent)} not found; {cure}", needed)
+
+
+def _weights() -> Iterator[Finding]:
+    for spec, weights in named_weights():
+        path = stored(spec, weights)
+        name, needed = f"{spec.name}:weights={weights.name}", _by_default(spec, weights)
+        yield Finding(
+            "weights", name, "ok" if path else "missing", str(path) if path else fetch_command(spec, weights), needed
+        )
+
+
+def _by_default(spec: ModelSpec, weights: NamedWeights) -> bool:
+    """Return whether a run that nobody told anything starts from these weights."""
+    if not registry().has("model", DEFAULTS["model"]):
+        return False
+    model = registry().component(ModelSpec, DEFAULTS["model"])
+    return spec.name == model.spec.name and weights.name == model.parameters.get("weights", spec.weights[0].name)
 
 
 def _programs() -> Iterator[Finding]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 #: What walks when nothing is given: the oracle of a laptop.
-DEFAULT_MODEL = DEFAULTS["oracle"]
+DEFAULT_MODEL = str(DEFAULTS["oracle"])
 COLUMNS = ("id", "atoms", "status", "steps", "energy change (kcal/mol)", "max force (eV/Å)", "model calls")
 #: Where end points were tested.
 MINIMUM = "minimum"
@@ -98,7 +98,7 @@ def minimize(
     checkpoint_format: FormatOption = None,
     unsafe: UnsafeOption = False,
     device: DeviceOption = None,
-    optimizer: OptimizerOption = DEFAULTS["optimizer"],
+    optimizer: OptimizerOption = str(DEFAULTS["optimizer"]),
     force_max: ForceOption = 0.02,
     max_steps: StepsOption = 500,
     conformers: ConformersOption = 1,

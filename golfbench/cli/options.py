@@ -17,12 +17,12 @@ from golfbench.specs import ComponentRef
 
 #: What ``run`` combines when nothing is given, by kind of component: the same as in ``golfbench.runs.config``, which
 #: takes torch to import.
-DEFAULTS: Mapping[str, str] = {
-    "dataset": "druglike-mini",
-    "model": "painn:preset=small",
-    "optimizer": "rfo-internal",
-    "selection": "golf",
-    "oracle": "gfn2-xtb",
+DEFAULTS: Mapping[str, ComponentRef] = {
+    "dataset": ComponentRef("druglike-mini"),
+    "model": ComponentRef("painn", {"preset": "small"}),
+    "optimizer": ComponentRef("rfo-internal"),
+    "selection": ComponentRef("golf"),
+    "oracle": ComponentRef("gfn2-xtb"),
 }
 
 

@@ -30,6 +30,7 @@ class Format(StrEnum):
     JSON = "json"
     LATEX = "latex"
     HTML = "html"
+    SVG = "svg"
 
 
 RunsArgument = Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run directories.", show_default=False)]
@@ -54,6 +55,7 @@ def report(
 
     The formats csv, json and html have all numbers with and without --wide.
     With --format html: one page of all runs, with plots and the geometries of every molecule.
+    With --format svg: one figure of all runs, residual against the labels that were learned from.
     """
     from golfbench.runs.directory import RunDirectory
 
@@ -61,6 +63,8 @@ def report(
     with nullcontext() if output is None else redirect_stdout(text):
         if format is Format.HTML:
             print_page(runs)
+        elif format is Format.SVG:
+            print_figure(runs)
         else:
             for path in runs:
                 print_rows(RunDirectory(path), format, wide)
@@ -83,6 +87,14 @@ def print_page(runs: Sequence[Path]) -> None:
     for directory in map(RunDirectory, runs):
         if directory.records.exists():
             write_summary(directory)
+
+
+def print_figure(runs: Sequence[Path]) -> None:
+    """Print the figure of some runs on stdout."""
+    from golfbench.compare.figure import figure
+    from golfbench.compare.sides import read_side
+
+    console.print_utf8(figure([read_side(path) for path in runs]))
 
 
 def print_rows(directory: RunDirectory, format: str, wide: bool = False) -> None:

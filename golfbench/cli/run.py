@@ -40,6 +40,15 @@ ConfigArgument = Annotated[
 BudgetOption = Annotated[
     int | None, typer.Option("--budget", "-k", min=0, envvar="GOLFBENCH_BUDGET", help="Training labels a combination.")
 ]
+InitialOption = Annotated[
+    int | None,
+    typer.Option(
+        "--initial-labels",
+        min=0,
+        help="Labels of the initial set to learn from; by default all of them, and none for pretrained weights.",
+        show_default=False,
+    ),
+]
 LimitOption = Annotated[
     int | None, typer.Option("--limit", min=1, help="Use only so many training and test molecules.")
 ]
@@ -143,6 +152,7 @@ def run(
     reference: ReferenceOption = None,
     dataset: DatasetOption = None,
     budget: BudgetOption = None,
+    initial_labels: InitialOption = None,
     limit: LimitOption = None,
     surrogate: SurrogateOption = None,
     delta: DeltaOption = None,
@@ -183,6 +193,7 @@ def run(
             "references": reference,
             "dataset": dataset,
             "budget": budget,
+            "initial_labels": initial_labels,
             "limit": limit,
             "surrogate": surrogate,
             "delta": delta,
@@ -254,7 +265,7 @@ def _show_plan(settings: Any, json: bool, shard: Shard | None, unsafe: bool) -> 
     planned = plan(settings, dataset, share.owns)
     hours = hours_of(settings, dataset, planned.calls_by_oracle, LabelCache(default_path()))
     if json:
-        rows = [{name: getattr(row, name) for name in row.__slots__} for row in planned.rows]
+        rows = [{**row.names, "seed": row.seed} for row in planned.rows]
         facts = {"schema_version": 1, "run_id": settings.run_id()}
         times = [asdict(one) for one in hours]
         console.print_json(
@@ -262,7 +273,7 @@ def _show_plan(settings: Any, json: bool, shard: Shard | None, unsafe: bool) -> 
         )
         return
     columns = ("model", "optimizer", "selection", "oracle", "seed")
-    cells = [["" if (value := getattr(row, c)) is None else value for c in columns] for row in planned.rows]
+    cells = [[*row.names.values(), "" if row.seed is None else row.seed] for row in planned.rows]
     console.print_table(columns, cells, title=f"{settings.dataset}, budget {settings.budget}")
     counts = ", ".join(f"{purpose} {count}" for purpose, count in planned.calls.items())
     console.note(f"oracle calls at most: {counts}")

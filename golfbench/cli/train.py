@@ -53,7 +53,6 @@ def train(
     from golfbench.runs.grid import check_names
     from golfbench.runs.loggers import Loggers
     from golfbench.runs.runner import open_dataset
-    from golfbench.specs import ComponentRef
 
     wanted = {"updates": updates, "batch_size": batch_size, "learning_rate": learning_rate}
     given = {key: value for key, value in wanted.items() if value is not None}
@@ -76,7 +75,6 @@ def train(
     session.resumes = True
     with console.Progress() as progress, loggers.log(output.stem) as log:
         initial = InitialSet.of(data.initial, [open_base(delta)] if delta else [], data.atom_energies)
-        parts = ComponentRef.parse(config.models[0]), delta, config.baseline, ComponentRef.parse(config.learner)
-        recipe = Recipe(*parts, seed, config.device, config.dtype)
+        recipe = Recipe(config.models[0], delta, config.baseline, config.learner, seed, config.device, config.dtype)
         train_baseline(data, initial, recipe, output, progress, log)
     console.saved(f"checkpoint written to {output}")

@@ -47,12 +47,14 @@ class Series:
         seeds: Records by seed, and in them by molecule.
         calls: Oracle calls by seed.
         expected: Molecules that each seed was to judge.
+        labels: Labels that the network has learned from in all; ``None`` where nothing says it.
     """
 
     key: Key
     seeds: Mapping[int | None, Mapping[str, Record]]
     calls: Mapping[int | None, CallsByPurpose]
     expected: int
+    labels: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,8 @@ def _side_of_run(run: RunDirectory) -> Side:
     manifest = run.read_manifest()
     rows = rows_of(run)
     calls = {(row.combination, row.stage): row.oracle_calls for row in rows}
+    labels = {(row.combination, row.stage): row.labels for row in rows}
+    learned: dict[Key, int | None] = {}
     grouped: defaultdict[Key, defaultdict[int | None, dict[str, Record]]]
     grouped = defaultdict(lambda: defaultdict(dict))
     counted: defaultdict[Key, dict[int | None, CallsByPurpose]] = defaultdict(dict)
@@ -99,6 +103,7 @@ def _side_of_run(run: RunDirectory) -> Side:
         key = _key(record)
         grouped[key][record.seed][record.molecule] = record
         counted[key][record.seed] = calls[record.combination, record.stage]
+        learned[key] = labels[record.combination, record.stage]
     dataset, config = manifest["dataset"], manifest["config"]
     expected = dataset["test_molecules"]
     return Side(
@@ -107,7 +112,7 @@ def _side_of_run(run: RunDirectory) -> Side:
         sha256=dataset["sha256"],
         protocol=config["protocol"],
         settings=dict(_flat({k: v for k, v in config.items() if k not in GRID | TECHNICAL})) | _origin(manifest),
-        series=[Series(key, seeds, counted[key], expected) for key, seeds in grouped.items()],
+        series=[Series(key, seeds, counted[key], expected, learned[key]) for key, seeds in grouped.items()],
     )
 
 

@@ -11,7 +11,7 @@ from golfbench.compare.differences import LEAST_COMPOUNDS, Difference, compare
 from golfbench.compare.pairs import pair_of
 from golfbench.compare.sides import Series, Side
 from golfbench.leaderboard.measures import quotients
-from golfbench.leaderboard.statistics import RESAMPLES, draw_counts, estimate, resampled_values, value_of
+from golfbench.leaderboard.statistics import RESAMPLES, Estimate, draw_counts, estimate, resampled_values, value_of
 
 #: The number that decides: all molecules count in it, so that nobody gains by diverging or failing.
 MEASURE = "residual_kcal_mol_mean_all"
@@ -57,13 +57,23 @@ def _sentence(subject: str, group: Sequence[Series], names: dict[int, str], sha2
     return f"{text}; {_against(best, group[1], names[id(group[1])], sha256)}."
 
 
-def _value(series: Series, sha256: str) -> str:
-    """Return the number with its interval, and on which side of the success threshold that lies."""
+def residual(series: Series, sha256: str) -> Estimate:
+    """Return the mean residual of all molecules, kcal/mol, with its interval over compounds and seeds.
+
+    Args:
+        series: One combination with all its seeds.
+        sha256: Hash of the dataset's content: all series of a dataset see the same draws of compounds.
+    """
     compounds = _compounds(series)
     quotient = quotients(_walks(series), compounds)[MEASURE]
     groups = draw_counts(len(compounds), RESAMPLES, sha256, "compounds")
     seeds = draw_counts(len(series.seeds), RESAMPLES, "compare", "seeds")
-    found = estimate(quotient, resampled_values(quotient, groups, seeds))
+    return estimate(quotient, resampled_values(quotient, groups, seeds))
+
+
+def _value(series: Series, sha256: str) -> str:
+    """Return the number with its interval, and on which side of the success threshold that lies."""
+    compounds, found = _compounds(series), residual(series, sha256)
     assert found.value is not None
     if len(compounds) < LEAST_COMPOUNDS or found.low is None or found.high is None:
         place = "below" if found.value < SUCCESS_KCAL_MOL else "not below"

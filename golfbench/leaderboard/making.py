@@ -29,12 +29,11 @@ from golfbench.leaderboard.geometries import pack, read_trajectory
 from golfbench.leaderboard.tracks import Track, read_track, track_folders
 from golfbench.learning import checkpoint
 from golfbench.oracles.ledger import CACHE_HIT, OracleCall, read_calls
-from golfbench.registry import registry
+from golfbench.registry import KINDS, registry
 from golfbench.runs.config import RunConfig
 from golfbench.runs.costs import read_costs
 from golfbench.runs.directory import RunDirectory, slug
 from golfbench.runs.summary import bill_of, bills_of
-from golfbench.specs import ComponentRef
 
 #: The beginning of an absolute path, or of one that a person's folder can be read from.
 PATH = re.compile(r"(?:(?<=[\s=:,(])|^)(?:~|\.{1,2})?/(?:[^/\s,]+/)*")
@@ -200,7 +199,7 @@ class Maker:
             missing=tuple(sorted(set(self.order) - {record.molecule for record in plain}, key=self.order.__getitem__)),
             records=tuple(plain),
             end_points=pack(self._end_points(plain)),
-            oracle_calls={purpose: _account(own) for purpose, own in _by_purpose(calls).items()},
+            oracle_calls={purpose: _account(asked) for purpose, asked in _by_purpose(calls).items()},
             engines=tuple(sorted({call.engine for call in calls if call.engine})),
             cost=self._cost(first),
         )
@@ -242,10 +241,11 @@ class Maker:
         return {name: chosen[name] for name in SETTINGS[first.stage] if chosen[name] not in (None, "")}
 
     def _provenance(self, first: Record) -> Provenance:
-        manifest, model = self.manifest, ComponentRef.parse(first.model).name
+        manifest = self.manifest
+        models = {ref.name for ref in (*self.config.models, *self.config.references) if str(ref) == first.model}
         shards = manifest.get("merged", {}).get("shards", [])
-        own = {name: facts for name, facts in manifest["baselines"].items() if facts.get("model") == model}
-        elsewhere = {name: facts for name, facts in manifest.get("environments", {}).items() if name == model}
+        baselines = {name: facts for name, facts in manifest["baselines"].items() if facts.get("model") in models}
+        elsewhere = {name: facts for name, facts in manifest.get("environments", {}).items() if name in models}
         copied = {name: manifest[name] for name in Provenance.model_fields if name in manifest}
         return Provenance(
             **copied
@@ -253,22 +253,22 @@ class Maker:
                 "hardware": tuple(shard["hardware"] for shard in shards) or (manifest["hardware"],),
                 "device": self.config.device,
                 "argv": tuple(PATH.sub("", argument) for argument in manifest["argv"]),
-                "baselines": {} if first.stage == "reference" else _without_paths(own),
+                "baselines": {} if first.stage == "reference" else _without_paths(baselines),
                 "environments": _without_paths(elsewhere),
             }
         )
 
     def _credits(self, first: Record) -> Credits:
         named = {"model": first.model, "optimizer": first.optimizer, "selection": first.selection}
-        named |= {"oracle": first.oracle, "dataset": self.config.dataset}
+        named |= {"oracle": first.oracle, "dataset": str(self.config.dataset)}
         licenses: dict[str, str] = {}
         citations: dict[str, str] = {}
         for kind, text in named.items():
             kinds = ("model", "oracle") if kind == "model" else (kind,)
-            name = ComponentRef.parse(text).name if text else ""
-            spec = next((registry().get(k, name) for k in kinds if name and registry().has(k, name)), None)
-            licenses |= {name: spec.license} if spec and spec.license else {}
-            citations |= {name: spec.citation} if spec and spec.citation else {}
+            for found in (registry().component(KINDS[k], text) for k in kinds if text and registry().has(k, text)):
+                licenses |= {found.ref.name: found.spec.license} if found.spec.license else {}
+                citations |= {found.ref.name: found.spec.citation} if found.spec.citation else {}
+                break
         return Credits(
             licenses=licenses,
             weights_license=self.weights_license or self._notice(),

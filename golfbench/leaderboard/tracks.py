@@ -13,7 +13,7 @@ from golfbench.benchmark.records import FrozenModel
 from golfbench.contracts import Dataset
 from golfbench.errors import ConfigurationError
 from golfbench.registry import registry
-from golfbench.specs import ComponentRef, DatasetSpec, OracleSpec
+from golfbench.specs import DatasetSpec, Named, OracleSpec
 
 TRACK_FILE = "track.yaml"
 
@@ -91,8 +91,8 @@ class Track(FrozenModel):
             if getattr(protocol, name) != getattr(wanted, name)
         ]
 
-    def accepts_oracle(self, oracle: str) -> bool:
-        """Return whether an oracle, as a person writes it, gives the same labels as the track's own."""
+    def accepts_oracle(self, oracle: Named) -> bool:
+        """Return whether an oracle gives the same labels as the track's own."""
         return _answers(oracle) == _answers(self.oracle.name)
 
     def open_dataset(self) -> Dataset:
@@ -101,8 +101,7 @@ class Track(FrozenModel):
         Raises:
             ConfigurationError: If its content or its level of theory is not the track's.
         """
-        ref = ComponentRef.parse(self.dataset.name)
-        dataset: Dataset = registry().find(DatasetSpec, ref.name).create(ref.parameters).read()
+        dataset: Dataset = registry().component(DatasetSpec, self.dataset.name).create().read()
         if dataset.content_hash != self.dataset.sha256:
             raise ConfigurationError(
                 f"track {self.name}: dataset '{dataset.name}' has the content hash {dataset.content_hash[:12]}..., "
@@ -116,14 +115,13 @@ class Track(FrozenModel):
         return dataset
 
 
-def _answers(oracle: str) -> tuple[str, dict[str, Any]]:
+def _answers(oracle: Named) -> tuple[str, dict[str, Any]]:
     """Return what decides the labels of an oracle; of one that is not known here, how it is written."""
     try:
-        ref = ComponentRef.parse(oracle)
-        spec = registry().find(OracleSpec, ref.name)
-        return spec.name, spec.options(ref.parameters)
+        found = registry().component(OracleSpec, oracle)
+        return found.spec.name, found.spec.options(found.parameters)
     except ConfigurationError:
-        return oracle, {}
+        return str(oracle), {}
 
 
 def read_track(folder: Path) -> Track:

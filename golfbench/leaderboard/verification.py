@@ -20,7 +20,6 @@ from golfbench.molecules import Molecule
 from golfbench.oracles.opening import open_oracle
 from golfbench.registry import registry
 from golfbench.seeds import derived
-from golfbench.specs import ComponentRef
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +94,7 @@ def verify(
     """
     questions = _questions(entry, dataset, sample, seed)
     answers = []
-    with open_oracle(ComponentRef.parse(track.oracle.name), registry()) as oracle:
+    with open_oracle(track.oracle.name, registry()) as oracle:
         for what, walk, molecule, energy in questions:
             found, error = None, ""
             try:

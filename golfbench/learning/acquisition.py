@@ -83,7 +83,9 @@ class Acquisition:
         try:
             with uncounted_calls_refused(f"selection '{self.name}'"):
                 yield
-        except GolfbenchError:
+        except GolfbenchError as error:
+            if self.name not in str(error):
+                error.args = (f"selection '{self.name}' failed: {error}", *error.args[1:])
             raise
         except Exception as error:
             raise PluginError(f"selection '{self.name}' failed: {type(error).__name__}: {error}") from error

@@ -6,10 +6,8 @@ are loaded strictly.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialize
 
+from golfbench.durable import write_atomically
 from golfbench.errors import CheckpointError, WriteError
 
 SCHEMA_VERSION = 1
@@ -55,15 +54,11 @@ def save(path: Path, tensors: Mapping[str, torch.Tensor], header: Mapping[str, A
     plain = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
     facts = {"schema_version": SCHEMA_VERSION, **header}
     full = {**facts, "content_sha256": _seal(plain, facts)}
-    temporary = path.with_suffix(".partial")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(serialize(plain, metadata={_HEADER: json.dumps(full, allow_nan=False)}))
-        os.replace(temporary, path)
-    except (OSError, SafetensorError) as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+        content = serialize(plain, metadata={_HEADER: json.dumps(full, allow_nan=False)})
+    except SafetensorError as error:
         raise WriteError(f"checkpoint {path.name} cannot be written: {error}") from error
+    write_atomically(path, content, parents=True)
 
 
 def load(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:

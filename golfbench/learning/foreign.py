@@ -6,7 +6,6 @@ plain tensors and JSON. Run as a module, this is that process.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import subprocess
 import sys
@@ -16,12 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from golfbench.batches import make_batch
 from golfbench.contracts import ImportedWeights, LabelledMolecule, Model
 from golfbench.errors import CheckpointError, ConfigurationError, GolfbenchError, unknown_name
+from golfbench.fetching import sha256_of
 from golfbench.learning import checkpoint
 from golfbench.learning.learner import load_weights
-from golfbench.learning.opening import dtype_of, new_network, potential_header, save_potential
+from golfbench.learning.opening import dtype_of, new_network, potential_header, prefixes, save_potential
 from golfbench.learning.potential import Potential
 from golfbench.learning.targets import composition, least_squares
 from golfbench.molecules import Molecule
@@ -29,6 +31,9 @@ from golfbench.registry import registry
 from golfbench.specs import CheckpointFormat, ComponentRef, ModelSpec, load_factory
 
 log = logging.getLogger(__name__)
+
+#: Seconds after which the reading of a file is given up.
+READING_S = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,41 +67,57 @@ def open_foreign(file: ForeignFile, model: ComponentRef) -> tuple[Potential, dic
         CheckpointError: If the file cannot be read or is of another architecture.
     """
     spec = registry().find(ModelSpec, model.name)
-    form = _format(spec, file.format)
+    form = format_of(spec, file.format)
     weights = _read(spec, form, file)
-    ref = ComponentRef(spec.name, _agreed(spec, model, weights.parameters, file.path))
-    network = new_network(ref, seed=0)
-    load_weights(network.to(dtype_of(weights.tensors)), weights.tensors, str(file.path))
-    network.eval()
-    potential = Potential(network, weights.atom_energies, weights.scale)
+    ref = ComponentRef(spec.name, agreed(spec, model, weights.parameters, str(file.path)))
+    potential = rebuilt(ref, weights, file.path)
     origin = {
         "format": form.name,
-        "file_sha256": _sha256(file.path),
+        "file_sha256": sha256_of(file.path),
         "method": weights.method,
         "notice": weights.notice,
     }
     return potential, {**potential_header(ref, potential, None, weights.method), "imported": origin}
 
 
-def import_foreign(
-    file: ForeignFile,
-    model: ComponentRef,
+def rebuilt(ref: ComponentRef, weights: ImportedWeights, path: Path) -> Potential:
+    """Return the potential that a reader found in a file: one network, or the members of an ensemble.
+
+    Raises:
+        CheckpointError: If the weights do not fit the model.
+    """
+    states = _states(weights)
+    networks = [new_network(ref, seed=0).to(dtype_of(state)) for state in states]
+    for network, state in zip(networks, states, strict=True):
+        load_weights(network, state, str(path))
+        network.eval()
+    return Potential(networks, weights.atom_energies, weights.scale)
+
+
+def _states(weights: ImportedWeights) -> Sequence[Mapping[str, torch.Tensor]]:
+    return [weights.tensors] if isinstance(weights.tensors, Mapping) else weights.tensors
+
+
+def adopt(
+    potential: Potential,
+    header: Mapping[str, Any],
     initial: Sequence[LabelledMolecule],
     method: str,
     delta: str | None,
     bases: Sequence[Model],
     target: Path,
 ) -> str:
-    """Write a checkpoint of our own from a file made elsewhere.
+    """Write a checkpoint for a run from weights that were made elsewhere.
 
-    Where the file is at another level of theory than the run, or does not say at which, its reference energies are
+    Where they are at another level of theory than the run, or do not say at which, their reference energies are
     corrected by least squares on the initial set: the smallest correction, so that elements that the set does not
-    determine keep the file's.
+    determine keep theirs. Without an initial set they stay as they are, and are fitted to the labels as they come (see
+    ``learning.references``).
 
     Args:
-        file: The file.
-        model: The model it is of.
-        initial: The initial set, at the run's level of theory.
+        potential: As it came.
+        header: Of a checkpoint of it, with ``imported``.
+        initial: What is learned of the initial set, at the run's level of theory.
         method: The run's level of theory.
         delta: A fixed model to add, or ``None``.
         bases: The same, opened.
@@ -104,23 +125,24 @@ def import_foreign(
 
     Returns:
         What a person must be told of the weights: their licence.
-
-    Raises:
-        ConfigurationError: As ``open_foreign``.
-        CheckpointError: As ``open_foreign``.
     """
-    potential, header = open_foreign(file, model)
     imported = header["imported"]
     potential.bases = tuple(bases)
-    if imported["method"] != method or delta:
+    if initial and (imported["method"] != method or delta):
         potential = _refitted(potential, initial)
-        log.info("%s: reference energies fitted to the initial set (%s)", file.path.name, method)
+        log.info("%s: reference energies fitted to the initial set (%s)", header["model"], method)
     ref = ComponentRef(header["model"], header["parameters"])
-    save_potential(target, potential, {**potential_header(ref, potential, delta, method), "imported": imported})
+    facts = {**potential_header(ref, potential, delta, method), "imported": imported, "labels": len(initial)}
+    save_potential(target, potential, facts)
     return str(imported["notice"])
 
 
-def _format(spec: ModelSpec, name: str) -> CheckpointFormat:
+def format_of(spec: ModelSpec, name: str) -> CheckpointFormat:
+    """Return a model's checkpoint format.
+
+    Raises:
+        ConfigurationError: If it has none of that name.
+    """
     known = {form.name: form for form in spec.checkpoint_formats}
     if not known:
         raise ConfigurationError(f"model '{spec.name}' reads no foreign checkpoints")
@@ -129,12 +151,17 @@ def _format(spec: ModelSpec, name: str) -> CheckpointFormat:
     return known[name]
 
 
-def _agreed(spec: ModelSpec, model: ComponentRef, of_file: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    given, found = spec.resolve(model.parameters), spec.resolve(of_file)
+def agreed(spec: ModelSpec, model: ComponentRef, found: Mapping[str, Any], owner: str) -> dict[str, Any]:
+    """Return all parameters of weights that were made elsewhere.
+
+    Raises:
+        CheckpointError: If a parameter that a person gave is another.
+    """
+    given, resolved = spec.resolve(model.parameters), spec.resolve(found)
     for key in model.parameters:
-        if given[key] != found[key]:
-            raise CheckpointError(f"{path}: its {key} is {found[key]}, not {given[key]}")
-    return found
+        if given[key] != resolved[key]:
+            raise CheckpointError(f"{owner}: its {key} is {resolved[key]}, not {given[key]}")
+    return resolved
 
 
 def _read(spec: ModelSpec, form: CheckpointFormat, file: ForeignFile) -> ImportedWeights:
@@ -148,7 +175,7 @@ def _read(spec: ModelSpec, form: CheckpointFormat, file: ForeignFile) -> Importe
             "add --unsafe"
         )
     with tempfile.TemporaryDirectory(prefix="golfbench-import-") as folder:
-        return _read_apart(form.reader, file.path.resolve(), Path(folder))
+        return read_apart(form.reader, file.path.resolve(), Path(folder))
 
 
 def _call_reader(reader: str, owner: str, hint: str, path: Path) -> ImportedWeights:
@@ -162,24 +189,31 @@ def _call_reader(reader: str, owner: str, hint: str, path: Path) -> ImportedWeig
     return weights
 
 
-def _read_apart(reader: str, path: Path, folder: Path) -> ImportedWeights:
-    """Read a file in a process of its own; what comes back is data only."""
+def read_apart(reader: str, path: Path, folder: Path) -> ImportedWeights:
+    """Read a file in a process of its own; what comes back is data only.
+
+    Args:
+        reader: See ``CheckpointFormat``.
+        path: The file.
+        folder: An empty one, for what the process writes.
+
+    Raises:
+        CheckpointError: If it cannot be read.
+    """
     target = folder / "weights.safetensors"
-    child = subprocess.run(
-        [sys.executable, "-m", "golfbench.learning.foreign", reader, str(path), str(target)],
-        capture_output=True,
-        text=True,
-        cwd=folder,
-        timeout=600,
-        check=False,
-    )
+    command = [sys.executable, "-m", "golfbench.learning.foreign", reader, str(path), str(target)]
+    try:
+        child = subprocess.run(command, capture_output=True, text=True, cwd=folder, timeout=READING_S, check=False)
+    except subprocess.TimeoutExpired:
+        raise CheckpointError(f"checkpoint {path} is not readable: it takes more than {READING_S} s") from None
     if child.returncode or not target.exists():
         reason = next(iter(reversed(child.stderr.strip().splitlines())), f"exit code {child.returncode}")
         raise CheckpointError(reason if str(path) in reason else f"checkpoint {path} is not readable: {reason}")
     tensors, header = checkpoint.load(target)
+    states = [checkpoint.unprefixed(prefix, tensors) for prefix in prefixes(header["members"])]
     return ImportedWeights(
         header["parameters"],
-        checkpoint.unprefixed("network", tensors),
+        states,
         header["scale"],
         {int(z): energy for z, energy in header["atom_energies"].items()},
         header["method"],
@@ -187,21 +221,16 @@ def _read_apart(reader: str, path: Path, folder: Path) -> ImportedWeights:
     )
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _refitted(potential: Potential, initial: Sequence[LabelledMolecule]) -> Potential:
     """Return the potential with reference energies corrected on labels of another level of theory."""
     elements = sorted({int(z) for item in initial for z in item.molecule.numbers})
-    known = dict.fromkeys(elements, 0.0) | potential.atom_energies
-    started = Potential(potential.network, known, potential.scale, potential.bases)
+    known = {**dict.fromkeys(elements, 0.0), **potential.atom_energies}
+    started = Potential(potential.networks, known, potential.scale, potential.bases)
     residuals = [item.label.energy - _energy(started, item.molecule) for item in initial]
     compositions = [composition(item.molecule) for item in initial]
     correction = least_squares(compositions, residuals, elements)
-    fitted = known | {z: known[z] + c for z, c in zip(elements, correction, strict=True)}
-    return Potential(potential.network, fitted, potential.scale, potential.bases)
+    fitted = {**known, **{z: known[z] + c for z, c in zip(elements, correction, strict=True)}}
+    return Potential(potential.networks, fitted, potential.scale, potential.bases)
 
 
 def _energy(potential: Potential, molecule: Molecule) -> float:
@@ -215,12 +244,19 @@ def _main(reader: str, path: str, target: str) -> int:
     """Read a file and write what is data in it."""
     try:
         weights = _call_reader(reader, reader, "", Path(path))
-        facts = {name: getattr(weights, name) for name in ("parameters", "scale", "method", "notice")}
-        energies = {str(z): energy for z, energy in weights.atom_energies.items()}
-        tensors = checkpoint.prefixed("network", weights.tensors)
-        checkpoint.save(
-            Path(target), tensors, {**facts, "parameters": dict(weights.parameters), "atom_energies": energies}
-        )
+        states = _states(weights)
+        facts = {
+            "parameters": dict(weights.parameters),
+            "scale": weights.scale,
+            "atom_energies": {str(z): energy for z, energy in weights.atom_energies.items()},
+            "method": weights.method,
+            "notice": weights.notice,
+            "members": len(states),
+        }
+        tensors: dict[str, torch.Tensor] = {}
+        for prefix, state in zip(prefixes(len(states)), states, strict=True):
+            tensors |= checkpoint.prefixed(prefix, state)
+        checkpoint.save(Path(target), tensors, facts)
     except GolfbenchError as error:
         print(error, file=sys.stderr)
         return 1

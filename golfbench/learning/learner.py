@@ -120,9 +120,11 @@ class Single:
         self._raw: list[torch.Tensor] = []
         #: Loss, mean squared errors of energies and forces of each update since the last look.
         self._recent: list[torch.Tensor] = []
-        #: Loss on held-out molecules of the best weights so far, and these.
+        #: Loss on held-out molecules of the best weights so far, these, and the labels that there were then.
         self._best_loss = torch.tensor(math.inf, dtype=torch.float64)
         self._best: list[torch.Tensor] = []
+        self._best_of = 0
+        self._start = [p.detach().clone() for p in self._parameters] if self.settings.validation_share else []
         #: Whether it blew up and stands still at the best weights.
         self._ended = False
 
@@ -284,8 +286,19 @@ class Single:
         loss = self._validation_loss(pool, held_out)
         if self._log:
             self._log.scalars(self.update, {"train/validation_loss_of_scaled_targets": float(loss)})
+        if self._best and self._best_of != len(pool):  # they were judged by other molecules
+            self._best_loss = self._loss_of(self._best, pool, held_out)
+        self._best_of = len(pool)
         if not self._best or loss < self._best_loss:
             self._best_loss, self._best = loss, [p.detach().clone() for p in self._parameters]
+
+    def _loss_of(self, weights: Sequence[torch.Tensor], pool: Pool, held_out: Sequence[int]) -> torch.Tensor:
+        """Return the validation loss of other weights than those that are there, which stay."""
+        kept = [p.detach().clone() for p in self._parameters]
+        _assign(self._parameters, weights)
+        loss = self._validation_loss(pool, held_out)
+        _assign(self._parameters, kept)
+        return loss
 
     def _validation_loss(self, pool: Pool, held_out: Sequence[int]) -> torch.Tensor:
         self._network.eval()
@@ -305,8 +318,10 @@ class Single:
 
     def finish(self, pool: Pool) -> None:
         """Leave the weights that were best on held-out molecules, the start among them; the last ones without any."""
-        if self._best:
-            _assign(self._parameters, self._best)
+        held_out = self._held_out(pool)
+        if self._best and held_out:
+            better = self._loss_of(self._start, pool, held_out) < self._loss_of(self._best, pool, held_out)
+            _assign(self._parameters, self._start if better else self._best)
 
     # --- The average of the weights ------------------------------------------------------------------------------
 
@@ -336,7 +351,8 @@ class Single:
         tensors = prefixed("network", self._network.state_dict())
         tensors |= prefixed("raw", _numbered(self._raw or self._parameters))
         tensors |= prefixed("average", _numbered(self._average)) | prefixed("best", _numbered(self._best))
-        tensors["best_loss"], tensors["ended"] = self._best_loss, torch.tensor(self._ended)
+        tensors |= {"best_loss": self._best_loss, "best_of": torch.tensor(self._best_of)}
+        tensors["ended"] = torch.tensor(self._ended)
         for i, parameter in enumerate(self._parameters):
             tensors |= prefixed(f"adam.{i}", self._adam.state.get(parameter, {}))
         return tensors
@@ -350,7 +366,8 @@ class Single:
         _assign(self._average, [tensors[f"average.{i}"] for i in range(len(self._average))])
         best = unprefixed("best", tensors)
         self._best = [best[str(i)].to(device) for i in range(len(best))]
-        self._best_loss, self._ended = tensors["best_loss"], bool(tensors["ended"])
+        self._best_loss, self._best_of = tensors["best_loss"], int(tensors["best_of"])
+        self._ended = bool(tensors["ended"])
         for i, parameter in enumerate(self._parameters):
             if moments := unprefixed(f"adam.{i}", tensors):  # Adam's count of steps is a scalar on the CPU
                 self._adam.state[parameter] = {

@@ -21,6 +21,7 @@ from golfbench.learning.acquisition import Acquisition, picks
 from golfbench.learning.explorer import Explorer, features_of
 from golfbench.learning.learner import Learner
 from golfbench.learning.pool import Pool
+from golfbench.learning.references import FollowingReferences
 from golfbench.learning.settings import GolfSettings
 from golfbench.learning.snapshots import Snapshots
 from golfbench.learning.stream import Stream
@@ -30,7 +31,7 @@ from golfbench.molecules import Molecule
 from golfbench.oracles.question import Question
 from golfbench.oracles.service import Account, OracleService
 from golfbench.seeds import derived
-from golfbench.specs import ComponentRef
+from golfbench.specs import Named
 
 log = logging.getLogger(__name__)
 
@@ -52,16 +53,20 @@ class Parts:
         asks_oracle: Whether the selection labels anything at all.
         unjudged: Ids of training molecules that the surrogate cannot judge: a trajectory from there would end at once
             and teach nothing, so none starts there.
+        starts: Where trajectories start; those of D_0 in the pool by default.
+        references: Of weights made elsewhere: their reference energies follow the labels.
     """
 
     learner: Learner
     pool: Pool
     explorer: Explorer
     acquisition: Acquisition
-    oracle: ComponentRef
+    oracle: Named
     service: OracleService
     asks_oracle: bool
     unjudged: frozenset[str] = frozenset()
+    starts: Sequence[Molecule] | None = None
+    references: FollowingReferences | None = None
 
 
 @dataclass(slots=True)
@@ -160,6 +165,7 @@ class LearningLoop:
 
     def run(self, on_round: Callable[[Progress], None] | None = None) -> Progress:
         """Continue from the newest sound snapshot and go on until the budget is spent."""
+        self._follow()  # before anything is restored: what is fitted is the difference to the weights at the start
         self._resume()
         while self._is_asking() or len(self._stream):
             self._round()
@@ -238,13 +244,28 @@ class LearningLoop:
         return features_of(self.parts.learner.potential(), [pool.molecule(k) for k in range(len(pool))])
 
     def _starts(self, count: int) -> Sequence[Molecule]:
-        pool = self.parts.pool
-        available: Sequence[int] = range(len(pool) if self.settings.restart == "all" else pool.initial_size)
+        available: Sequence[int] = range(self._first_acquired + (len(self._added) if self._restarts_anywhere else 0))
         if self.parts.unjudged:
-            available = [k for k in available if pool.molecule(k).id not in self.parts.unjudged]
+            available = [k for k in available if self._start(k).id not in self.parts.unjudged]
         rng = derived(self._seed, "starts", self._account.combination, self.progress.round)
         chosen = rng.choice(len(available), min(count, len(available)), replace=False)
-        return [pool.molecule(available[int(index)]) for index in chosen]
+        return [self._start(available[int(index)]) for index in chosen]
+
+    @property
+    def _restarts_anywhere(self) -> bool:
+        return self.settings.restart == "all"
+
+    @property
+    def _first_acquired(self) -> int:
+        """Number of molecules that trajectories start from before anything is acquired."""
+        return self.parts.pool.initial_size if self.parts.starts is None else len(self.parts.starts)
+
+    def _start(self, index: int) -> Molecule:
+        """Return one of the molecules that trajectories start from; those that were acquired come last."""
+        starts, pool = self.parts.starts, self.parts.pool
+        if starts is None:
+            return pool.molecule(index)
+        return starts[index] if index < len(starts) else pool.molecule(pool.initial_size + index - len(starts))
 
     def _ask(self, picked: list[Molecule]) -> None:
         """Ask for labels; they are paid for and known from here on."""
@@ -267,7 +288,13 @@ class LearningLoop:
             else:
                 self.progress.guarded += 1
                 self._refused.append(asked.molecule.geometry_hash())
+        self._follow()
         return len(answers)
+
+    def _follow(self) -> None:
+        """Fit the reference energies of weights made elsewhere to all labels that are there."""
+        if self.parts.references is not None:
+            self.parts.references.fit(self.parts.pool)
 
     def _add(self, item: LabelledMolecule) -> bool:
         """Add a label to the pool, unless the guard or a base refuses its geometry."""
@@ -293,6 +320,7 @@ class LearningLoop:
         if found := self._snapshots.newest():
             tensors, header = found
             self._restore(header)
+            self._follow()
             self.parts.learner.restore(tensors, header["update"])
 
     def _restore(self, header: dict[str, Any]) -> None:

@@ -19,32 +19,32 @@ from golfbench.oracles.as_model import OracleModel
 from golfbench.oracles.opening import open_oracle
 from golfbench.registry import registry
 from golfbench.seeds import torch_seed
-from golfbench.specs import ComponentRef, ModelSpec, OracleSpec
+from golfbench.specs import ComponentRef, ModelSpec, Named, OracleSpec
 from golfbench.threads import usable_cpus
 
 
-def open_fixed_model(ref: ComponentRef) -> Model:
+def open_fixed_model(named: Named) -> Model:
     """Open a potential that is not trained: a fixed model, or any oracle driven as one.
 
     Raises:
         ConfigurationError: If neither a fixed model nor an oracle has that name.
     """
-    if is_oracle(ref.name):
-        spec = registry().find(OracleSpec, ref.name)
-        method = spec.level_of_theory(ref.parameters)
-        if spec.isolated:
-            return OracleModel.of_workers(ref, method, usable_cpus())
-        return OracleModel.of(open_oracle(ref, registry()), method)
-    model_spec = registry().find(ModelSpec, ref.name)
-    if model_spec.trainable:
-        raise ConfigurationError(f"model '{ref.name}' is trainable: it is no fixed reference")
-    model: Model = model_spec.create(ref.parameters)
+    if is_oracle(named):
+        oracle = registry().component(OracleSpec, named)
+        method = oracle.spec.level_of_theory(oracle.parameters)
+        if oracle.spec.isolated:
+            return OracleModel.of_workers(oracle, method, usable_cpus())
+        return OracleModel.of(open_oracle(oracle, registry()), method)
+    fixed = registry().component(ModelSpec, named)
+    if fixed.spec.trainable:
+        raise ConfigurationError(f"model '{fixed.ref.name}' is trainable: it is no fixed reference")
+    model: Model = fixed.create()
     return model
 
 
-def is_oracle(name: str) -> bool:
+def is_oracle(named: Named) -> bool:
     """Return whether the name is an oracle's (and not also a model's)."""
-    return not registry().has("model", name) and registry().has("oracle", name)
+    return not registry().has("model", named) and registry().has("oracle", named)
 
 
 def new_network(ref: ComponentRef, seed: int, member: int = 0) -> torch.nn.Module:
@@ -96,15 +96,22 @@ def potential_header(ref: ComponentRef, potential: Potential, delta: str | None,
     }
 
 
+def labels_learned(header: Mapping[str, Any]) -> int | None:
+    """Return how many labels a checkpoint has learned from, as its header says; ``None`` where it does not say."""
+    found = header.get("labels", (header.get("training") or {}).get("initial_labels"))
+    return None if found is None else int(found)
+
+
 def save_potential(path: Path, potential: Potential, header: Mapping[str, Any]) -> None:
     """Write the weights of a potential with its header (see ``potential_header``)."""
     tensors: dict[str, torch.Tensor] = {}
-    for prefix, network in zip(_prefixes(len(potential.networks)), potential.networks, strict=True):
+    for prefix, network in zip(prefixes(len(potential.networks)), potential.networks, strict=True):
         tensors |= checkpoint.prefixed(prefix, network.state_dict())
     checkpoint.save(path, tensors, header)
 
 
-def _prefixes(members: int) -> list[str]:
+def prefixes(members: int) -> list[str]:
+    """Return what the names of each network's tensors begin with in a checkpoint."""
     return ["network"] if members == 1 else [f"member-{k}" for k in range(members)]
 
 
@@ -126,16 +133,37 @@ def load_potential(
         CheckpointError: If the file is damaged, or the weights do not fit the model it names.
     """
     tensors, header = checkpoint.load(path)
+    return rebuilt(path, tensors, header, device, dtype, open_named), header
+
+
+def rebuilt(
+    path: Path,
+    tensors: Mapping[str, torch.Tensor],
+    header: Mapping[str, Any],
+    device: str = "cpu",
+    dtype: torch.dtype | None = None,
+    open_named: Callable[[str], Model] | None = None,
+) -> Potential:
+    """Rebuild a potential from a checkpoint that is read already; arguments and errors as for ``load_potential``.
+
+    Args:
+        path: Where it was read from.
+        tensors: Its tensors.
+        header: Its header.
+        device: Where the network lives.
+        dtype: Type of its parameters.
+        open_named: Opens the base that the header names.
+    """
     ref, members = ComponentRef(header["model"], header["parameters"]), header.get("members", 1)
     references = {int(z): e for z, e in header["atom_energies_hartree"].items()}
     bases = [(open_named or named_base)(header["delta"])] if header["delta"] else []
     potential = new_potential(ref, 0, members, references, header["scale_hartree"], bases)
-    for prefix, network in zip(_prefixes(members), potential.networks, strict=True):
+    for prefix, network in zip(prefixes(members), potential.networks, strict=True):
         weights = checkpoint.unprefixed(prefix, tensors)
         network.to(dtype_of(weights))  # before the loading, which would round to the type that is there
         load_weights(network, weights, str(path))
         network.to(device, dtype).eval()
-    return potential, header
+    return potential
 
 
 def dtype_of(weights: Mapping[str, torch.Tensor]) -> torch.dtype:
@@ -149,7 +177,7 @@ def named_base(name: str) -> Model:
     Raises:
         ConfigurationError: If it is no oracle, or one that could run a program or a function of the name's choice.
     """
-    spec = registry().find(OracleSpec, ComponentRef.parse(name).name)
+    spec = registry().find(OracleSpec, name)
     if not (spec.cheap or spec.safe_in_headers):
         raise ConfigurationError(
             f"oracle '{name}', which the file names as its base, can run other programs: give --delta {name} if you "
@@ -165,7 +193,7 @@ def open_base(name: str) -> Model:
     """
     if name.endswith(checkpoint.SUFFIX):
         return load_potential(Path(name))[0]
-    return open_fixed_model(ComponentRef.parse(name))
+    return open_fixed_model(name)
 
 
 def matches(header: Mapping[str, Any], ref: ComponentRef, delta: str | None, method: str) -> bool:

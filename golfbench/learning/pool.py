@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -38,11 +38,13 @@ class Sample:
         molecule: The geometry.
         energy: () float64, in the network's units.
         forces: (n_atoms, 3) float64, in the network's units.
+        energy_hartree: What is left of the label, references included.
     """
 
     molecule: Molecule
     energy: torch.Tensor
     forces: torch.Tensor
+    energy_hartree: float
 
 
 class Source(Protocol):
@@ -171,14 +173,24 @@ class Pool:
         return False
 
     def _sample(self, row: Remainder) -> Sample:
-        batch = make_batch([row.molecule], 0.0, self._potential.device)
-        energy = row.energy - self._potential.reference_energies(batch)[0].cpu()
-        return Sample(row.molecule, energy / self._potential.scale, torch.tensor(row.forces) / self._potential.scale)
+        forces = torch.tensor(row.forces) / self._potential.scale
+        return Sample(row.molecule, self._target(row.molecule, row.energy), forces, row.energy)
+
+    def _target(self, molecule: Molecule, energy: float) -> torch.Tensor:
+        references = self._potential.reference_energies(make_batch([molecule], 0.0, self._potential.device))
+        return (energy - references[0].cpu()) / self._potential.scale
+
+    def retarget(self) -> None:
+        """Make the targets of energies anew, after the potential got other reference energies."""
+        for source in self._sources.values():
+            if isinstance(source, InMemory):
+                source[:] = [replace(s, energy=self._target(s.molecule, s.energy_hartree)) for s in source]
 
     def draw(self, rng: np.random.Generator, size: int, held_out: Collection[int] = ()) -> list[int]:
         """Return indices of a batch: ``initial_share`` of it from D_0, the rest from the added labels.
 
-        As in the published code the added part is rounded down; with nothing added all of it is from D_0.
+        As in the published code the added part is rounded down; with nothing added all of it is from D_0, and without
+        D_0 all of it is from what was added.
 
         Args:
             rng: Random numbers.
@@ -190,7 +202,8 @@ class Pool:
         if held_out:
             kept = np.fromiter(held_out, dtype=np.int64)
             old, new = np.setdiff1d(old, kept), np.setdiff1d(new, kept)
-        added = min(int(size * (1 - self._initial_share)), len(new)) if len(new) else 0
+        wanted = int(size * (1 - self._initial_share)) if len(old) else size
+        added = min(wanted, len(new))
         picks = rng.choice(len(old), min(size - added, len(old)), replace=False)
         return [*old[picks].tolist(), *new[rng.choice(len(new), added, replace=False)].tolist()]
 
@@ -199,6 +212,8 @@ class Pool:
 
         Of a training set in a file, whose molecules are not read for that, the last labels.
         """
+        if not len(self):
+            return []
         initial = self._sources[INITIAL]
         if isinstance(initial, InFile):
             count = min(int(share * len(initial)), MOST_HELD_OUT)

@@ -53,12 +53,21 @@ class Potential:
         bases: Sequence[Model] = (),
     ) -> None:
         self.networks = (networks,) if isinstance(networks, torch.nn.Module) else tuple(networks)
-        self.atom_energies = dict(atom_energies)
+        self.atom_energies = atom_energies
         self.scale = float(scale)
         self.bases = tuple(bases)
         self._shown: frozenset[str] = frozenset()
+
+    @property
+    def atom_energies(self) -> Mapping[int, float]:
+        """Reference energy (Hartree) by atomic number; another mapping may be set."""
+        return self._atom_energies
+
+    @atom_energies.setter
+    def atom_energies(self, energies: Mapping[int, float]) -> None:
+        self._atom_energies = dict(energies)
         self._references = torch.zeros(_MAX_Z, dtype=torch.float64)
-        for z, energy in self.atom_energies.items():
+        for z, energy in energies.items():
             self._references[z] = energy
         self._known = torch.zeros(_MAX_Z, dtype=torch.bool)
         self._known[sorted(self.elements)] = True

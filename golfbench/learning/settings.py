@@ -50,6 +50,22 @@ class TrainSettings(BaseModel):
     validation_share: float = Field(0.0, ge=0, le=0.5)
 
 
+class FineTuning(TrainSettings):
+    """How weights that were made elsewhere, at another level of theory, are trained within the loop.
+
+    Gentle, and never to a worse model than the start: a rate and a number of updates that suit a fresh network ruin a
+    good one. Reference energies follow the labels (see ``learning.references``).
+
+    Attributes:
+        updates_per_label: Updates for each label asked for.
+    """
+
+    learning_rate: float = Field(1.0e-4, gt=0)
+    energy_weight: float = Field(0.0025, ge=0)
+    validation_share: float = Field(0.1, ge=0, le=0.5)
+    updates_per_label: int = Field(2, ge=0)
+
+
 class GolfSettings(BaseModel):
     """The learning loop (Algorithm 1), with the deviations of the published code as named options.
 

@@ -1,22 +1,24 @@
 """What a model starts from: one type for the four ways to say it, for each model of a grid.
 
-``painn:weights=auto`` (the baseline that ships with the dataset, or one that is trained), ``weights=fresh`` (one that
-is trained), ``weights=FILE``, or ``weights=NAME``: a set of weights that the model's plugin knows by name, with its
-licence and its level of theory.
+``painn:weights=auto`` (the baseline that ships with the dataset; else the first named weights that are free to take;
+else one that is trained), ``weights=fresh`` (one that is trained), ``weights=FILE``, or ``weights=NAME``: a set of
+weights that the model's plugin knows by name, with its licence and its level of theory, out of the store.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from golfbench.errors import CheckpointError, ConfigurationError
-from golfbench.learning.foreign import ForeignFile
+from golfbench.errors import ConfigurationError
+from golfbench.learning.foreign import ForeignFile, agreed, open_foreign
+from golfbench.learning.opening import load_potential
+from golfbench.learning.potential import Potential
+from golfbench.learning.store import required
 from golfbench.registry import registry
-from golfbench.specs import ComponentRef, ModelSpec, NamedWeights, load_factory
+from golfbench.specs import ComponentRef, ModelSpec, Named, NamedWeights
 
 #: The parameter of a model that says it; it is the suite's, not the model's.
 PARAMETER = "weights"
@@ -52,7 +54,7 @@ class Weights:
         """
         known = {weights.name: weights for weights in spec.weights}
         if text in known:
-            return cls("named", format=known[text].format, named=known[text])
+            return cls("named", named=known[text])
         if text in ("auto", "fresh", "none"):
             if format:
                 raise ConfigurationError(f"checkpoint format '{format}': give the file with --checkpoint")
@@ -61,39 +63,25 @@ class Weights:
             raise ConfigurationError(f"model '{spec.name}' has no weights '{text}'; known: {', '.join(known)}")
         return cls("file", Path(text), format)
 
-    def foreign(self, unsafe: bool) -> ForeignFile | None:
-        """Return the file made elsewhere that this is, if it is one; a named one is looked for and proven.
+    @property
+    def made_elsewhere(self) -> bool:
+        """Whether they are another suite's, adopted once for all seeds of a run."""
+        return self.named is not None or bool(self.path and self.format)
 
-        Args:
-            unsafe: Whether files may be read that can run code.
+    @property
+    def owner(self) -> str:
+        """What an error is about."""
+        return f"weights '{self.named.name}'" if self.named else f"checkpoint {self.path}"
 
-        Raises:
-            CheckpointError: If the file of a named set is not the one that its plugin describes.
-            ComponentMissingError: If the package that brings it is not installed.
-        """
-        if self.named is not None:
-            return ForeignFile(located(self.named), self.format, unsafe or self.named.trusted)
-        return ForeignFile(self.path, self.format, unsafe) if self.path is not None and self.format else None
+    @property
+    def label(self) -> str:
+        """What tells them from other weights of the same model."""
+        return self.named.name if self.named else self.format
 
 
-def located(weights: NamedWeights) -> Path:
-    """Return the file of a named set of weights.
-
-    Raises:
-        CheckpointError: If its content is another.
-        ComponentMissingError: If the package that brings it is not installed.
-    """
-    path = Path(load_factory(weights.locate, weights.name, weights.install_hint)())
-    if not path.is_file():
-        raise CheckpointError(f"weights '{weights.name}': {path.name} is not there; {weights.install_hint}")
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != weights.sha256:
-        raise CheckpointError(
-            f"weights '{weights.name}': {path.name} is another file than the one known by that name "
-            f"(SHA-256 {found[:12]}…, expected {weights.sha256[:12]}…)"
-        )
-    return path
+def free_weights(spec: ModelSpec) -> NamedWeights | None:
+    """Return what ``auto`` means where no baseline ships: the first weights whose licence need not be accepted."""
+    return next((weights for weights in spec.weights if not weights.accept_licence), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,19 +97,38 @@ class ModelChoice:
     weights: Weights
 
     @classmethod
-    def parse(cls, text: str, checkpoint: str = "auto", format: str = "") -> ModelChoice:
+    def parse(cls, named: Named, checkpoint: str = "auto", format: str = "") -> ModelChoice:
         """Return the choice that a person writes.
 
         Args:
-            text: A trainable model: ``painn:preset=small,weights=fresh``.
-            checkpoint: What it starts from when the text does not say it.
+            named: A trainable model: ``painn:preset=small,weights=fresh``.
+            checkpoint: What it starts from when its parameters do not say it.
             format: Format of that file.
         """
-        ref = ComponentRef.parse(text)
-        spec = registry().find(ModelSpec, ref.name)
-        own = ref.parameters.get(PARAMETER)
-        weights = Weights.parse(str(own or checkpoint), spec, "" if own else format)
-        return cls(without_weights(ref), weights)
+        model = registry().component(ModelSpec, named)
+        own = model.parameters.get(PARAMETER)
+        weights = Weights.parse(str(own or checkpoint), model.spec, "" if own else format)
+        return cls(without_weights(model.ref), weights)
+
+    def open(self, unsafe: bool) -> tuple[Potential, dict[str, Any]]:
+        """Rebuild the potential of weights that were made elsewhere; see ``foreign.open_foreign``.
+
+        Args:
+            unsafe: Whether files may be read that can run code.
+
+        Raises:
+            CheckpointError: If they cannot be read, or are of another architecture.
+            ComponentMissingError: If named weights are not in the store.
+            ConfigurationError: If the file may run code and that is not allowed.
+        """
+        if self.weights.named is None:
+            assert self.weights.path is not None
+            return open_foreign(ForeignFile(self.weights.path, self.weights.format, unsafe), self.ref)
+        spec = registry().find(ModelSpec, self.ref.name)
+        path = required(spec, self.weights.named)
+        potential, header = load_potential(path)
+        agreed(spec, self.ref, header["parameters"], self.weights.owner)
+        return potential, header
 
 
 def without_weights(ref: ComponentRef) -> ComponentRef:
@@ -129,14 +136,14 @@ def without_weights(ref: ComponentRef) -> ComponentRef:
     return replace(ref, parameters={k: v for k, v in ref.parameters.items() if k != PARAMETER})
 
 
-def choices(models: Iterable[str], checkpoint: str, format: str) -> list[ModelChoice]:
+def choices(models: Iterable[ComponentRef], checkpoint: str, format: str) -> list[ModelChoice]:
     """Return the choices of trainable models; ``checkpoint`` stands for those that do not say what they start from.
 
     Raises:
         ConfigurationError: If one file is to serve several models.
     """
     listed = list(models)
-    silent = [text for text in listed if PARAMETER not in ComponentRef.parse(text).parameters]
+    silent = [ref for ref in listed if PARAMETER not in ref.parameters]
     if format and len(silent) != 1:
-        raise ConfigurationError(f"a checkpoint is of one model, not of {len(silent)}: {', '.join(silent)}")
-    return [ModelChoice.parse(text, checkpoint, format) for text in listed]
+        raise ConfigurationError(f"a checkpoint is of one model, not of {len(silent)}: {', '.join(map(str, silent))}")
+    return [ModelChoice.parse(ref, checkpoint, format) for ref in listed]

@@ -11,8 +11,8 @@ from pathlib import Path
 from golfbench.contracts import Model
 from golfbench.errors import CheckpointError, ConfigurationError, unknown_name
 from golfbench.learning import checkpoint
-from golfbench.learning.foreign import ForeignFile, open_foreign
 from golfbench.learning.opening import is_oracle, load_potential, open_fixed_model
+from golfbench.learning.weights import PARAMETER, ModelChoice, Weights, free_weights, without_weights
 from golfbench.molecules import Molecule, check_molecule
 from golfbench.oracles.as_model import OracleModel
 from golfbench.oracles.opening import open_oracle, precheck
@@ -69,26 +69,46 @@ def open_driver(
     if path is not None:
         yield _from_checkpoint(path, model, device)
         return
-    ref = ComponentRef.parse(default if model is None else model)
-    if not is_oracle(ref.name):
-        yield _fixed(ref)
+    named = default if model is None else model
+    if not is_oracle(named):
+        yield _named(named, permission or Permission(), device) or _fixed(named)
         return
-    spec = registry().find(OracleSpec, ref.name)
-    method = spec.level_of_theory(ref.parameters)
-    with open_oracle(ref, registry()) as oracle:
-        yield Driver(str(ref), method, OracleModel.of(oracle, method), partial(precheck, spec), sees_charge=True)
+    found = registry().component(OracleSpec, named)
+    method = found.spec.level_of_theory(found.parameters)
+    with open_oracle(found, registry()) as oracle:
+        potential = OracleModel.of(oracle, method)
+        yield Driver(str(found), method, potential, partial(precheck, found.spec), sees_charge=True)
 
 
 def _from_elsewhere(path: Path | None, model: str | None, form: str, permission: Permission, device: str) -> Driver:
     if path is None or model is None:
         raise ConfigurationError(f"checkpoint format '{form}': give --model NAME and --checkpoint FILE, too")
-    potential, header = open_foreign(ForeignFile(path, form, permission.unsafe), ComponentRef.parse(model))
+    choice = ModelChoice(registry().component(ModelSpec, model).ref, Weights("file", path, form))
+    return _from_choice(choice, path.name, permission, device)
+
+
+def _named(named: str, permission: Permission, device: str) -> Driver | None:
+    """Open named weights of a trainable model; ``None`` where the model has none or is fixed."""
+    if not registry().has("model", named):
+        return None
+    found = registry().component(ModelSpec, named)
+    said = found.parameters.get(PARAMETER, "auto")
+    weights = free_weights(found.spec) if said == "auto" else Weights.parse(str(said), found.spec).named
+    if not found.spec.trainable or weights is None:
+        return None
+    choice = ModelChoice(without_weights(found.ref), Weights("named", named=weights))
+    return _from_choice(choice, weights.name, permission, device)
+
+
+def _from_choice(choice: ModelChoice, name: str, permission: Permission, device: str) -> Driver:
+    potential, header = choice.open(permission.unsafe)
     permission.tell(header["imported"]["notice"])
-    potential.network.to(device)
+    for network in potential.networks:
+        network.to(device)
     spec = registry().find(ModelSpec, header["model"])
     elements = potential.elements & (spec.supported_elements(header["parameters"]) or potential.elements)
-    check = partial(check_molecule, elements=elements, owner=path.name)
-    return Driver(spec.name, header["method"] or f"as {path.name}", potential, check, spec.charged)
+    check = partial(check_molecule, elements=elements, owner=name)
+    return Driver(spec.name, header["method"] or f"as {name}", potential, check, spec.charged)
 
 
 def _from_checkpoint(path: Path, model: str | None, device: str) -> Driver:
@@ -97,8 +117,8 @@ def _from_checkpoint(path: Path, model: str | None, device: str) -> Driver:
         raise CheckpointError(f"checkpoint {path} holds no model: it is the state of an unfinished training")
     spec = registry().find(ModelSpec, header["model"])
     if model is not None:
-        wanted = ComponentRef.parse(model)
-        same = registry().find(ModelSpec, wanted.name) == spec
+        wanted = registry().component(ModelSpec, model)
+        same = wanted.spec == spec
         given = {key: value for key, value in spec.resolve(wanted.parameters).items() if key in wanted.parameters}
         if not same or any(header["parameters"][key] != value for key, value in given.items()):
             set_ = {key: value for key, value in header["parameters"].items() if value is not None}
@@ -108,13 +128,13 @@ def _from_checkpoint(path: Path, model: str | None, device: str) -> Driver:
     return Driver(spec.name, header["method"], potential, check, spec.charged)
 
 
-def _fixed(ref: ComponentRef) -> Driver:
-    found = registry()
-    if not found.has("model", ref.name):
-        known = [spec.name for kind in ("model", "oracle") for spec in found.specs(kind)]
-        raise ConfigurationError(unknown_name("model", ref.name, known))
-    spec = found.find(ModelSpec, ref.name)
+def _fixed(named: str) -> Driver:
+    if not registry().has("model", named):
+        known = [spec.name for kind in ("model", "oracle") for spec in registry().specs(kind)]
+        raise ConfigurationError(unknown_name("model", named.partition(":")[0], known))
+    model = registry().component(ModelSpec, named)
+    spec = model.spec
     if spec.trainable:
-        raise ConfigurationError(f"model '{ref.name}' is trainable: give its weights with --checkpoint FILE")
+        raise ConfigurationError(f"model '{model.ref.name}' is trainable: give its weights with --checkpoint FILE")
     check = partial(check_molecule, elements=spec.elements, owner=spec.name)
-    return Driver(str(ref), spec.name, open_fixed_model(ref), check, spec.charged)
+    return Driver(str(model), spec.name, open_fixed_model(model), check, spec.charged)

@@ -32,7 +32,7 @@ from golfbench.molecule_files.entries import EndPoint, Entry, Notes, Unusable
 from golfbench.molecule_files.minima import Settled, minimize_to_minima, symmetric
 from golfbench.molecules import Molecule
 from golfbench.registry import registry
-from golfbench.specs import ComponentRef, OptimizerSpec
+from golfbench.specs import OptimizerSpec
 from golfbench.units import HARTREE_TO_EV, HARTREE_TO_KCAL_MOL
 
 #: Exit codes of what was left undone: some molecules, all of them, and by an interruption.
@@ -97,8 +97,7 @@ class OwnRow(FrozenModel):
 
 def open_optimizer(name: str) -> Optimizer:
     """Open an optimizer by the name (with parameters) that a person gives."""
-    ref = ComponentRef.parse(name)
-    optimizer: Optimizer = registry().find(OptimizerSpec, ref.name).create(ref.parameters)
+    optimizer: Optimizer = registry().component(OptimizerSpec, name).create()
     return optimizer
 
 

@@ -20,7 +20,7 @@ from golfbench.molecule_files.entries import Entry, Reading, Unusable, attempt
 from golfbench.molecule_files.sdf_records import SdfRecord, split_records
 from golfbench.molecule_files.text import empty, file_name, text_of
 from golfbench.molecules import Molecule, check_electrons
-from golfbench.states import stated
+from golfbench.states import State, stated
 from golfbench.stereo import open_elements
 
 #: A coordinate; RDKit takes ``1,2`` for 1 and blanks for 0.
@@ -56,7 +56,7 @@ def _from_record(record: SdfRecord, id: str, source: str, reading: Reading) -> E
     positions = mol.GetConformer().GetPositions()[order]
     charge = charge_of_bonds(mol, id, "--charge", reading.charge)
     facts, known = dict(record.fields), reading.multiplicity
-    state = stated(id, numbers, facts, multiplicity=known, otherwise=charge, strict=False)
+    state = stated(id, numbers, facts, known=State(multiplicity=known), otherwise=charge, strict=False)
     charge_of_bonds(mol, id, "a data field", state.charge)
     if (multiplicity := state.multiplicity) is None:
         multiplicity = guessed_multiplicity(mol, source, reading, _told_spins(record.block))

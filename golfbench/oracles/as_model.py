@@ -14,7 +14,7 @@ from golfbench.errors import OracleError
 from golfbench.molecules import Molecule
 from golfbench.oracles.opening import open_oracle
 from golfbench.registry import registry
-from golfbench.specs import ComponentRef
+from golfbench.specs import Named
 
 #: Labels molecules in order, with a failure in the place of a label.
 LabelAll = Callable[[Sequence[Molecule]], Sequence[Label | OracleError]]
@@ -42,7 +42,7 @@ class OracleModel:
         return cls(label_all)
 
     @classmethod
-    def of_workers(cls, oracle: ComponentRef, method: str, workers: int) -> OracleModel:
+    def of_workers(cls, oracle: Named, method: str, workers: int) -> OracleModel:
         """Wrap an engine that runs in several processes, which stay warm: the molecules of a batch are asked at once.
 
         Calls are counted by nobody: for fixed references, and for bases outside a run.

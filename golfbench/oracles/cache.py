@@ -112,7 +112,98 @@ def default_path() -> Path:
     return Path(given).expanduser() if given else user_cache_path("golfbench") / "labels.sqlite"
 
 
-class LabelCache:
+class _File:
+    """The file: opened anew for each operation; its failures are borne by runs and told to persons.
+
+    Args:
+        path: It may be missing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._rest_until = 0.0
+        if os.path.isdir(path):
+            raise ConfigurationError(f"{path} is a folder: {PATH_VARIABLE} names a file")
+        with contextlib.suppress(sqlite3.Error):
+            self._open().close()
+
+    def _open(self, create: bool = False) -> sqlite3.Connection:
+        """Open the file; what is missing or blank is an empty database in memory, unless it is to be created."""
+        address = f"{self.path.absolute().as_uri()}?mode={'rwc' if create else 'rw'}"
+        if create:
+            self._make_folder()
+        elif not os.path.exists(self.path):
+            address = ":memory:"
+        db = _connect(address)
+        try:
+            if self._is_blank(db):
+                if not create:
+                    db.close()
+                    db = _connect(":memory:")
+                _initialize(db)
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+    def _make_folder(self) -> None:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise WriteError(f"{self.path} cannot be created: {error.strerror}") from error
+
+    def _is_blank(self, db: sqlite3.Connection) -> bool:
+        """Return whether a database is empty, and refuse one that is not of this kind."""
+        try:
+            application, version, tables = _identity(db)
+        except sqlite3.DatabaseError as error:
+            if error.sqlite_errorcode == sqlite3.SQLITE_NOTADB:
+                raise ConfigurationError(f"{self.path} is not a label cache (no SQLite file)") from None
+            raise
+        if application != APPLICATION_ID and (application or version or tables):
+            raise ConfigurationError(f"{self.path} is not a label cache (another program's SQLite file)")
+        if application and version != SCHEMA_VERSION:
+            raise ConfigurationError(
+                f"{self.path} has schema version {version}, this golfbench reads {SCHEMA_VERSION}: "
+                f"update golfbench, or let {PATH_VARIABLE} name another file"
+            )
+        return not application
+
+    def _tolerant(self, work: Callable[[], _T], otherwise: _T) -> _T:
+        """Return the result of some work, or ``otherwise`` where the file cannot be used."""
+        if time.monotonic() < self._rest_until:
+            return otherwise
+        try:
+            return work()
+        except (sqlite3.Error, GolfbenchError) as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
+                self._rest_until = time.monotonic() + REST_S
+            reason = str(error).replace(str(self.path), "the file")  # logs of runs name nobody's folders
+            self._warn_once(f"cannot be used, the run goes on without it: {reason}")
+            return otherwise
+
+    def _warn_once(self, text: str) -> None:
+        if (self.path, text) not in _said:
+            _said.add((self.path, text))
+            log.warning("label cache %s: %s", self.path.name, text)
+
+    @contextlib.contextmanager
+    def _reporting(self) -> Iterator[None]:
+        """Turn errors of SQLite into those that a person can read."""
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            raise WriteError(f"the label cache {self.path} cannot be used: {error}") from error
+        except sqlite3.DatabaseError as error:
+            raise ConfigurationError(f"the label cache {self.path} is damaged: {error}") from error
+
+    @contextlib.contextmanager
+    def _reported(self) -> Iterator[sqlite3.Connection]:
+        with self._reporting(), contextlib.closing(self._open()) as db:
+            yield db
+
+
+class LabelCache(_File):
     """Labels by question, shared by processes and threads.
 
     ``engines``, ``get`` and ``put`` serve runs and bear with any state of the file. The other methods serve a person:
@@ -124,14 +215,6 @@ class LabelCache:
     Raises:
         ConfigurationError: If the file is of a newer golfbench, or no label cache at all.
     """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._rest_until = 0.0
-        if os.path.isdir(path):
-            raise ConfigurationError(f"{path} is a folder: {PATH_VARIABLE} names a file")
-        with contextlib.suppress(sqlite3.Error):
-            self._open().close()
 
     def engines(self, question: Question) -> list[str]:
         """Return the versions of the engine that have answered a question, the newest answer first."""
@@ -260,48 +343,6 @@ class LabelCache:
                 db.execute("VACUUM")
         return removed
 
-    def _open(self, create: bool = False) -> sqlite3.Connection:
-        """Open the file; what is missing or blank is an empty database in memory, unless it is to be created."""
-        address = f"{self.path.absolute().as_uri()}?mode={'rwc' if create else 'rw'}"
-        if create:
-            self._make_folder()
-        elif not os.path.exists(self.path):
-            address = ":memory:"
-        db = _connect(address)
-        try:
-            if self._is_blank(db):
-                if not create:
-                    db.close()
-                    db = _connect(":memory:")
-                _initialize(db)
-        except BaseException:
-            db.close()
-            raise
-        return db
-
-    def _make_folder(self) -> None:
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise WriteError(f"{self.path} cannot be created: {error.strerror}") from error
-
-    def _is_blank(self, db: sqlite3.Connection) -> bool:
-        """Return whether a database is empty, and refuse one that is not of this kind."""
-        try:
-            application, version, tables = _identity(db)
-        except sqlite3.DatabaseError as error:
-            if error.sqlite_errorcode == sqlite3.SQLITE_NOTADB:
-                raise ConfigurationError(f"{self.path} is not a label cache (no SQLite file)") from None
-            raise
-        if application != APPLICATION_ID and (application or version or tables):
-            raise ConfigurationError(f"{self.path} is not a label cache (another program's SQLite file)")
-        if application and version != SCHEMA_VERSION:
-            raise ConfigurationError(
-                f"{self.path} has schema version {version}, this golfbench reads {SCHEMA_VERSION}: "
-                f"update golfbench, or let {PATH_VARIABLE} name another file"
-            )
-        return not application
-
     def _answers(self, question: Question, engine: str | None) -> Iterator[Row]:
         """Yield the sound answers to a question, the newest first."""
         wanted = {"key": question.key, "engine": engine}
@@ -322,39 +363,6 @@ class LabelCache:
         """Add rows in one transaction and return how many were not there, or damaged."""
         with contextlib.closing(self._open(create=True)) as db, _transaction(db):
             return sum(_insert(db, row) for row in rows)
-
-    def _tolerant(self, work: Callable[[], _T], otherwise: _T) -> _T:
-        """Return the result of some work, or ``otherwise`` where the file cannot be used."""
-        if time.monotonic() < self._rest_until:
-            return otherwise
-        try:
-            return work()
-        except (sqlite3.Error, GolfbenchError) as error:
-            if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
-                self._rest_until = time.monotonic() + REST_S
-            reason = str(error).replace(str(self.path), "the file")  # logs of runs name nobody's folders
-            self._warn_once(f"cannot be used, the run goes on without it: {reason}")
-            return otherwise
-
-    def _warn_once(self, text: str) -> None:
-        if (self.path, text) not in _said:
-            _said.add((self.path, text))
-            log.warning("label cache %s: %s", self.path.name, text)
-
-    @contextlib.contextmanager
-    def _reporting(self) -> Iterator[None]:
-        """Turn errors of SQLite into those that a person can read."""
-        try:
-            yield
-        except sqlite3.OperationalError as error:
-            raise WriteError(f"the label cache {self.path} cannot be used: {error}") from error
-        except sqlite3.DatabaseError as error:
-            raise ConfigurationError(f"the label cache {self.path} is damaged: {error}") from error
-
-    @contextlib.contextmanager
-    def _reported(self) -> Iterator[sqlite3.Connection]:
-        with self._reporting(), contextlib.closing(self._open()) as db:
-            yield db
 
 
 _COLUMN_TYPES = {str: "TEXT NOT NULL", bytes: "BLOB NOT NULL", int: "INTEGER NOT NULL", float: "REAL NOT NULL"}

@@ -20,7 +20,6 @@ from golfbench.molecules import Molecule
 from golfbench.oracles.local import THREAD_PREFIX
 from golfbench.oracles.opening import CheckedOracle, open_oracle
 from golfbench.registry import registry
-from golfbench.specs import ComponentRef
 
 #: Engines that a worker keeps warm: the one that is asked, and one of its fallbacks.
 WARM_ENGINES = 2
@@ -87,7 +86,7 @@ def _engine(oracle: str, limits: Limits) -> CheckedOracle:
     key = oracle, limits
     if key not in engines:
         engines[key] = open_oracle(
-            ComponentRef.parse(oracle),
+            oracle,
             registry(),
             time_limit_s=limits.time_s,
             memory_limit_bytes=limits.memory_bytes,

@@ -35,6 +35,8 @@ from golfbench.threads import THREAD_VARIABLES
 
 _COMMAND = (sys.executable, "-P", "-m", "golfbench.oracles.worker")
 _STDERR_TAIL_BYTES = 2000
+#: Wall-clock limit of a child's start, imports included.
+_START_LIMIT_S = 120.0
 #: A guard gets this long (s) to kill and remove everything, and then to end as its child did.
 _ENDING_S = 15.0
 #: The memory of a busy child is looked at so often (s), and with fewer than so many parts of a core.
@@ -71,7 +73,6 @@ class WorkerOracle:
         install_hint: The command that installs what the factory needs, for messages.
         threads: Threads of the engine.
         time_limit_s: Wall-clock limit of one call, s.
-        start_limit_s: Wall-clock limit of the child's start (imports included), s.
         max_calls: Calls after which the child is replaced, against engines that leak.
         memory_limit_bytes: Memory that the child may have together with the processes it starts; all that there is by
             default. No single process can allocate more than that either (Linux).
@@ -89,7 +90,6 @@ class WorkerOracle:
         install_hint: str = "",
         threads: int = 1,
         time_limit_s: float = 600.0,
-        start_limit_s: float = 120.0,
         max_calls: int = 500,
         memory_limit_bytes: int | None = None,
     ) -> None:
@@ -105,7 +105,6 @@ class WorkerOracle:
         }
         self._threads = threads
         self._time_limit_s = time_limit_s
-        self._start_limit_s = start_limit_s
         self._max_calls = max_calls
         self._calls = 0
         self._first_rss_bytes = 0
@@ -170,7 +169,7 @@ class WorkerOracle:
             return self._child
         child = self._child = _Child(self._threads, self._memory_limit_bytes)
         self._calls = 0
-        answer = self._ask(child, json.dumps(self._setup, allow_nan=False), self._start_limit_s, self.name)
+        answer = self._ask(child, json.dumps(self._setup, allow_nan=False), _START_LIMIT_S, self.name)
         if "version" not in answer:
             self.close()
             start_error = _START_ERRORS.get(answer.get("type", ""))
@@ -240,7 +239,7 @@ class _Child:
     def __init__(self, threads: int, memory_limit_bytes: int) -> None:
         self.serving = 0
         scratch = tempfile.TemporaryDirectory(prefix="golfbench-", ignore_cleanup_errors=True)
-        lifeline, held = os.pipe()
+        lifeline, our_end = os.pipe()
         try:
             self._process = subprocess.Popen(
                 [*_COMMAND, str(lifeline), scratch.name],
@@ -254,12 +253,12 @@ class _Child:
                 pass_fds=(lifeline,),
             )
         except BaseException:
-            os.close(held)
+            os.close(our_end)
             scratch.cleanup()
             raise
         finally:
             os.close(lifeline)
-        self.stop = weakref.finalize(self, _stop, self._process, held, scratch)
+        self.stop = weakref.finalize(self, _stop, self._process, our_end, scratch)
         _living.add(self)
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -352,8 +351,8 @@ def _control_group_limits() -> Iterator[int]:
             if controllers and "memory" not in controllers.split(","):
                 continue
             root, file = (_CGROUPS / "memory", "memory.limit_in_bytes") if controllers else (_CGROUPS, "memory.max")
-            own = root / path.lstrip("/")
-            for group in (own, *own.parents):
+            ours = root / path.lstrip("/")
+            for group in (ours, *ours.parents):
                 with contextlib.suppress(OSError, ValueError):  # not there, or the word max
                     yield int((group / file).read_text())
 
@@ -377,9 +376,9 @@ def _environment(scratch: Path, threads: int) -> dict[str, str]:
     return {**os.environ, **pinned, **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(scratch))}
 
 
-def _stop(process: subprocess.Popen[bytes], held: int, scratch: tempfile.TemporaryDirectory[str]) -> None:
+def _stop(process: subprocess.Popen[bytes], our_end: int, scratch: tempfile.TemporaryDirectory[str]) -> None:
     """Tell the guard to end everything, and do so in its place if it cannot; then remove the scratch directory."""
-    os.close(held)
+    os.close(our_end)
     try:
         process.wait(_ENDING_S)
     except subprocess.TimeoutExpired:

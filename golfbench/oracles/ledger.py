@@ -7,7 +7,6 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
 from io import FileIO
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
@@ -71,7 +70,7 @@ class OracleCall(BaseModel):
     purpose: Purpose
     molecule: str
     geometry_sha256: str
-    oracle: str
+    oracle: ComponentRef
     method: str
     options_sha256: str = ""
     engine: str
@@ -88,17 +87,12 @@ class OracleCall(BaseModel):
     @property
     def key(self) -> str:
         """Address of the label that was asked for."""
-        return label_key(_name(self.oracle), self.method, self.options_sha256, self.geometry_sha256)
+        return label_key(self.oracle.name, self.method, self.options_sha256, self.geometry_sha256)
 
     @property
     def account(self) -> tuple[str, str, str]:
         """Whom it is charged to: combination, stage and purpose."""
         return self.combination, self.stage, self.purpose
-
-
-@lru_cache
-def _name(oracle: str) -> str:
-    return ComponentRef.parse(oracle).name
 
 
 #: Outcome of a line that cost no engine call.

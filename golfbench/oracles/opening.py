@@ -15,7 +15,7 @@ from golfbench.errors import ConfigurationError, GolfbenchError, MoleculeError, 
 from golfbench.molecules import Molecule, check_molecule
 from golfbench.oracles.isolation import WorkerOracle
 from golfbench.registry import Registry
-from golfbench.specs import ComponentRef, OracleSpec
+from golfbench.specs import Named, OracleSpec
 
 
 def precheck(spec: OracleSpec, molecule: Molecule) -> None:
@@ -134,7 +134,7 @@ class CheckedOracle:
 
 
 def open_oracle(
-    reference: ComponentRef,
+    named: Named,
     registry: Registry,
     *,
     threads: int = 1,
@@ -144,7 +144,7 @@ def open_oracle(
     """Open an oracle by name. An isolated one starts its process with the first call.
 
     Args:
-        reference: Name and parameters.
+        named: Name and parameters.
         registry: Where to look.
         threads: Threads of an isolated engine.
         time_limit_s: Wall-clock limit of a call of an isolated engine, s; its own by default.
@@ -154,12 +154,13 @@ def open_oracle(
         ConfigurationError: If the name or a parameter is not known.
         ComponentMissingError: If an engine of this process is not installed.
     """
-    spec = registry.find(OracleSpec, reference.name)
+    component = registry.component(OracleSpec, named)
+    spec = component.spec
     if not spec.isolated:
-        return CheckedOracle(spec, spec.create(reference.parameters))
+        return CheckedOracle(spec, component.create())
     engine = WorkerOracle(
         spec.factory,
-        spec.resolve(reference.parameters),
+        component.resolved(),
         name=spec.name,
         install_hint=spec.install_hint,
         threads=threads,

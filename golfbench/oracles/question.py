@@ -10,7 +10,7 @@ from functools import cached_property
 
 from golfbench.molecules import Molecule
 from golfbench.registry import registry
-from golfbench.specs import ComponentRef, OracleSpec, Scalar
+from golfbench.specs import Named, OracleSpec, Scalar
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,10 +30,11 @@ class Question:
     molecule: Molecule
 
     @classmethod
-    def of(cls, oracle: ComponentRef, molecule: Molecule) -> Question:
-        """Return the question that an oracle, as a person writes it, is asked about a molecule."""
-        spec = registry().find(OracleSpec, oracle.name)
-        return cls(spec.name, spec.level_of_theory(oracle.parameters), spec.options(oracle.parameters), molecule)
+    def of(cls, oracle: Named, molecule: Molecule) -> Question:
+        """Return the question that an oracle is asked about a molecule."""
+        asked = registry().component(OracleSpec, oracle)
+        spec, given = asked.spec, asked.parameters
+        return cls(spec.name, spec.level_of_theory(given), spec.options(given), molecule)
 
     @cached_property
     def geometry_sha256(self) -> str:

@@ -118,7 +118,7 @@ class CallQueue:
 
     def _start(self, request: Request) -> None:
         attempt = self._begin(request)
-        oracle, molecule = str(with_changes(request.oracle, attempt.changes)), request.question.molecule
+        oracle, molecule = str(with_changes(request.oracle.ref, attempt.changes)), request.question.molecule
         self._under_way.begin(attempt.call_id, str(request.oracle), request.account.purpose, molecule.id)
         running = self.run_now(run_call, oracle, molecule.to_json(), self._limits)
         running.add_done_callback(partial(self._free_worker, request, attempt))

@@ -13,8 +13,7 @@ from golfbench.oracles.calls import utc_now
 from golfbench.oracles.ledger import OracleCall, Purpose
 from golfbench.oracles.opening import precheck
 from golfbench.oracles.question import Question
-from golfbench.registry import registry
-from golfbench.specs import ComponentRef, OracleSpec, Scalar
+from golfbench.specs import Component, OracleSpec, Scalar
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +48,7 @@ class Request:
         future: Gets the label or the failure.
     """
 
-    oracle: ComponentRef
+    oracle: Component[OracleSpec]
     question: Question
     account: Account
     turn: int
@@ -63,7 +62,7 @@ class Request:
     @property
     def spec(self) -> OracleSpec:
         """What the oracle supports."""
-        return registry().find(OracleSpec, self.oracle.name)
+        return self.oracle.spec
 
     def refusal(self) -> OracleError | None:
         """Return why the geometry itself is impossible: then no engine is asked, hence no call."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import threading
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from golfbench.durable import write_atomically
+from golfbench.errors import WriteError
 from golfbench.oracles.calls import utc_now
 
 RUNNING = "running.json"
@@ -71,11 +72,9 @@ class RunningCalls:
     def _write(self) -> None:
         if self._closed:
             return
-        temporary = self._path.with_suffix(".partial")
         text = json.dumps([call.model_dump() for call in self._calls.values()])
-        with contextlib.suppress(OSError):
-            temporary.write_text(text, encoding="utf-8")
-            os.replace(temporary, self._path)
+        with contextlib.suppress(WriteError):
+            write_atomically(self._path, text, sync=False)
 
 
 def read_running(path: Path) -> list[RunningCall]:

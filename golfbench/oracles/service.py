@@ -26,7 +26,8 @@ from golfbench.oracles.question import Question
 from golfbench.oracles.queue import CallQueue
 from golfbench.oracles.request import Account, Attempt, Request, failed, resolve
 from golfbench.oracles.running import RUNNING, RunningCalls
-from golfbench.specs import ComponentRef
+from golfbench.registry import registry
+from golfbench.specs import Component, Named, OracleSpec
 
 __all__ = ["Account", "OracleService"]
 
@@ -85,7 +86,7 @@ class OracleService:
         """Refuses labels that cannot be right."""
         return self._books.gate
 
-    def submit(self, oracle: ComponentRef, molecule: Molecule, account: Account, turn: int = 0) -> Future[Label]:
+    def submit(self, oracle: Named, molecule: Molecule, account: Account, turn: int = 0) -> Future[Label]:
         """Ask for one label.
 
         Calls of an earlier ``turn`` are made first; within one, larger molecules are.
@@ -93,7 +94,8 @@ class OracleService:
         A geometry that this run already asked for is answered from the store, without a call; so is one that failed.
         The future raises ``OracleError`` when the engine gives no label, and ``WriteError`` when it cannot be kept.
         """
-        request = Request(oracle, Question.of(oracle, molecule), account, turn)
+        asked = registry().component(OracleSpec, oracle)
+        request = Request(asked, Question.of(asked, molecule), account, turn)
         with self._lock:
             first = self._pending.setdefault(request.key, request.future)
         if first is not request.future:
@@ -106,9 +108,7 @@ class OracleService:
             self._look_up(request)
         return request.future
 
-    def label_all(
-        self, oracle: ComponentRef, molecules: Sequence[Molecule], account: Account
-    ) -> list[Label | OracleError]:
+    def label_all(self, oracle: Named, molecules: Sequence[Molecule], account: Account) -> list[Label | OracleError]:
         """Label molecules, in order; a failure stands where its label would.
 
         Raises:
@@ -165,7 +165,7 @@ class OracleService:
         else:
             self._queue.put(request)
 
-    def _version(self, oracle: ComponentRef) -> Future[str]:
+    def _version(self, oracle: Component[OracleSpec]) -> Future[str]:
         """Return the version of the engine that a worker would ask; it is looked up once."""
         with self._lock:
             if str(oracle) not in self._versions:

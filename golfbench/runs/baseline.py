@@ -9,32 +9,30 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from ase.data import chemical_symbols
 
 from golfbench.benchmark.prepare import Report
 from golfbench.contracts import Dataset
 from golfbench.errors import ConfigurationError
 from golfbench.learning import checkpoint
 from golfbench.learning.fitting import beside, fit_to_the_end
-from golfbench.learning.foreign import open_foreign
 from golfbench.learning.learner import Task
 from golfbench.learning.opening import (
     check_matches,
-    load_potential,
-    matches,
     new_potential,
     potential_header,
+    rebuilt,
     save_potential,
 )
 from golfbench.learning.pool import Pool
 from golfbench.learning.targets import InitialSet
-from golfbench.learning.weights import ModelChoice, choices
 from golfbench.loggers import NO_LOG, Log
 from golfbench.molecules import check_elements
 from golfbench.oracles.as_model import OracleModel
 from golfbench.registry import registry
 from golfbench.runs.config import Baseline, RunConfig
-from golfbench.runs.directory import held
-from golfbench.runs.grid import is_trainable
+from golfbench.runs.directory import locked
+from golfbench.runs.starts import start_of, trained_choices
 from golfbench.specs import ComponentRef, LearnerSpec, ModelSpec
 
 log = logging.getLogger(__name__)
@@ -84,42 +82,57 @@ class Recipe:
         return registry().find(LearnerSpec, self.learner.name).members(self.learner.parameters)
 
 
-def trained_choices(config: RunConfig) -> list[ModelChoice]:
-    """Return the trainable models of a grid, each with what it starts from."""
-    return choices(filter(is_trainable, config.models), config.checkpoint, config.checkpoint_format)
-
-
-def check_weights(config: RunConfig, dataset: Dataset, method: str, unsafe: bool) -> None:
+def check_weights(config: RunConfig, dataset: Dataset, method: str, unsafe: bool) -> list[str]:
     """Refuse given weights that cannot be used, before anything is computed.
+
+    Returns:
+        A sentence for each set of weights that has not learned an element of the test molecules.
 
     Raises:
         CheckpointError: If a file is missing or damaged, or of another model, delta or level of theory.
-        MoleculeError: If a molecule has an element that they have no reference energy for.
+        ComponentMissingError: If named weights are not in the store.
+        MoleculeError: If a molecule has an element that the model cannot represent.
     """
+    unlearned = []
     for choice in trained_choices(config):
-        if file := choice.weights.foreign(unsafe):
-            header = open_foreign(file, choice.ref)[1]
+        start = start_of(choice, dataset, config)
+        if start.weights.made_elsewhere:
+            potential, header = start.open(unsafe)
             spec = registry().find(ModelSpec, header["model"])
-            _check_elements(dataset, spec.supported_elements(header["parameters"]), file.path)
+            owner = start.weights.owner
+            _check_elements(dataset, spec.supported_elements(header["parameters"]), owner)
+            _check_learner(config, len(potential.networks), owner)
+            unlearned += _unlearned(dataset, potential.elements, owner)
         elif path := choice.weights.path:
-            check_matches(path, checkpoint.load(path)[1], choice.ref, config.delta, method)
-            potential = load_potential(path, open_named=lambda name: OracleModel(lambda molecules: []))[0]
-            _check_elements(dataset, potential.elements, path)
+            tensors, header = checkpoint.load(path)
+            check_matches(path, header, choice.ref, config.delta, method)
+            potential = rebuilt(path, tensors, header, open_named=lambda name: OracleModel(lambda molecules: []))
+            _check_elements(dataset, potential.elements, f"checkpoint {path}")
+    return unlearned
 
 
-def _check_elements(dataset: Dataset, elements: frozenset[int] | None, path: Path) -> None:
+def _check_learner(config: RunConfig, networks: int, owner: str) -> None:
+    trains = registry().find(LearnerSpec, config.learner).members(config.learner.parameters)
+    if networks > 1 and trains == 1 and config.budget:
+        raise ConfigurationError(
+            f"{owner} are {networks} networks, and the learner '{config.learner}' trains one: give --learner committee"
+        )
+
+
+def _check_elements(dataset: Dataset, elements: frozenset[int] | None, owner: str) -> None:
     for molecule in [*(item.molecule for item in dataset.initial), *(item.molecule for item in dataset.test)]:
-        check_elements(molecule, elements, f"checkpoint {path}")
+        check_elements(molecule, elements, owner)
 
 
-def shipped_baseline(dataset: Dataset, model: ComponentRef, delta: str | None, members: int) -> Path | None:
-    """Return the dataset's own checkpoint of that model, delta and number of networks, if it has one."""
-    for name in sorted(dataset.checkpoints):
-        path = Path(dataset.checkpoints[name])
-        header = checkpoint.load(path)[1]
-        if matches(header, model, delta, dataset.method) and header.get("members", 1) == members:
-            return path
-    return None
+def _unlearned(dataset: Dataset, elements: frozenset[int], owner: str) -> list[str]:
+    """Tell of the elements of test molecules that weights do not know, if there are any."""
+    molecules = [item.molecule for item in dataset.test]
+    strange = {z for molecule in molecules for z in map(int, molecule.numbers)} - elements
+    if not strange:
+        return []
+    count = sum(bool(strange & set(map(int, molecule.numbers))) for molecule in molecules)
+    symbols = " ".join(chemical_symbols[z] for z in sorted(strange))
+    return [f"{owner} have not learned {symbols}, which {count} of {len(molecules)} test molecules hold"]
 
 
 def train_baseline(
@@ -155,18 +168,18 @@ def train_baseline(
         raise ConfigurationError(f"{path} exists already: remove it to train anew")
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = path.with_name(path.name + ".lock")
-    with held(path, lock):
+    with locked(path, lock):
         potential = new_potential(
             recipe.model, recipe.seed, recipe.members, initial.references, initial.scale, initial.bases
         )
         for network in potential.networks:
             network.to(recipe.device, TORCH_TYPES[recipe.dtype])
-        total = recipe.settings.for_labels(len(dataset.initial))
+        total = recipe.settings.for_labels(len(initial.rows))
         spec = registry().find(LearnerSpec, recipe.learner.name)
         task = Task(potential, recipe.settings, total, recipe.seed, "baseline", log)
         learner = spec.open(recipe.learner.parameters, task)
         facts = potential_header(recipe.model, potential, recipe.delta, dataset.method)
-        facts["training"] = _training(dataset, recipe)
+        facts["training"] = _training(dataset, recipe, len(initial.rows))
         name = f"baseline training: {recipe.model}"
         snapshots = beside(path)
         fit_to_the_end(
@@ -178,7 +191,7 @@ def train_baseline(
     return learner.timed_updates, learner.timed_s
 
 
-def _training(dataset: Dataset, recipe: Recipe) -> dict[str, Any]:
+def _training(dataset: Dataset, recipe: Recipe, labels: int) -> dict[str, Any]:
     """Return what a checkpoint says of its own making, with the command that repeats it."""
     settings = recipe.settings
     learner = str(recipe.learner)
@@ -187,7 +200,8 @@ def _training(dataset: Dataset, recipe: Recipe) -> dict[str, Any]:
         "dataset": dataset.name,
         "delta": recipe.delta,
         "learner": None if learner == "single" else learner,
-        "updates": settings.for_labels(len(dataset.initial)),
+        "initial-labels": labels if labels < len(dataset.initial) else None,
+        "updates": settings.for_labels(labels),
         "batch-size": settings.batch_size,
         "learning-rate": settings.learning_rate,
         "seed": recipe.seed,
@@ -197,7 +211,7 @@ def _training(dataset: Dataset, recipe: Recipe) -> dict[str, Any]:
         "command": " ".join(["golfbench train", *words]),
         "dataset": dataset.name,
         "dataset_sha256": dataset.content_hash,
-        "initial_labels": len(dataset.initial),
+        "initial_labels": labels,
         "settings": settings.model_dump(mode="json"),
         "seed": recipe.seed,
     }

@@ -11,12 +11,12 @@ from golfbench.learning.opening import load_potential, open_base
 from golfbench.oracles.as_model import OracleModel
 from golfbench.oracles.service import Account, OracleService
 from golfbench.registry import registry
-from golfbench.specs import ComponentRef, OracleSpec
+from golfbench.specs import OracleSpec
 
 
 def is_engine(name: str) -> bool:
     """Return whether a base is an engine, whose calls are counted."""
-    return not is_checkpoint(name) and not registry().find(OracleSpec, ComponentRef.parse(name).name).cheap
+    return not is_checkpoint(name) and not registry().find(OracleSpec, name).cheap
 
 
 def is_checkpoint(name: str) -> bool:
@@ -37,7 +37,7 @@ def base_of_run(name: str, service: OracleService, combination: str, stage: str)
         return load_potential(Path(name), open_named=lambda inner: base_of_run(inner, service, combination, stage))[0]
     if not is_engine(name):
         return open_base(name)
-    oracle, account = ComponentRef.parse(name), Account(combination, stage, "base")
+    oracle, account = registry().component(OracleSpec, name), Account(combination, stage, "base")
     return OracleModel(lambda molecules: service.label_all(oracle, molecules, account))
 
 
@@ -55,8 +55,6 @@ def check_base(name: str, methods: list[str]) -> None:
     if is_checkpoint(name):
         checkpoint.load(Path(name))
         return
-    ref = ComponentRef.parse(name)
-    spec = registry().find(OracleSpec, ref.name)
-    spec.resolve(ref.parameters)
-    if spec.level_of_theory(ref.parameters) in methods:
+    base = registry().component(OracleSpec, name)
+    if base.spec.level_of_theory(base.parameters) in methods:
         raise ConfigurationError(f"the base '{name}' is the oracle itself: nothing would be left to learn")

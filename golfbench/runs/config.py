@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from golfbench.benchmark.protocol import Protocol
 from golfbench.errors import ConfigurationError
-from golfbench.learning.settings import GolfSettings, TrainSettings
+from golfbench.learning.settings import FineTuning, GolfSettings, TrainSettings
 from golfbench.specs import ComponentRef
 
 #: Length of a baseline training that nobody chose: a small set is learned by heart long before the limit.
@@ -74,8 +74,12 @@ class RunConfig(BaseModel):
             baseline that ships with the dataset or trains one; ``fresh`` (also ``none``) trains one; else a file, or
             weights that the model knows by name.
         baseline: How a baseline is trained.
+        initial_labels: Labels of the initial set that are learned from, of as many molecules as there are; trajectories
+            start from all of its geometries. By default all labels for a network that is trained here, none for weights
+            that were made elsewhere.
         golf: The learning loop.
-        training: Training within the loop.
+        training: Training within the loop of a network that was trained here.
+        fine_tuning: Training within the loop of weights that were made elsewhere.
         learner: What fits the networks: ``single``, ``committee:members=3``.
         protocol: The benchmark's protocol.
         executor: Where oracle calls run, with parameters.
@@ -90,43 +94,45 @@ class RunConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    models: tuple[str, ...] = Field(("painn:preset=small",), min_length=1)
-    optimizers: tuple[str, ...] = Field(("rfo-internal",), min_length=1)
-    selections: tuple[str, ...] = Field(("golf", "random"), min_length=1)
-    oracles: tuple[str, ...] = Field(("gfn2-xtb",), min_length=1)
+    models: tuple[ComponentRef, ...] = Field((ComponentRef("painn", {"preset": "small"}),), min_length=1)
+    optimizers: tuple[ComponentRef, ...] = Field((ComponentRef("rfo-internal"),), min_length=1)
+    selections: tuple[ComponentRef, ...] = Field((ComponentRef("golf"), ComponentRef("random")), min_length=1)
+    oracles: tuple[ComponentRef, ...] = Field((ComponentRef("gfn2-xtb"),), min_length=1)
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0,), min_length=1)
-    references: tuple[str, ...] = ("mmff94",)
-    dataset: str = "druglike-mini"
+    references: tuple[ComponentRef, ...] = (ComponentRef("mmff94"),)
+    dataset: ComponentRef = ComponentRef("druglike-mini")
     budget: int = Field(64, ge=0)
     limit: int | None = Field(None, ge=1)
-    surrogate: str = "mmff94"
+    surrogate: ComponentRef = ComponentRef("mmff94")
     delta: str | None = None
     checkpoint: str = "auto"
     checkpoint_format: str = ""
     baseline: Baseline = Baseline()
+    initial_labels: int | None = Field(None, ge=0)
     golf: GolfSettings = GolfSettings()
     training: TrainSettings = TrainSettings()
-    learner: str = "single"
+    fine_tuning: FineTuning = FineTuning()
+    learner: ComponentRef = ComponentRef("single")
     protocol: Protocol = Protocol()
-    executor: str = "local"
+    executor: ComponentRef = ComponentRef("local")
     workers: int | None = Field(None, ge=1)
     cache: Literal["same-version", "any-version", "off"] = "same-version"
     limits: CallLimits = CallLimits()
-    loggers: tuple[str, ...] = ()
+    loggers: tuple[ComponentRef, ...] = ()
     device: str = "cpu"
     dtype: Literal["float32", "float64"] = "float32"
 
     @field_validator("models", "optimizers", "selections", "oracles", "references", "seeds", "loggers")
     @classmethod
     def _once(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Write components in one way and drop repetitions, which would be the same rows again."""
-        return tuple(dict.fromkeys(str(ComponentRef.parse(v)) if isinstance(v, str) else v for v in values))
+        """Drop repetitions, which would be the same rows again."""
+        return tuple(dict.fromkeys(values))
 
     def run_id(self) -> str:
         """Return the name of the run directory: the same configuration always finds the same one."""
         scientific = self.model_dump(mode="json", exclude={"executor", "workers", "cache", "limits", "loggers"})
         digest = hashlib.sha256(json.dumps(scientific, sort_keys=True).encode()).hexdigest()
-        return f"{ComponentRef.parse(self.dataset).name}-{digest[:10]}"
+        return f"{self.dataset.name}-{digest[:10]}"
 
 
 def load_config(path: Path | None, overrides: Mapping[str, Any]) -> RunConfig:

@@ -28,6 +28,7 @@ class CostLine(FrozenModel):
         wall_s: Wall time of these updates.
         device: Where the network lives.
         dtype: Type of its parameters.
+        labels: Labels that it has learned from, those of the initial set included; ``None`` in lines that do not say.
         note: What a reader of the row must know of the training; see ``learning.loop.Progress.note``.
     """
 
@@ -39,6 +40,7 @@ class CostLine(FrozenModel):
     wall_s: NonNegativeFloat = 0.0
     device: str
     dtype: str
+    labels: NonNegativeInt | None = None
     note: str = ""
 
 
@@ -59,7 +61,8 @@ def read_costs(path: Path) -> NetworkCosts:
     costs: dict[tuple[str, str], NetworkCost] = {}
     for line in _lines(path.read_text(encoding="utf-8").splitlines()):
         before = costs.get((line.combination, line.stage), NetworkCost(line.parameters, 0, 0.0))
-        added = NetworkCost(line.parameters, before.updates + line.updates, before.wall_s + line.wall_s)
+        labels = before.labels if line.labels is None else line.labels
+        added = NetworkCost(line.parameters, before.updates + line.updates, before.wall_s + line.wall_s, labels)
         costs[line.combination, line.stage] = added
     return costs
 

@@ -56,7 +56,7 @@ class RunDirectory:
                 folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise _unwritable(self.path, error) from error
-        with held(self.path, self.lock), self.logged():
+        with locked(self.path, self.lock), self.logged():
             yield
 
     @contextmanager
@@ -105,7 +105,7 @@ class RunDirectory:
 
 
 @contextmanager
-def held(place: Path, file: Path) -> Iterator[None]:
+def locked(place: Path, file: Path) -> Iterator[None]:
     """Hold a place for one process, by way of a lock file.
 
     Raises:

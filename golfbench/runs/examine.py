@@ -15,11 +15,11 @@ from golfbench.learning.targets import evenly
 from golfbench.molecules import Molecule, check_elements, check_molecule
 from golfbench.oracles.opening import open_oracle
 from golfbench.registry import registry
-from golfbench.runs.baseline import check_weights, trained_choices
+from golfbench.runs.baseline import check_weights
 from golfbench.runs.bases import is_checkpoint
 from golfbench.runs.config import RunConfig
-from golfbench.runs.grid import is_trainable
-from golfbench.specs import ComponentRef, ModelSpec, OracleSpec, SelectionSpec, Spec
+from golfbench.runs.starts import is_trainable, trained_choices
+from golfbench.specs import ComponentRef, ModelSpec, Named, OracleSpec, SelectionSpec, Spec
 
 #: Molecules that a warning names.
 EXAMPLES = 3
@@ -38,7 +38,7 @@ class Examined:
     warnings: Sequence[str] = ()
 
 
-def examine(config: RunConfig, dataset: Dataset, oracles: Sequence[str], unsafe: bool) -> Examined:
+def examine(config: RunConfig, dataset: Dataset, oracles: Sequence[ComponentRef], unsafe: bool) -> Examined:
     """Refuse what cannot be run.
 
     Args:
@@ -54,45 +54,41 @@ def examine(config: RunConfig, dataset: Dataset, oracles: Sequence[str], unsafe:
         CheckpointError: If a checkpoint cannot be used.
     """
     _check_installed(config, oracles)
-    for text in oracles:
-        ref = ComponentRef.parse(text)
-        spec = registry().find(OracleSpec, ref.name)
+    warnings: list[str] = []
+    for ref in oracles:
+        spec = registry().find(OracleSpec, ref)
         _check_molecules(config, dataset, spec)
-        check_weights(config, dataset, spec.level_of_theory(ref.parameters), unsafe)
-    watched = [s for s in config.selections if registry().find(SelectionSpec, _name(s)).needs_surrogate]
+        warnings += check_weights(config, dataset, spec.level_of_theory(ref.parameters), unsafe)
+    watched = [s for s in config.selections if registry().find(SelectionSpec, s).needs_surrogate]
     walks = any(map(is_trainable, config.models)) and config.budget
     unjudged = _unjudged(config.surrogate, dataset) if watched and walks else {}
-    warnings = [_warning(config.surrogate, watched, unjudged, len(dataset.initial))] if unjudged else []
+    if unjudged:
+        warnings.append(_warning(config.surrogate, watched, unjudged, len(dataset.initial)))
     if text := overlap(dataset):
         warnings.append(text)
     return Examined(unjudged, warnings)
 
 
-def _name(text: str) -> str:
-    return ComponentRef.parse(text).name
-
-
-def _check_installed(config: RunConfig, oracles: Sequence[str]) -> None:
+def _check_installed(config: RunConfig, oracles: Sequence[ComponentRef]) -> None:
     """Look for what each component requires; engines of a distant executor are its workers' business."""
-    local = _name(config.executor) == "local"
-    for kind, text in _named(config, oracles if local else ()):
-        ref = ComponentRef.parse(text)
-        spec: Spec = registry().get(kind, ref.name)
+    local = config.executor.name == "local"
+    for kind, named in _named(config, oracles if local else ()):
+        spec: Spec = registry().get(kind, named)
         if absent := missing(spec):
             cure = spec.install_hint or f"pip install {' '.join(absent)}"
             raise ComponentMissingError(f"{kind} '{spec.name}' needs {', '.join(absent)}, not installed: {cure}")
         if isinstance(spec, OracleSpec) and spec.isolated and not spec.requires:  # a program: only it knows
-            with open_oracle(ref, registry()) as oracle:
+            with open_oracle(named, registry()) as oracle:
                 _ = oracle.version
 
 
-def _named(config: RunConfig, oracles: Sequence[str]) -> Iterator[tuple[str, str]]:
-    yield from (("optimizer", text) for text in (*config.optimizers, config.protocol.reference_optimizer))
-    yield from (("selection", text) for text in config.selections)
-    yield from (
-        ("oracle", text) for text in (*oracles, *config.references, config.delta) if text and not is_checkpoint(text)
-    )
-    yield from (("oracle" if is_oracle(_name(text)) else "model", text) for text in config.models)
+def _named(config: RunConfig, oracles: Sequence[ComponentRef]) -> Iterator[tuple[str, Named]]:
+    yield from (("optimizer", ref) for ref in (*config.optimizers, config.protocol.reference_optimizer))
+    yield from (("selection", ref) for ref in config.selections)
+    yield from (("oracle", ref) for ref in (*oracles, *config.references))
+    if config.delta and not is_checkpoint(config.delta):
+        yield "oracle", config.delta
+    yield from (("oracle" if is_oracle(ref) else "model", ref) for ref in config.models)
     yield "dataset", config.dataset
     yield "executor", config.executor
 
@@ -105,7 +101,7 @@ def _check_molecules(config: RunConfig, dataset: Dataset, oracle: OracleSpec) ->
             model = registry().find(ModelSpec, choice.ref.name)
             owners[model.name] = model.supported_elements(choice.ref.parameters)
     if config.delta and not is_checkpoint(config.delta):
-        delta = registry().find(OracleSpec, _name(config.delta))
+        delta = registry().find(OracleSpec, config.delta)
         owners[delta.name] = delta.elements
     initial = evenly(dataset.initial)
     trained = frozenset(int(z) for item in initial for z in item.molecule.numbers)
@@ -119,9 +115,9 @@ def _check_molecules(config: RunConfig, dataset: Dataset, oracle: OracleSpec) ->
             check_topology(molecule)
 
 
-def _unjudged(surrogate: str, dataset: Dataset) -> dict[str, str]:
+def _unjudged(surrogate: ComponentRef, dataset: Dataset) -> dict[str, str]:
     """Return why the surrogate has no energy for a training molecule, by its id."""
-    with open_oracle(ComponentRef.parse(surrogate), registry()) as oracle:
+    with open_oracle(surrogate, registry()) as oracle:
 
         def problem(molecule: Molecule) -> str:
             try:
@@ -134,14 +130,16 @@ def _unjudged(surrogate: str, dataset: Dataset) -> dict[str, str]:
     return {name: text for name, text in problems.items() if text}
 
 
-def _warning(surrogate: str, selections: Sequence[str], unjudged: Mapping[str, str], count: int) -> str:
+def _warning(
+    surrogate: ComponentRef, selections: Sequence[ComponentRef], unjudged: Mapping[str, str], count: int
+) -> str:
     """Tell what the surrogate cannot judge.
 
     Raises:
         ConfigurationError: If it can judge nothing.
     """
     first = next(iter(unjudged.values()))
-    who = f"selection {', '.join(selections)}: the surrogate {surrogate}"
+    who = f"selection {', '.join(map(str, selections))}: the surrogate {surrogate}"
     if len(unjudged) == count:
         raise ConfigurationError(
             f"{who} can judge none of the {count} training molecules ({first}): give another --surrogate, or another "

@@ -3,55 +3,67 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
-from golfbench.benchmark.prepare import expected_calls, limited
+from golfbench.benchmark.prepare import expected_calls, limited, spread
 from golfbench.benchmark.records import Identity, Stage, combination_id
 from golfbench.contracts import Dataset
-from golfbench.errors import ConfigurationError
+from golfbench.errors import CheckpointError, ConfigurationError
+from golfbench.fetching import sha256_of
 from golfbench.learning.opening import is_oracle
-from golfbench.learning.weights import choices, without_weights
+from golfbench.learning.weights import PARAMETER, ModelChoice, choices, without_weights
 from golfbench.oracles.ledger import PURPOSES, shown_purposes
 from golfbench.registry import registry
 from golfbench.runs.bases import check_base, is_engine
 from golfbench.runs.config import RunConfig
 from golfbench.runs.loggers import check_loggers
-from golfbench.specs import ComponentRef, ModelSpec, OracleSpec, SelectionSpec
+from golfbench.runs.starts import is_trainable, most_initial_labels
+from golfbench.specs import ComponentRef, LearnerSpec, ModelSpec, OracleSpec, SelectionSpec
+
+#: Digits of the SHA-256 by which a row tells files of weights apart.
+DIGITS = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Combination:
     """Model × optimizer × selection × oracle, and a seed.
 
-    ``selection`` is empty for a model that no selection has touched (before training, or fixed); ``seed`` is ``None``
-    where nothing was drawn.
+    ``selection`` is ``None`` for a model that no selection has touched (before training, or fixed), ``seed`` where
+    nothing was drawn.
     """
 
-    model: str
-    optimizer: str
-    selection: str
-    oracle: str
+    model: ComponentRef
+    optimizer: ComponentRef
+    selection: ComponentRef | None
+    oracle: ComponentRef
     seed: int | None
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Its components as a person writes them, as records have them."""
+        return {
+            "model": str(self.model),
+            "optimizer": str(self.optimizer),
+            "selection": str(self.selection or ""),
+            "oracle": str(self.oracle),
+        }
 
     @property
     def id(self) -> str:
         """Its id in records, ledger and random streams."""
-        return combination_id(self.model, self.optimizer, self.selection, self.oracle, self.seed)
+        return combination_id(**self.names, seed=self.seed)
 
     def before(self, seed: int | None) -> Combination:
         """Return the row of the baseline that it starts from; without a seed, all seeds share that baseline."""
-        return Combination(self.model, self.optimizer, "", self.oracle, seed)
+        return Combination(self.model, self.optimizer, None, self.oracle, seed)
 
     def identity(self, stage: Stage, method: str) -> Identity:
         """Return what its records have in common."""
         return Identity(
             combination=self.id,
-            model=self.model,
-            optimizer=self.optimizer,
-            selection=self.selection,
-            oracle=self.oracle,
+            **self.names,
             seed=self.seed,
             stage=stage,
             method=method,
@@ -65,7 +77,7 @@ def combinations(config: RunConfig) -> list[Combination]:
         for optimizer in config.optimizers:
             for model in filter(is_trainable, config.models):
                 listed += [
-                    Combination(model, optimizer, selection, oracle, seed)
+                    Combination(shown(model), optimizer, selection, oracle, seed)
                     for seed in config.seeds
                     for selection in config.selections
                 ]
@@ -76,17 +88,31 @@ def fixed_rows(config: RunConfig) -> list[Combination]:
     """Return the rows of fixed models: the references, and models of the grid that are not trainable."""
     fixed = dict.fromkeys([*config.references, *(m for m in config.models if not is_trainable(m))])
     return [
-        Combination(model, optimizer, "", oracle, None)
+        Combination(model, optimizer, None, oracle, None)
         for oracle in config.oracles
         for optimizer in config.optimizers
         for model in fixed
     ]
 
 
-def is_trainable(model: str) -> bool:
-    """Return whether a model of the grid is trained; oracles and fixed models are not."""
-    name = ComponentRef.parse(model).name
-    return not is_oracle(name) and registry().find(ModelSpec, name).trainable
+def shown(model: ComponentRef) -> ComponentRef:
+    """Return a model of the grid as rows name it: a file of weights by its name and hash, not by where it lies.
+
+    Raises:
+        CheckpointError: If the file does not exist.
+    """
+    path = ModelChoice.parse(model).weights.path if PARAMETER in model.parameters else None
+    if path is None:
+        return model
+    if not path.is_file():
+        raise CheckpointError(f"checkpoint {path} does not exist")
+    name = f"{path.name}@{sha256_of(path)[:DIGITS]}"
+    return replace(model, parameters={**model.parameters, PARAMETER: name})
+
+
+def written(config: RunConfig, row: Combination) -> ComponentRef:
+    """Return the model of a trained row as the configuration has it."""
+    return next(model for model in filter(is_trainable, config.models) if shown(model) == row.model)
 
 
 def check_names(config: RunConfig) -> None:
@@ -103,22 +129,38 @@ def check_names(config: RunConfig) -> None:
     named = {
         "optimizer": (*config.optimizers, config.protocol.reference_optimizer),
         "selection": config.selections,
-        "oracle": (*oracles, *filter(_named_oracle, config.models)),
-        "model": tuple(m for m in config.models if not _named_oracle(m)),
+        "oracle": (*oracles, *filter(is_oracle, config.models)),
+        "model": tuple(m for m in config.models if not is_oracle(m)),
         "dataset": (config.dataset,),
         "executor": (config.executor,),
         "learner": (config.learner,),
     }
-    for kind, texts in named.items():
-        for ref in map(ComponentRef.parse, texts):
-            registry().get(kind, ref.name).resolve(without_weights(ref).parameters)
+    for kind, refs in named.items():
+        for ref in refs:
+            registry().get(kind, ref).resolve(without_weights(ref).parameters)
     choices(filter(is_trainable, config.models), config.checkpoint, config.checkpoint_format)
-    methods = [
-        registry().find(OracleSpec, ref.name).level_of_theory(ref.parameters)
-        for ref in map(ComponentRef.parse, config.oracles)
-    ]
+    _check_committee(config)
+    methods = [registry().find(OracleSpec, ref).level_of_theory(ref.parameters) for ref in config.oracles]
     if config.delta:
         check_base(config.delta, methods)
+
+
+def _check_committee(config: RunConfig) -> None:
+    """Refuse a selection that looks at a spread where a model is one network without an uncertainty.
+
+    Raises:
+        ConfigurationError: Naming the selection, and the learner that gives it what it looks at.
+    """
+    if registry().find(LearnerSpec, config.learner).members(config.learner.parameters) > 1:
+        return
+    without = [m for m in filter(is_trainable, config.models) if not registry().find(ModelSpec, m).uncertainty]
+    for selection in config.selections:
+        spec = registry().find(SelectionSpec, selection)
+        if without and "committee" in spec.sees:
+            raise ConfigurationError(
+                f"selection '{selection}' looks at the spread of a committee, and learner '{config.learner}' trains "
+                f"one network of {without[0]}: give --learner committee:members=4, or another --selection"
+            )
 
 
 def check_device(name: str) -> None:
@@ -131,10 +173,6 @@ def check_device(name: str) -> None:
         torch.zeros(1, device=name)
     except (RuntimeError, AssertionError) as error:
         raise ConfigurationError(f"device '{name}' cannot be used: {str(error).splitlines()[0]}") from None
-
-
-def _named_oracle(text: str) -> bool:
-    return is_oracle(ComponentRef.parse(text).name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,14 +211,14 @@ def plan(config: RunConfig, dataset: Dataset, owns: Owns = lambda row, stage: Tr
     fixed = [row for row in fixed_rows(config) if owns(row, "reference")]
     # Baselines are judged once per seed at most, the trained and the fixed once each.
     before = {row for c in combinations(config) if owns(row := c.before(c.seed), "before")}
-    asking = [c for c in trained if registry().find(SelectionSpec, ComponentRef.parse(c.selection).name).asks_oracle]
+    asking = [c for c in trained if _rule_of(c).asks_oracle]
     calls: dict[str, dict[str, int]] = {}
     for oracle in config.oracles:
-        ref = ComponentRef.parse(oracle)
-        method = registry().find(OracleSpec, ref.name).level_of_theory(ref.parameters)
-        expected = expected_calls(dataset, method, config.protocol)
+        method = registry().find(OracleSpec, oracle).level_of_theory(oracle.parameters)
+        labels = most_initial_labels(config, dataset, method)
+        expected = expected_calls(dataset, method, config.protocol, labels)
         judged = sum(row.oracle == oracle for row in (*trained, *fixed, *before))
-        calls[oracle] = {
+        calls[str(oracle)] = {
             "initial": expected.initial,
             "training": sum(c.oracle == oracle for c in asking) * config.budget,
             "reference": expected.reference,
@@ -188,16 +226,17 @@ def plan(config: RunConfig, dataset: Dataset, owns: Owns = lambda row, stage: Tr
         }
     if config.delta and is_engine(config.delta):
         # A call at each step of each walk on a network, and one for each label that is learned from.
-        learned = len(dataset.initial) + len(asking) * config.budget
+        learned = len(spread(dataset.initial, labels)) + len(asking) * config.budget
         explored = len(asking) * config.budget * (config.golf.steps * config.golf.inner_steps + 1)
         judged = (len(trained) + len(before)) * len(dataset.test) * (config.protocol.rule.max_steps + 1)
         calls.setdefault(config.delta, {})["base"] = learned + explored + judged
-    watching = [c for c in asking if _watches(c)]
-    if watching and not registry().find(OracleSpec, ComponentRef.parse(config.surrogate).name).cheap:
+    watching = [c for c in asking if _rule_of(c).needs_surrogate]
+    if watching and not registry().find(OracleSpec, config.surrogate).cheap:
         states = len(watching) * config.budget * (config.golf.steps + 1)
-        calls.setdefault(config.surrogate, {})["selection"] = states
+        calls.setdefault(str(config.surrogate), {})["selection"] = states
     return Plan([*fixed, *trained], calls)
 
 
-def _watches(combination: Combination) -> bool:
-    return registry().find(SelectionSpec, ComponentRef.parse(combination.selection).name).needs_surrogate
+def _rule_of(trained: Combination) -> SelectionSpec:
+    assert trained.selection is not None
+    return registry().find(SelectionSpec, trained.selection)

@@ -12,7 +12,7 @@ from golfbench.contracts import Dataset
 from golfbench.oracles.cache import LabelCache
 from golfbench.registry import registry
 from golfbench.runs.config import RunConfig
-from golfbench.specs import ComponentRef, OracleSpec
+from golfbench.specs import OracleSpec
 
 #: Sizes (atoms) from which the growth with size is fitted, as a power; fewer give the median time.
 FEWEST_SIZES = 3
@@ -55,11 +55,11 @@ def hours_of(
     sizes |= {"base": np.concatenate([trained, tested]), "selection": trained}
     found = []
     for oracle, counts in calls.items():
-        ref = ComponentRef.parse(oracle)
-        spec = registry().find(OracleSpec, ref.name)
+        component = registry().component(OracleSpec, oracle)
+        spec = component.spec
         if spec.cheap:
             continue
-        known = cache.timings(spec.name, spec.level_of_theory(ref.parameters))
+        known = cache.timings(spec.name, spec.level_of_theory(component.parameters))
         total = sum(counts.values())
         if not known or not total:
             found.append(Hours(oracle))

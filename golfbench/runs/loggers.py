@@ -6,7 +6,6 @@ import importlib.util
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from golfbench.contracts import Logger
@@ -14,7 +13,7 @@ from golfbench.errors import ComponentMissingError
 from golfbench.loggers import Log, Opener
 from golfbench.registry import Registry, registry
 from golfbench.runs.directory import slug
-from golfbench.specs import ComponentRef, LoggerSpec
+from golfbench.specs import Component, LoggerSpec, Named
 
 log = logging.getLogger(__name__)
 
@@ -22,20 +21,11 @@ log = logging.getLogger(__name__)
 FOLDER = "logs"
 
 
-@dataclass(frozen=True, slots=True)
-class _Chosen:
-    """A logger that was asked for."""
-
-    name: str
-    spec: LoggerSpec
-    ref: ComponentRef
-
-
 class Loggers:
     """The loggers of a run.
 
     Args:
-        names: As a person writes them: ``wandb:project=x``.
+        names: Which: ``wandb:project=x``.
         directory: The run directory.
         run: Id of the run.
         tell: Shows a person a sentence; once for each logger that fails, however often it does.
@@ -44,7 +34,7 @@ class Loggers:
 
     def __init__(
         self,
-        names: Sequence[str],
+        names: Sequence[Named],
         directory: Path,
         run: str,
         tell: Callable[[str], None] = log.info,
@@ -54,30 +44,29 @@ class Loggers:
         self._told: set[str] = set()
         self._chosen = [chosen for name in names if (chosen := self._choose(name, found or registry()))]
 
-    def _choose(self, text: str, found: Registry) -> _Chosen | None:
+    def _choose(self, named: Named, found: Registry) -> Component[LoggerSpec] | None:
         """Return a logger; one that another interpreter than this has is no reason to stop."""
-        ref = ComponentRef.parse(text)
         try:
-            return _Chosen(text, found.find(LoggerSpec, ref.name), ref)
+            return found.component(LoggerSpec, named)
         except Exception as error:  # noqa: BLE001 - names were checked where the run began
-            self._warn(text, error)
+            self._warn(str(named), error)
             return None
 
     @contextmanager
     def log(self, combination: str) -> Iterator[Log]:
         """Give the log of a combination, and close it."""
-        opened = Log({c.name: self._opener(c, combination) for c in self._chosen}, self._warn)
+        opened = Log({str(c): self._opener(c, combination) for c in self._chosen}, self._warn)
         try:
             yield opened
         finally:
             opened.close()
 
-    def _opener(self, chosen: _Chosen, combination: str) -> Opener:
+    def _opener(self, chosen: Component[LoggerSpec], combination: str) -> Opener:
         folder = self._directory / FOLDER / chosen.spec.name / slug(combination)
 
         def begin() -> Logger:
             folder.mkdir(parents=True, exist_ok=True)
-            logger: Logger = chosen.spec.open(chosen.ref.parameters, folder, self._run, combination)
+            logger: Logger = chosen.spec.open(chosen.parameters, folder, self._run, combination)
             return logger
 
         return begin
@@ -90,16 +79,16 @@ class Loggers:
             self._tell(f"warning: logger '{name}' failed and the run goes on without it ({reason})")
 
 
-def check_loggers(names: Sequence[str]) -> None:
+def check_loggers(names: Sequence[Named]) -> None:
     """Look loggers up and resolve their parameters, before anything runs.
 
     Raises:
         ConfigurationError: For an unknown name or parameter.
         ComponentMissingError: If a package that one of them needs is not installed.
     """
-    for ref in map(ComponentRef.parse, names):
-        spec = registry().get("logger", ref.name)
-        spec.resolve(ref.parameters)
+    for component in (registry().component(LoggerSpec, named) for named in names):
+        component.resolved()
+        spec = component.spec
         absent = [module for module in spec.requires if importlib.util.find_spec(module.partition(".")[0]) is None]
         if absent:
             raise ComponentMissingError(f"logger '{spec.name}' needs {', '.join(absent)}: {spec.install_hint}")

@@ -37,7 +37,7 @@ from golfbench.oracles.calls import utc_now
 from golfbench.oracles.labels import LabelStore
 from golfbench.oracles.ledger import Ledger, OracleCall, read_calls
 from golfbench.runs.config import RunConfig
-from golfbench.runs.directory import RunDirectory, held, write_json
+from golfbench.runs.directory import RunDirectory, locked, write_json
 from golfbench.runs.grid import Combination, combinations, fixed_rows
 from golfbench.runs.provenance import code_of, differences, libraries_of
 from golfbench.runs.shards import COMMON, FOLDER, SEAL, RowKey, Shard, broken_seals, deal, results_in, shards_in
@@ -101,7 +101,7 @@ def merge(path: Path, warn: Callable[[str], None]) -> RunDirectory:
         raise NothingToDoError(f"{path} is merged already")
     if not (shards := shards_in(path)):
         raise NothingToDoError(f"{path} has no shards")
-    with held(path, path / "lock"):
+    with locked(path, path / "lock"):
         if not (path / READY).exists():
             _refuse_other_run(whole)
             _finished(path, shards)  # a shard that runs is in nobody's way here, but has not finished
@@ -123,7 +123,7 @@ def _all_held(path: Path, shards: Sequence[Shard]) -> Iterator[None]:
     with ExitStack() as stack:
         for shard in shards:
             folder = path / FOLDER / shard.name
-            stack.enter_context(held(folder, folder / "lock"))
+            stack.enter_context(locked(folder, folder / "lock"))
         yield
 
 
@@ -299,8 +299,8 @@ def _row_problems(config: RunConfig, parts: Sequence[Part]) -> list[str]:
             found.setdefault(_row(record), set()).add(record.molecule)
     rows = expected_rows(config, found)
     for part in parts:
-        own = {row for row in rows if owner[row] == part.shard.index}
-        strange = dict.fromkeys(row for record in part.records if (row := _row(record)) not in own)
+        expected = {row for row in rows if owner[row] == part.shard.index}
+        strange = dict.fromkeys(row for record in part.records if (row := _row(record)) not in expected)
         lines += [part.says(f"{_shown(row)} is not a row of this shard") for row in strange]
     molecules = set().union(*found.values())
     count = parts[0].manifest["dataset"]["test_molecules"]
@@ -458,12 +458,12 @@ def _ordered(config: RunConfig, records: Sequence[Record]) -> list[Record]:
 def _manifest(parts: Sequence[Part]) -> dict[str, Any]:
     """Return the manifest of the whole: the first shard's, and what each one says of where and when it ran."""
     manifests = [part.manifest for part in parts]
-    own = ("started_utc", "finished_utc", "python_version", "platform", "versions", "hardware", "threads", "argv")
+    of_each = ("started_utc", "finished_utc", "python_version", "platform", "versions", "hardware", "threads", "argv")
     joined = {name: value for name, value in manifests[0].items() if name not in ("shard", "common", "files")}
     joined |= {name: {k: v for m in manifests for k, v in m[name].items()} for name in ("baselines", "environments")}
     joined["started_utc"] = min(m["started_utc"] for m in manifests)
     joined["finished_utc"] = max(m["finished_utc"] for m in manifests)
-    shards = [{**m["shard"], **{name: m[name] for name in own}} for m in manifests]
+    shards = [{**m["shard"], **{name: m[name] for name in of_each}} for m in manifests]
     return {**joined, "merged": {"merged_utc": utc_now("seconds"), "shards": shards}}
 
 

@@ -13,6 +13,7 @@ from golfbench.environments import Environment, environment_of, require
 from golfbench.errors import GolfbenchError
 from golfbench.runs.config import RunConfig
 from golfbench.runs.shards import Share
+from golfbench.specs import ComponentRef
 
 #: How long an interrupted part may take to save what it has, s.
 PATIENCE_S = 60.0
@@ -26,8 +27,8 @@ def split(config: RunConfig) -> tuple[RunConfig, dict[Environment, RunConfig]]:
     Raises:
         ComponentMissingError: If an environment is not made yet.
     """
-    here: list[str] = []
-    elsewhere: defaultdict[Environment, list[str]] = defaultdict(list)
+    here: list[ComponentRef] = []
+    elsewhere: defaultdict[Environment, list[ComponentRef]] = defaultdict(list)
     for model in config.models:
         environment = environment_of(model)
         (here if environment is None else elsewhere[environment]).append(model)

@@ -29,21 +29,21 @@ from golfbench.runs.parts import run_part, split
 from golfbench.runs.provenance import provenance
 from golfbench.runs.service import open_service
 from golfbench.runs.shards import SEAL, Shard, Share, join, locate, seal
-from golfbench.runs.stages import Context, give_up, run_baseline, run_judge, run_learn, run_reference
+from golfbench.runs.stages import Context, give_up, run_baseline, run_learn, run_network, run_reference
+from golfbench.runs.starts import most_initial_labels
 from golfbench.runs.summary import write_summary
-from golfbench.specs import ComponentRef, DatasetSpec, OracleSpec
+from golfbench.specs import ComponentRef, DatasetSpec, Named, OracleSpec
 
 log = logging.getLogger(__name__)
 
 
-def open_dataset(name: str) -> Dataset:
-    """Read a dataset by the name (with parameters) that a person gives.
+def open_dataset(named: Named) -> Dataset:
+    """Read a dataset.
 
     Raises:
         ConfigurationError: If its labels cannot be right (see ``benchmark.soundness``), or as its reader says.
     """
-    ref = ComponentRef.parse(name)
-    dataset: Dataset = registry().find(DatasetSpec, ref.name).create(ref.parameters).read()
+    dataset: Dataset = registry().component(DatasetSpec, named).create().read()
     check_labels(dataset)
     return dataset
 
@@ -137,7 +137,7 @@ def _prepare_for_all(
     grids: Sequence[_Grid], config: RunConfig, share: Share, common: Path, permission: Permission
 ) -> None:
     """Ask for what the rows of all shards rest on: one shard at a time, so that nothing is asked twice."""
-    with share.held("labels and minima", permission.tell):
+    with share.locked("labels and minima", permission.tell):
         try:
             with _opened(config, common) as service:
                 for grid in grids:
@@ -213,7 +213,7 @@ class _Grid:
         config: RunConfig,
         directory: RunDirectory,
         dataset: Dataset,
-        oracle: str,
+        oracle: ComponentRef,
         report: Report,
         permission: Permission,
         share: Share,
@@ -222,13 +222,15 @@ class _Grid:
         self.config, self.directory, self.dataset, self.report = config, directory, dataset, report
         self.permission, self.share, self.unjudged = permission, share, frozenset(unjudged)
         self.baselines: dict[str, dict[str, Any]] = {}
-        self.oracle = ComponentRef.parse(oracle)
-        self.method = registry().find(OracleSpec, self.oracle.name).level_of_theory(self.oracle.parameters)
+        self.oracle = registry().component(OracleSpec, oracle)
+        self.method = self.oracle.spec.level_of_theory(self.oracle.parameters)
 
     @property
     def lacks_labels(self) -> bool:
         """Whether the oracle is asked for something before any row is made."""
-        return expected_calls(self.dataset, self.method, self.config.protocol) != Expected(0, 0)
+        return expected_calls(
+            self.dataset, self.method, self.config.protocol, most_initial_labels(self.config, self.dataset, self.method)
+        ) != Expected(0, 0)
 
     def prepare(self, service: OracleService) -> Context:
         """Let a service be asked from now on, first of all for labels and minima that the dataset lacks."""
@@ -252,7 +254,14 @@ class _Grid:
         if self.method == self.dataset.method:
             service.gate.expect(self.method, _references(self.dataset))
         context.dataset = prepare(
-            self.dataset, self.method, self.oracle, service, optimizer, config.protocol, self.report
+            self.dataset,
+            self.method,
+            self.oracle,
+            service,
+            optimizer,
+            config.protocol,
+            self.report,
+            most_initial_labels(config, self.dataset, self.method),
         )
         self.dataset = context.dataset  # what shards prepared together is not asked for again
         service.gate.expect(self.method, _references(context.dataset))
@@ -262,10 +271,10 @@ class _Grid:
         """Judge the fixed models, then train and judge each combination."""
         context = self.prepare(service)
         for row in fixed_rows(self.config):
-            if row.oracle == str(self.oracle) and self.share.owns(row, "reference"):
+            if row.oracle == self.oracle.ref and self.share.owns(row, "reference"):
                 run_reference(context, row)
         for combination in combinations(self.config):
-            if combination.oracle == str(self.oracle) and self.share.owns(combination, "after"):
+            if combination.oracle == self.oracle.ref and self.share.owns(combination, "after"):
                 self._combination(context, combination)
 
     def _combination(self, context: Context, combination: Combination) -> None:
@@ -281,23 +290,20 @@ class _Grid:
             potential = context.load(path, before, "before")[0]
             context.note_cost(before, "before", potential, start.updates, start.wall_s)
         if self.share.owns(before, "before"):
-            run_judge(context, before, "before", lambda: context.load(path, before, "before")[0])
+            run_network(context, before, "before", path)
         try:
             learned = run_learn(context, combination, start)
         except TrainingError as error:
             give_up(context, combination, "after", error)
             return
         if learned is not None:
-            final = learned.path
-            run_judge(
-                context, combination, "after", lambda: context.load(final, combination, "after")[0], learned.updates
-            )
+            run_network(context, combination, "after", learned.path, learned.updates)
 
 
 def _references(dataset: Dataset) -> Mapping[int, float]:
     """Return reference energies for the label gate; none where the initial set is too small to say."""
     labels = evenly(dataset.initial)
     elements = {int(z) for item in labels for z in item.molecule.numbers}
-    if len(labels) < LABELS_PER_REFERENCE * len(elements):
+    if not labels or len(labels) < LABELS_PER_REFERENCE * len(elements):
         return dataset.atom_energies
     return fit_references(list(remainders(labels, [])), dataset.atom_energies)[0]

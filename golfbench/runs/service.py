@@ -9,7 +9,7 @@ from golfbench.oracles.calls import Limits
 from golfbench.oracles.service import OracleService
 from golfbench.registry import registry
 from golfbench.runs.config import RunConfig
-from golfbench.specs import ComponentRef, ExecutorSpec
+from golfbench.specs import ExecutorSpec
 
 
 def open_service(config: RunConfig, directory: Path) -> OracleService:
@@ -23,9 +23,7 @@ def open_service(config: RunConfig, directory: Path) -> OracleService:
         ComponentMissingError: If the executor is not installed or cannot be reached.
         ConfigurationError: If it refuses its parameters.
     """
-    ref = ComponentRef.parse(config.executor)
-    spec = registry().find(ExecutorSpec, ref.name)
-    parameters = dict(ref.parameters)
+    spec, parameters = registry().find(ExecutorSpec, config.executor), dict(config.executor.parameters)
     if config.workers is not None and any(p.name == "workers" for p in spec.parameters):
         parameters.setdefault("workers", config.workers)
     cache = None if config.cache == "off" else LabelCache(default_path())

@@ -25,7 +25,8 @@ from golfbench.durable import UNFINISHED
 from golfbench.errors import ConfigurationError
 from golfbench.runs.config import RunConfig
 from golfbench.runs.directory import SCHEMA_VERSION, RunDirectory, slug, write_json
-from golfbench.runs.grid import Combination, combinations, fixed_rows
+from golfbench.runs.grid import Combination, combinations, fixed_rows, written
+from golfbench.specs import ComponentRef
 
 #: Folder of the shards in a run directory, and in it the folder of what they share.
 FOLDER, COMMON = "shards", "common"
@@ -127,7 +128,7 @@ def deal(config: RunConfig, count: int) -> dict[RowKey, int]:
 
 def _place(config: RunConfig, row: Combination) -> tuple[int, ...]:
     return (
-        config.models.index(row.model),
+        config.models.index(written(config, row)),
         config.oracles.index(row.oracle),
         config.selections.index(row.selection),
         config.optimizers.index(row.optimizer),
@@ -152,14 +153,14 @@ class Share(BaseModel):
         """Return whether a row is written here."""
         return self.rows is None or (row.id, stage) in self.rows
 
-    def oracles(self, config: RunConfig) -> list[str]:
+    def oracles(self, config: RunConfig) -> list[ComponentRef]:
         """Return the oracles of a grid, or of a part of one, that judge a row of this share."""
         listed = [row.oracle for row in fixed_rows(config) if self.owns(row, "reference")]
         listed += [row.oracle for row in combinations(config) if self.owns(row, "after")]
         return [oracle for oracle in config.oracles if oracle in listed]
 
     @contextmanager
-    def held(self, what: str, tell: Callable[[str], None]) -> Iterator[None]:
+    def locked(self, what: str, tell: Callable[[str], None]) -> Iterator[None]:
         """Be the only shard that makes something that all of them share; without shards there is nobody to wait for.
 
         Args:
@@ -233,7 +234,7 @@ def join(share: Share, dataset_sha256: str) -> str:
     """
     assert share.common is not None
     path = share.common / "manifest.json"
-    with share.held("manifest", lambda text: None):  # for milliseconds
+    with share.locked("manifest", lambda text: None):  # for milliseconds
         if not path.exists():
             content = {"schema_version": SCHEMA_VERSION, "id": uuid.uuid4().hex, "dataset_sha256": dataset_sha256}
             write_json(path, content)

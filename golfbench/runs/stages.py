@@ -7,45 +7,55 @@ interrupted goes on where it stopped.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from golfbench.benchmark.evaluate import Judge, evaluate, record_failure
 from golfbench.benchmark.metrics import Row, Summary
-from golfbench.benchmark.prepare import Report
+from golfbench.benchmark.prepare import Report, spread
 from golfbench.benchmark.protocol import Protocol
 from golfbench.benchmark.records import RecordFile, Stage
-from golfbench.contracts import Dataset, Model, Optimizer
+from golfbench.contracts import Dataset, LabelledMolecule, Model, Optimizer
 from golfbench.errors import TrainingError
 from golfbench.learning import checkpoint
 from golfbench.learning.acquisition import Acquisition
 from golfbench.learning.explorer import Surrogate, Walks
-from golfbench.learning.foreign import import_foreign
+from golfbench.learning.foreign import adopt
 from golfbench.learning.learner import Learner, Task
 from golfbench.learning.loop import LearningLoop, Parts
-from golfbench.learning.opening import load_potential, open_fixed_model, potential_header, save_potential
+from golfbench.learning.opening import (
+    labels_learned,
+    load_potential,
+    open_fixed_model,
+    potential_header,
+    save_potential,
+)
 from golfbench.learning.pool import Pool
 from golfbench.learning.potential import Potential
-from golfbench.learning.targets import InitialSet
+from golfbench.learning.references import FollowingReferences
+from golfbench.learning.settings import GolfSettings, TrainSettings
+from golfbench.learning.targets import InitialSet, Remainder, evenly
 from golfbench.learning.weights import ModelChoice
 from golfbench.loggers import Log
 from golfbench.minimize import StoppingRule
+from golfbench.molecules import Molecule
 from golfbench.oracles.opening import open_oracle
 from golfbench.oracles.service import Account, OracleService
 from golfbench.registry import registry
-from golfbench.runs.baseline import TORCH_TYPES, Permission, Recipe, shipped_baseline, train_baseline
+from golfbench.runs.baseline import TORCH_TYPES, Permission, Recipe, train_baseline
 from golfbench.runs.bases import base_of_run
 from golfbench.runs.config import RunConfig
 from golfbench.runs.costs import CostLine, append_cost
 from golfbench.runs.directory import RunDirectory, slug
-from golfbench.runs.grid import Combination
+from golfbench.runs.grid import Combination, written
 from golfbench.runs.loggers import Loggers
 from golfbench.runs.shards import Share
+from golfbench.runs.starts import initial_labels, start_of
 from golfbench.runs.summary import rows_of
-from golfbench.specs import ComponentRef, LearnerSpec, OptimizerSpec, OracleSpec, SelectionSpec
+from golfbench.specs import Component, ComponentRef, LearnerSpec, OptimizerSpec, OracleSpec, SelectionSpec
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +113,7 @@ class Context:
     directory: RunDirectory
     records: RecordFile
     dataset: Dataset
-    oracle: ComponentRef
+    oracle: Component[OracleSpec]
     method: str
     service: OracleService
     report: Report
@@ -111,7 +121,7 @@ class Context:
     share: Share
     loggers: Loggers
     unjudged: frozenset[str] = frozenset()
-    _initial: list[InitialSet] = field(default_factory=list)
+    _initial: dict[int | None, InitialSet] = field(default_factory=dict)
 
     @property
     def judge(self) -> Judge:
@@ -119,12 +129,23 @@ class Context:
         protocol: Protocol = self.config.protocol
         return Judge(self.oracle, self.service, protocol, self.dataset.test, self.records, self.directory.log.name)
 
-    def initial(self) -> InitialSet:
+    def initial(self, choice: ModelChoice) -> InitialSet:
         """Return D_0 without the bases; they are asked once, for all rows that share them."""
-        if not self._initial:
-            bases = self.bases("", "before")
-            self._initial.append(InitialSet.of(self.dataset.initial, bases, self.dataset.atom_energies))
-        return self._initial[0]
+        count = initial_labels(self.config, choice)
+        if count not in self._initial:
+            labels, bases = spread(self.dataset.initial, count), self.bases("", "before")
+            self._initial[count] = InitialSet.of(labels, bases, self.dataset.atom_energies)
+        return self._initial[count]
+
+    def rows(self, choice: ModelChoice) -> Sequence[Remainder] | Sequence[LabelledMolecule]:
+        """Return what a model learns of D_0: nothing, for weights that were made elsewhere and shall not."""
+        return [] if initial_labels(self.config, choice) == 0 else self.initial(choice).rows
+
+    def starts(self, choice: ModelChoice) -> Sequence[Molecule] | None:
+        """Return where trajectories start, if not from the labels of D_0 that are learned from."""
+        if initial_labels(self.config, choice) is None:
+            return None
+        return self.dataset.unlabelled or [item.molecule for item in evenly(self.dataset.initial)]
 
     def bases(self, combination: str, stage: str) -> list[Model]:
         """Return the bases of delta learning, whose calls are charged to a row."""
@@ -139,10 +160,9 @@ class Context:
             lambda name: base_of_run(name, self.service, row.id, stage),
         )
 
-    def optimizer(self, name: str) -> Optimizer:
+    def optimizer(self, ref: ComponentRef) -> Optimizer:
         """Make a fresh optimizer."""
-        ref = ComponentRef.parse(name)
-        made: Optimizer = registry().find(OptimizerSpec, ref.name).create(ref.parameters)
+        made: Optimizer = registry().component(OptimizerSpec, ref).create()
         return made
 
     def note_cost(
@@ -153,6 +173,7 @@ class Context:
         updates: int = 0,
         wall_s: float = 0.0,
         note: str = "",
+        labels: int | None = None,
     ) -> None:
         """Write what a network cost."""
         line = CostLine(
@@ -163,6 +184,7 @@ class Context:
             wall_s=wall_s,
             device=self.config.device,
             dtype=self.config.dtype,
+            labels=labels,
             note=note,
         )
         append_cost(self.directory.costs, line)
@@ -178,40 +200,43 @@ def run_baseline(context: Context, combination: Combination) -> Start:
         TrainingError: If its training blows up.
     """
     config, seed = context.config, combination.seed or 0
-    choice = ModelChoice.parse(combination.model, config.checkpoint, config.checkpoint_format)
+    asked = ModelChoice.parse(written(config, combination), config.checkpoint, config.checkpoint_format)
+    choice = start_of(asked, context.dataset, config)
     holder = RunDirectory(context.share.common) if context.share.common else context.directory
-    # A file made elsewhere is imported once for all seeds.
-    whose = f"the baseline of {choice.ref}, {context.method}" + ("" if choice.weights.format else f", seed {seed}")
+    # Weights made elsewhere are adopted once for all seeds.
+    adopted = choice.weights.made_elsewhere
+    whose = f"the baseline of {choice.ref}, {context.method}" + ("" if adopted else f", seed {seed}")
     title = f"{choice.ref}|{context.method}|seed={seed}"
-    with context.share.held(whose, context.permission.tell), context.loggers.log(title) as log:
+    with context.share.locked(whose, context.permission.tell), context.loggers.log(title) as log:
         return _start(context, choice, seed, holder.checkpoints, log)
 
 
 def _start(context: Context, choice: ModelChoice, seed: int, folder: Path, log: Log) -> Start:
     config, dataset = context.config, context.dataset
-    learner = ComponentRef.parse(config.learner)
-    recipe = Recipe(choice.ref, config.delta, config.baseline, learner, seed, config.device, config.dtype)
-    if file := choice.weights.foreign(context.permission.unsafe):
-        path = (
-            folder / slug(f"{choice.ref}|{file.format}|delta={config.delta}|{dataset.method}") / "imported.safetensors"
-        )
-        if not path.exists():
-            notice = import_foreign(
-                file, choice.ref, dataset.initial, dataset.method, config.delta, context.bases("", "before"), path
-            )
-            context.permission.tell(notice)
-        return Start(path, None)
+    recipe = Recipe(choice.ref, config.delta, config.baseline, config.learner, seed, config.device, config.dtype)
+    if choice.weights.made_elsewhere:
+        return Start(_adopted(context, choice, folder), None)
     if choice.weights.path is not None:
         return Start(choice.weights.path, None)
-    shipped = shipped_baseline(dataset, choice.ref, config.delta, recipe.members)
-    if choice.weights.kind == "auto" and shipped:
-        return Start(shipped, None)
-    committee = f"|{learner}" if config.learner != "single" else ""
+    committee = f"|{config.learner}" if str(config.learner) != "single" else ""
     name = slug(f"{choice.ref}|delta={config.delta}|{dataset.method}{committee}|seed={seed}")
     path = folder / name / "baseline.safetensors"
     if path.exists():
         return Start(path, seed)
-    return Start(path, seed, *train_baseline(dataset, context.initial(), recipe, path, context.report, log))
+    return Start(path, seed, *train_baseline(dataset, context.initial(choice), recipe, path, context.report, log))
+
+
+def _adopted(context: Context, choice: ModelChoice, folder: Path) -> Path:
+    delta, dataset = context.config.delta, context.dataset
+    name = slug(f"{choice.ref}|{choice.weights.label}|delta={delta}|{dataset.method}")
+    path = folder / name / "imported.safetensors"
+    if not path.exists():
+        potential, header = choice.open(context.permission.unsafe)
+        bases = context.bases("", "before")
+        labels = spread(dataset.initial, initial_labels(context.config, choice))
+        notice = adopt(potential, header, labels, dataset.method, delta, bases, path)
+        context.permission.tell(notice)
+    return path
 
 
 # --- Learn ---------------------------------------------------------------------------------------------------------
@@ -230,18 +255,24 @@ def run_learn(context: Context, combination: Combination, start: Start) -> Learn
         with context.loggers.log(combination.id) as log:
             _learn(context, combination, start.path, final, log)
     header = checkpoint.load(final)[1]
-    return Learned(final, header["golf"]["spent"] * context.config.golf.updates_per_label)
+    return Learned(final, header["golf"]["spent"] * _settings(context.config, header)[1].updates_per_label)
 
 
 def _learn(context: Context, combination: Combination, baseline: Path, final: Path, log: Log) -> None:
     config, seed = context.config, combination.seed or 0
     potential, header = context.load(baseline, combination, "after")
-    learner = _learner(context, combination, potential, log)
+    settings, golf = _settings(config, header)
+    updates = config.budget * golf.updates_per_label
+    task = Task(potential, settings, updates, combination.seed or 0, f"golf/{combination.id}", log)
+    learner = _learner(config, task)
     # The baseline's references and scale define the targets; its bases are those of the run.
-    guard = config.golf.force_norm_guard_hartree_per_angstrom
-    pool = Pool(potential, context.initial().rows, config.golf.initial_share, guard)
+    guard = golf.force_norm_guard_hartree_per_angstrom
+    asked = ModelChoice.parse(written(config, combination), config.checkpoint, config.checkpoint_format)
+    choice = start_of(asked, context.dataset, config)
+    pool = Pool(potential, context.rows(choice), golf.initial_share, guard)
     parts = _parts(context, combination, learner, pool)
-    loop = LearningLoop(parts, config.golf, config.budget, seed, combination.id, final.parent, log)
+    parts = replace(parts, starts=context.starts(choice), references=_references(context, header, potential, pool))
+    loop = LearningLoop(parts, golf, config.budget, seed, combination.id, final.parent, log)
     name = f"learning: {combination.selection}, seed {combination.seed}"
     progress = loop.run(lambda so_far: context.report(name, so_far.spent, config.budget))
     if note := progress.note(config.budget, len(parts.unjudged)):
@@ -250,22 +281,36 @@ def _learn(context: Context, combination: Combination, baseline: Path, final: Pa
     ref = ComponentRef(header["model"], header["parameters"])
     facts = potential_header(ref, potential, config.delta, context.method)
     facts |= {name: header[name] for name in ("training", "imported") if name in header}
-    save_potential(final, potential, {**facts, "golf": progress.to_json()})
+    save_potential(final, potential, {**facts, "golf": progress.to_json(), "labels": len(pool)})
 
 
-def _learner(context: Context, combination: Combination, potential: Potential, log: Log) -> Learner:
-    config = context.config
-    updates = config.budget * config.golf.updates_per_label
-    task = Task(potential, config.training, updates, combination.seed or 0, f"golf/{combination.id}", log)
-    ref = ComponentRef.parse(config.learner)
-    learner: Learner = registry().find(LearnerSpec, ref.name).open(ref.parameters, task)
+def _settings(config: RunConfig, header: Mapping[str, Any]) -> tuple[TrainSettings, GolfSettings]:
+    """Return how a model is trained within the loop: gently, if its weights were made elsewhere."""
+    if "imported" not in header:
+        return config.training, config.golf
+    gentle = config.fine_tuning
+    return gentle, config.golf.model_copy(update={"updates_per_label": gentle.updates_per_label})
+
+
+def _references(
+    context: Context, header: Mapping[str, Any], potential: Potential, pool: Pool
+) -> FollowingReferences | None:
+    """Return what fits reference energies to the labels, for weights that know another level of theory."""
+    imported = header.get("imported")
+    known = not imported or (imported["method"] == context.method and not potential.bases)
+    return None if known or not pool.in_memory else FollowingReferences(potential)
+
+
+def _learner(config: RunConfig, task: Task) -> Learner:
+    learner: Learner = registry().find(LearnerSpec, config.learner).open(config.learner.parameters, task)
     return learner
 
 
 def _parts(context: Context, combination: Combination, learner: Learner, pool: Pool) -> Parts:
-    config, ref = context.config, ComponentRef.parse(combination.selection)
-    spec = registry().find(SelectionSpec, ref.name)
-    acquisition = Acquisition(str(ref), spec.create(ref.parameters), spec.sees)
+    assert combination.selection is not None
+    config, selection = context.config, registry().component(SelectionSpec, combination.selection)
+    spec = selection.spec
+    acquisition = Acquisition(str(selection), selection.create(), spec.sees)
     walks = Walks(
         acquisition,
         partial(context.optimizer, combination.optimizer),
@@ -279,11 +324,11 @@ def _parts(context: Context, combination: Combination, learner: Learner, pool: P
 
 def surrogate_of_run(context: Context, combination: Combination) -> Surrogate:
     """Return the energy of the surrogate; an engine is asked through the service, on an account of its own."""
-    ref = ComponentRef.parse(context.config.surrogate)
-    if registry().find(OracleSpec, ref.name).cheap:
-        return open_oracle(ref, registry()).energy
+    surrogate = registry().component(OracleSpec, context.config.surrogate)
+    if surrogate.spec.cheap:
+        return open_oracle(surrogate, registry()).energy
     account = Account(combination.id, "after", "selection")
-    return lambda molecule: context.service.submit(ref, molecule, account).result().energy
+    return lambda molecule: context.service.submit(surrogate, molecule, account).result().energy
 
 
 # --- Judge ---------------------------------------------------------------------------------------------------------
@@ -291,10 +336,23 @@ def surrogate_of_run(context: Context, combination: Combination) -> Surrogate:
 
 def run_reference(context: Context, row: Combination) -> None:
     """Judge a fixed model."""
-    run_judge(context, row, "reference", partial(open_fixed_model, ComponentRef.parse(row.model)))
+    run_judge(context, row, "reference", partial(open_fixed_model, row.model))
 
 
-def run_judge(context: Context, row: Combination, stage: Stage, model: Callable[[], Model], updates: int = 0) -> None:
+def run_network(context: Context, row: Combination, stage: Stage, path: Path, updates: int = 0) -> None:
+    """Judge the network in a checkpoint; see ``run_judge``."""
+    labels = labels_learned(checkpoint.load(path)[1])
+    run_judge(context, row, stage, lambda: context.load(path, row, stage)[0], updates, labels)
+
+
+def run_judge(
+    context: Context,
+    row: Combination,
+    stage: Stage,
+    model: Callable[[], Model],
+    updates: int = 0,
+    labels: int | None = None,
+) -> None:
     """Minimize the test molecules with a model and append the records that are not there yet.
 
     Args:
@@ -303,6 +361,7 @@ def run_judge(context: Context, row: Combination, stage: Stage, model: Callable[
         stage: Of the records.
         model: Opened only if a record is missing.
         updates: Of the network so far, for the log.
+        labels: That it has learned from.
     """
     done, count = context.records.judged(row.id, stage), len(context.dataset.test)
     if len(done) == count:
@@ -310,7 +369,7 @@ def run_judge(context: Context, row: Combination, stage: Stage, model: Callable[
     name = f"minimizing: {row.model} {row.selection or stage}" + ("" if row.seed is None else f", seed {row.seed}")
     walker = model()
     if isinstance(walker, Potential):
-        context.note_cost(row, stage, walker)
+        context.note_cost(row, stage, walker, labels=labels)
     evaluate(
         context.judge,
         row.identity(stage, context.method),

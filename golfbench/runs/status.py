@@ -140,7 +140,7 @@ def failures_of(calls: Iterable[OracleCall]) -> list[FailureGroup]:
         if call.outcome == "ok":
             labelled.add(call.key)
         elif call.outcome != CACHE_HIT:
-            groups[call.outcome, call.oracle, pattern(call.error, call.molecule)].append(call)
+            groups[call.outcome, str(call.oracle), pattern(call.error, call.molecule)].append(call)
     found = [_group(members, labelled) for members in groups.values()]
     return sorted(found, key=lambda group: (-group.calls, group.outcome, group.message))
 

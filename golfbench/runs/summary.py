@@ -32,7 +32,9 @@ class Bill(NamedTuple):
 
 def bill_of(call: OracleCall) -> Bill:
     """Return what a call is added to."""
-    return Bill("" if call.purpose in OF_OTHER_ENGINES else call.oracle, call.combination, call.stage, call.purpose)
+    return Bill(
+        "" if call.purpose in OF_OTHER_ENGINES else str(call.oracle), call.combination, call.stage, call.purpose
+    )
 
 
 def bills_of(row: Identity) -> list[Bill]:

@@ -123,7 +123,7 @@ class _Comparable:
             description=f"From {', '.join(self.run_ids)}.",
             dataset=TrackDataset(name=self.dataset_name, sha256=self.sha256),
             method=self.method,
-            oracle=TrackOracle(name=", ".join(self.config.oracles)),
+            oracle=TrackOracle(name=", ".join(map(str, self.config.oracles))),
             protocol=self.config.protocol.model_dump(mode="json"),
             budgets=tuple(sorted(self.budgets)),
         )
@@ -157,7 +157,7 @@ class _Run:
         for records in making.by_combination(self.records):
             self._at(found, records[0].method, whole).parts.append((self, records))
         for oracle in self.config.oracles:
-            method = _method_of(oracle)
+            method = registry().find(OracleSpec, oracle).level_of_theory(oracle.parameters)
             waiting = self._without_records(oracle)
             if waiting:
                 self._at(found, method, whole).notes.append(f"{self.id}: no record yet of {_listed(waiting)}.")
@@ -179,7 +179,7 @@ class _Run:
                 title=f"{facts['name']}: {method}",
                 config=self.config,
                 method=method,
-                dataset_name=self.config.dataset,
+                dataset_name=str(self.config.dataset),
                 sha256=facts["sha256"],
                 data=whole if whole.method == method else _without_labels(whole),
                 run_ids=[self.id],
@@ -188,8 +188,7 @@ class _Run:
         return found[key]
 
     def _dataset(self) -> Dataset:
-        ref = ComponentRef.parse(self.config.dataset)
-        dataset: Dataset = registry().find(DatasetSpec, ref.name).create(ref.parameters).read()
+        dataset: Dataset = registry().component(DatasetSpec, self.config.dataset).create().read()
         if dataset.content_hash != self.manifest["dataset"]["sha256"]:
             raise ConfigurationError(
                 f"{self.directory.path}: dataset '{dataset.name}' has changed since the run; "
@@ -203,18 +202,13 @@ class _Run:
             notes.append(f"{self.id} is one shard of a run: golfbench merge joins them.")
         return notes
 
-    def _without_records(self, oracle: str) -> list[str]:
+    def _without_records(self, oracle: ComponentRef) -> list[str]:
         """Return the rows of the grid that have no record."""
         present = {(record.combination, record.stage) for record in self.records}
         trained = [row for row in combinations(self.config) if row.oracle == oracle]
         fixed = [row for row in fixed_rows(self.config) if row.oracle == oracle]
         stages: list[tuple[Stage, list[Combination]]] = [("reference", fixed), ("after", trained)]
         return [_row_name(row, stage) for stage, rows in stages for row in rows if (row.id, stage) not in present]
-
-
-def _method_of(oracle: str) -> str:
-    ref = ComponentRef.parse(oracle)
-    return str(registry().find(OracleSpec, ref.name).level_of_theory(ref.parameters))
 
 
 def _without_labels(dataset: Dataset) -> Dataset:
@@ -224,7 +218,7 @@ def _without_labels(dataset: Dataset) -> Dataset:
 
 def _row_name(row: Combination | Record, stage: Stage) -> str:
     seed = "" if row.seed is None else f"seed {row.seed}"
-    return " ".join(filter(None, (row.model, row.optimizer, row.selection or stage, row.oracle, seed)))
+    return " ".join(map(str, filter(None, (row.model, row.optimizer, row.selection or stage, row.oracle, seed))))
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from golfbench.errors import ConfigurationError, unknown_name
 from golfbench.registry import KINDS, Registry, registry
-from golfbench.specs import ComponentRef, ModelSpec, Spec
+from golfbench.specs import ModelSpec, Spec
 from golfbench.testing import common
 from golfbench.testing.results import Check, CheckResult, conclude, skipped
 from golfbench.testing.subject import Subject
@@ -45,9 +45,10 @@ class Examination:
     def __init__(self, kind: str, reference: str, found: Registry | None = None) -> None:
         if kind not in KINDS:
             raise ConfigurationError(unknown_name("kind", kind, KINDS))
-        ref, source = ComponentRef.parse(reference), found or registry()
-        self.subject = Subject(kind, source.get(kind, ref.name), ref, source)
-        self.subject.spec.resolve(ref.parameters)
+        source = found or registry()
+        component = source.component(KINDS[kind], reference)
+        component.resolved()
+        self.subject = Subject(kind, component.spec, component.ref, source)
         self._results: dict[str, CheckResult] = {}
         self._bench: Any = None
 

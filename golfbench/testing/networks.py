@@ -269,7 +269,8 @@ def gradients(bench: Bench) -> Finding:
     with torch_seed(0, "noise"), torch.no_grad():
         for parameter in network.parameters():
             parameter += WEIGHT_NOISE * torch.randn_like(parameter)
-    energies, forces = energies_and_forces(network, bench.batch(bench.molecules), create_graph=True)
+    ions = [_cation(bench.molecules[0])] if bench.spec.charged else []  # what embeds a charge gets no zeros
+    energies, forces = energies_and_forces(network, bench.batch([*bench.molecules, *ions]), create_graph=True)
     loss = energies.square().mean() + (forces - 0.1).square().mean()
     loss.backward()  # type: ignore[no-untyped-call]
     trained = {name: p.grad for name, p in network.named_parameters() if p.requires_grad}
@@ -304,6 +305,11 @@ def elements(bench: Bench) -> Finding:
     return Finding.of_problems(problems, "elements")
 
 
+def _cation(molecule: Molecule) -> Molecule:
+    """Return the molecule without one of its electrons."""
+    return replace(molecule, charge=1, multiplicity=2, smiles=None)
+
+
 def _tells_charges(spec: Spec) -> bool:
     return isinstance(spec, ModelSpec) and spec.charged
 
@@ -312,6 +318,5 @@ def _tells_charges(spec: Spec) -> bool:
 def charge(bench: Bench) -> Finding:
     """A molecule and its cation at the same geometry have different energies, as charged declares."""
     molecule = bench.molecules[0]
-    cation = replace(molecule, charge=1, multiplicity=2, smiles=None)
-    neutral, charged = (bench.energies(bench.precise, [m])[0] for m in (molecule, cation))
+    neutral, charged = (bench.energies(bench.precise, [m])[0] for m in (molecule, _cation(molecule)))
     return Finding.of_problems([] if neutral != charged else ["the energies are the same"])

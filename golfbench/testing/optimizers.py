@@ -101,8 +101,8 @@ class Walk:
         for row, slot in enumerate(rows):
             bowl = self._bowls[slot]
             size = len(bowl.molecule)
-            energy, own = bowl.energy_forces(positions[row, :size].numpy())
-            energies[row], forces[row, :size] = energy, torch.from_numpy(np.asarray(own))
+            energy, bowl_forces = bowl.energy_forces(positions[row, :size].numpy())
+            energies[row], forces[row, :size] = energy, torch.from_numpy(np.asarray(bowl_forces))
             if slot in broken:
                 energies[row], forces[row, :size] = torch.nan, torch.nan
         given = [torch.tensor(rows), positions, energies, forces]

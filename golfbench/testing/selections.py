@@ -52,10 +52,10 @@ def trajectory(surrogate_kcal_mol: Sequence[float], broken: Sequence[int] = ()) 
     for step, energy in enumerate(surrogate_kcal_mol):
         bad = step in broken
         positions = start + (np.nan if bad else 0.01 * step)
-        own, force = (np.nan, np.nan) if bad else (-10.0 - 0.1 * step, 0.1 / (1 + step))
+        model_energy, force = (np.nan, np.nan) if bad else (-10.0 - 0.1 * step, 0.1 / (1 + step))
         last = step == len(surrogate_kcal_mol) - 1
         forces = np.full_like(positions, force / np.sqrt(3))
-        states.append(State(step, positions, own, forces, energy * KCAL_MOL_TO_HARTREE, last))
+        states.append(State(step, positions, model_energy, forces, energy * KCAL_MOL_TO_HARTREE, last))
     return states
 
 

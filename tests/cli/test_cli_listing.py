@@ -5,7 +5,6 @@ import pytest
 from golfbench.cli.doctor import NEEDED
 from golfbench.cli.options import DEFAULTS
 from golfbench.runs.config import RunConfig
-from golfbench.specs import ComponentRef
 
 CLASHING = """
 from golfbench import hookimpl
@@ -195,7 +194,7 @@ def test_the_defaults_of_the_command_line_are_those_of_a_run():
         "selection": config.selections,
         "oracle": [*config.oracles, config.surrogate, *config.references],
     }
-    assert set(NEEDED) == {(kind, ComponentRef.parse(text).name) for kind in texts for text in texts[kind]}
+    assert set(NEEDED) == {(kind, ref.name) for kind in texts for ref in texts[kind]}
 
 
 def test_the_shell_completes_component_names(golfbench):

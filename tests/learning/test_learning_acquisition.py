@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from golfbench.contracts import Decision
-from golfbench.errors import ConfigurationError, PluginError
+from golfbench.errors import ComponentMissingError, ConfigurationError, MoleculeError, OracleError, PluginError
 from golfbench.learning.acquisition import Acquisition
 from golfbench.learning.explorer import Given, Relaxed, Walks
 from golfbench.learning.learner import Committee
@@ -176,6 +176,37 @@ def test_a_rule_that_fails_along_a_trajectory_is_named(bench, where):
 
     with pytest.raises(PluginError, match="selection 'probe' failed: KeyError: 'no such"):
         bench("a").build(Fails(), budget=2).run()
+
+
+@pytest.mark.parametrize("where", ["begin", "observe", "choose"])
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (OracleError("a@1: no convergence", "not_converged"), "not_converged"),
+        (MoleculeError("a@1: atoms overlap"), None),
+        (ComponentMissingError("needs abc: pip install abc"), None),
+    ],
+)
+def test_an_error_of_the_suite_inside_a_selection_names_it_and_stays_what_it_is(bench, where, error, kind):
+    class Fails:
+        def begin(self, molecule, rng):
+            return self.fail("begin") or self
+
+        def observe(self, state):
+            return self.fail("observe") or Decision((state,) if state.step else (), end=state.last)
+
+        def choose(self, round):
+            return self.fail("choose") or [0]
+
+        def fail(self, here):
+            if here == where:
+                raise type(error)(*error.args) if kind is None else OracleError(*error.args, kind)
+
+    with pytest.raises(type(error)) as raised:
+        bench("a").build(Fails(), budget=2, **SHORT).run()
+    assert str(raised.value) == f"selection 'probe' failed: {error}"
+    assert getattr(raised.value, "kind", None) == kind
+    assert raised.value.exit_code == error.exit_code
 
 
 def test_what_is_no_selection_is_refused():

@@ -10,7 +10,7 @@ import torch
 
 from golfbench.batches import make_batch
 from golfbench.errors import CheckpointError, ConfigurationError
-from golfbench.learning.foreign import ForeignFile, import_foreign, open_foreign
+from golfbench.learning.foreign import ForeignFile, adopt, open_foreign
 from golfbench.learning.opening import load_potential, new_network
 from golfbench.specs import ComponentRef
 
@@ -56,7 +56,7 @@ def test_the_published_format_is_rebuilt_with_its_references(published, labelled
 def test_at_its_own_level_of_theory_nothing_is_fitted(published, labelled, tmp_path):
     path, _ = published
     target = tmp_path / "imported.safetensors"
-    import_foreign(ForeignFile(path, "golf"), PUBLISHED, labelled, "wB97X-D/def2-SVP", None, [], target)
+    adopt(*open_foreign(ForeignFile(path, "golf"), PUBLISHED), labelled, "wB97X-D/def2-SVP", None, [], target)
     potential, header = load_potential(target)
     assert potential.atom_energies[1] == -0.5024932584
     assert header["imported"]["file_sha256"]
@@ -65,7 +65,7 @@ def test_at_its_own_level_of_theory_nothing_is_fitted(published, labelled, tmp_p
 def test_at_another_level_the_references_are_corrected_and_untouched_elements_stay(published, labelled, tmp_path):
     path, _ = published
     target = tmp_path / "imported.safetensors"
-    import_foreign(ForeignFile(path, "golf"), PUBLISHED, labelled, "GFN2-xTB", None, [], target)
+    adopt(*open_foreign(ForeignFile(path, "golf"), PUBLISHED), labelled, "GFN2-xTB", None, [], target)
     potential, _ = load_potential(target)
     before, _ = open_foreign(ForeignFile(path, "golf"), PUBLISHED)
     molecules = [item.molecule for item in labelled]

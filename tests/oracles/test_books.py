@@ -94,7 +94,7 @@ def test_another_oracle_or_other_options_are_asked_anew(open_service: Any, tmp_p
     energies = [service.submit(ref, hydrogen("fine"), TRAINING).result().energy for ref in refs]
     x = hydrogen("fine").positions[0, 0]
     assert energies == [x, 2 * x, x, 2 * x]
-    assert [c.oracle for c in calls(tmp_path)] == ["bad", "bad:factor=2.0"]
+    assert [str(c.oracle) for c in calls(tmp_path)] == ["bad", "bad:factor=2.0"]
 
 
 def test_a_failure_is_a_call_and_is_remembered(open_service: Any, tmp_path: Path) -> None:

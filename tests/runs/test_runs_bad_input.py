@@ -60,6 +60,25 @@ def test_a_wrong_word_on_the_command_line(refused, option, value, message):
     assert refused("run", option, value).startswith(message)
 
 
+@pytest.mark.parametrize("extra", [(), ("--dry-run",)])
+@pytest.mark.parametrize("learner", [None, "single", "committee:members=1"])
+def test_a_spread_without_a_committee_is_refused_before_anything_is_computed(refused, tmp_path, learner, extra):
+    given = () if learner is None else ("--learner", learner)
+    command = ("--selection", "random", "--selection", "committee-force", *given, *extra)
+    message = refused("run", *command)
+    assert message.startswith("selection 'committee-force' looks at the spread of a committee, and learner '")
+    assert "give --learner committee:members=4" in message
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "command", [("--learner", "committee:members=2"), ("--model", "gfn1-xtb", "--reference", "mmff94")]
+)
+def test_a_spread_is_not_refused_where_there_is_one_or_nothing_is_trained(golfbench, command):
+    done = golfbench("run", "--selection", "committee-force", "--limit", "2", "--dry-run", *command)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize(
     ("option", "value"), [("--budget", "-1"), ("--limit", "0"), ("--workers", "0"), ("--seed", "x")]
 )
@@ -313,3 +332,18 @@ def test_a_full_disk_loses_nothing(golfbench, write_config, small_disk, results,
     assert len(run.asked) == len(set(run.asked))
     assert [row["n"] for row in run.rows] == [3, 3, 3, 3]
     assert not list(run.path.rglob("*.partial"))
+
+
+def test_a_given_checkpoint_is_read_once_to_be_checked(monkeypatch):
+    from golfbench.runs.baseline import check_weights
+    from golfbench.runs.config import RunConfig
+    from golfbench.runs.runner import open_dataset
+
+    dataset, read, load = open_dataset("druglike-mini"), [], checkpoint.load
+    (baseline,) = (p for name, p in dataset.checkpoints.items() if "painn" in name)
+    header = load(Path(baseline))[1]
+    monkeypatch.setattr(checkpoint, "load", lambda path: read.append(path) or load(path))
+    given = {name: value for name, value in header["parameters"].items() if value is not None}
+    model = str(ComponentRef("painn", {**given, "weights": baseline}))
+    check_weights(RunConfig(models=(model,), delta=header["delta"]), dataset, "GFN2-xTB", False)
+    assert read == [Path(baseline)]

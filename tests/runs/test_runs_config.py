@@ -31,10 +31,10 @@ def test_yaml_numbers_without_a_point_are_numbers(tmp_path):
 def test_the_command_line_comes_before_the_file_and_the_file_before_the_defaults(tmp_path):
     text = "budget: 7\nseeds: [1, 2]\nmodels: [schnet]\ngolf: {parallel: 3}"
     config = load(tmp_path, text, budget=0, models=[], seeds=None, workers=5)
-    assert (config.budget, config.seeds, config.models, config.workers) == (0, (1, 2), ("schnet",), 5)
+    assert (config.budget, config.seeds, config.models, config.workers) == (0, (1, 2), (ComponentRef("schnet"),), 5)
     assert config.golf.parallel == 3
     assert config.golf.steps == RunConfig().golf.steps
-    assert config.oracles == ("gfn2-xtb",)
+    assert config.oracles == (ComponentRef("gfn2-xtb"),)
 
 
 def test_an_empty_file_is_the_default(tmp_path):
@@ -76,7 +76,7 @@ def test_the_plan_counts_the_calls_of_another_level_of_theory(tiny):
     config = RunConfig(budget=10, seeds=(0, 1), selections=("golf", "random", "none"), limit=2)
     calls = plan(config, tiny).calls
     assert (calls["initial"], calls["training"], calls["reference"]) == (0, 40, 0)
-    other = plan(config.model_copy(update={"oracles": ("gfn1-xtb",)}), tiny).calls
+    other = plan(config.model_copy(update={"oracles": (ComponentRef("gfn1-xtb"),)}), tiny).calls
     assert other["initial"] == 2
     assert other["reference"] == 2 * 502
 
@@ -156,3 +156,43 @@ def test_two_processes_do_not_train_one_checkpoint(tiny, tiny_model, tmp_path):
     with FileLock(tmp_path / "a.safetensors.lock"), pytest.raises(ConfigurationError, match="in use by another"):
         train(tiny, tiny_model, path)
     train(tiny, tiny_model, path)
+
+
+def test_a_configuration_has_components_and_is_written_as_what_a_person_wrote():
+    written = {"dataset": 'folder:path="a, b"', "learner": "committee:members=3", "models": ["schnet", "schnet"]}
+    config = RunConfig.model_validate(written)
+    assert config.learner == ComponentRef("committee", {"members": "3"})
+    assert config.dataset.parameters == {"path": "a, b"}
+    assert config.models == (ComponentRef("schnet"),)
+    assert config.model_dump()["dataset"] == config.model_dump(mode="json")["dataset"] == written["dataset"]
+    assert RunConfig.model_validate_json(config.model_dump_json()) == config
+    assert RunConfig.model_json_schema()["properties"]["learner"]["type"] == "string"
+
+
+@pytest.mark.parametrize(
+    ("written", "run_id"),
+    [
+        ({}, "druglike-mini-149bc67ca1"),  # as before components were read into objects
+        (
+            {
+                "models": ["painn:weights=fresh, preset=small", "schnet", "painn:preset=small,weights=fresh"],
+                "dataset": 'folder:path="a, b"',
+                "delta": "gfn1-xtb",
+                "oracles": ["psi4:method=hf,basis=6-31g(d,p)"],
+                "learner": "committee:members=3",
+                "protocol": {"reference_optimizer": "lbfgs:memory=5"},
+                "surrogate": "gfn2-xtb:accuracy=0.1",
+            },
+            "folder-0859be7e9c",
+        ),
+    ],
+)
+def test_a_run_directory_is_found_again_after_an_update(written, run_id):
+    assert RunConfig.model_validate(written).run_id() == run_id
+
+
+def test_a_component_that_cannot_be_read_is_refused_where_the_configuration_is(tmp_path):
+    with pytest.raises(ConfigurationError, match="parameters are written key=value"):
+        load(tmp_path, "surrogate: 'mmff94:variant'")
+    with pytest.raises(ConfigurationError, match="learner: Input should be a valid string"):
+        load(tmp_path, "learner: 3")

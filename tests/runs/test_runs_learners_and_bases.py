@@ -1,6 +1,7 @@
 """Whole runs with a committee, and with a base that is an engine: killed anywhere, they end as they would have."""
 
 import collections
+import hashlib
 import json
 import random
 import signal
@@ -98,6 +99,9 @@ def test_fresh_weights_beside_given_ones_in_one_grid(golfbench, write_config, re
     done = golfbench("run", write_config("b.yaml", **common, models=models), "--output", str(tmp_path / "b"), "--json")
     assert done.returncode == 0, done.stderr
     rows = json.loads(done.stdout)["rows"]
+    digest = hashlib.sha256(baseline.read_bytes()).hexdigest()[:8]  # rows do not say where a file lies
+    models[1] = f"{tiny_model},weights=baseline.safetensors@{digest}"
+    assert str(tmp_path / "a") not in (results(tmp_path / "b").path / "records.jsonl").read_text()
     assert {(row["model"], row["stage"]) for row in rows} == {
         (m, stage) for m in models for stage in ("before", "after")
     }

@@ -269,11 +269,11 @@ def test_a_shard_waits_for_another_one_and_says_so(tmp_path):
     share, said, entered = Share(common=tmp_path), [], []
 
     def second() -> None:
-        with share.held("labels", said.append):
+        with share.locked("labels", said.append):
             entered.append(True)
 
     thread = Thread(target=second)
-    with share.held("labels", pytest.fail), share.held("the baseline", pytest.fail):
+    with share.locked("labels", pytest.fail), share.locked("the baseline", pytest.fail):
         thread.start()
         while not said:
             time.sleep(0.01)

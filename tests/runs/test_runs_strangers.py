@@ -1,5 +1,6 @@
 """A package of a stranger on the path: its selection, learner and named weights run from the command line."""
 
+import json
 import os
 import subprocess
 import sys
@@ -15,7 +16,12 @@ STRANGERS = Path(__file__).parents[1] / "strangers"
 def command(tmp_path):
     """Run ``golfbench`` with the stranger's package on its path."""
     path = os.pathsep.join(filter(None, [str(STRANGERS), os.environ.get("PYTHONPATH")]))
-    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": path,
+        "OMP_NUM_THREADS": "1",
+        "GOLFBENCH_WEIGHTS": str(tmp_path / "store"),
+    }
 
     def run(*arguments):
         words = [sys.executable, "-m", "golfbench", *arguments]
@@ -61,21 +67,62 @@ def test_weights_of_a_stranger_by_name(command, write_config, results, tmp_path)
     common = {"delta": None, "selections": ["none"], "references": [], "budget": 1, "baseline": {"updates": 5}}
     models = ["charges:weights=made-up", "charges:weights=fresh"]
     config = write_config(models=models, **common)
+    missing = command("run", config, "--output", str(tmp_path / "out"))
+    assert missing.returncode == 3
+    line = "weights 'made-up' of model 'charges' are not on this machine: golfbench models fetch charges"
+    assert missing.stderr.splitlines()[-1] == f"golfbench: error: {line}"
+    fetched = command("models", "fetch", "charges", "--file", str(STRANGERS / "weights.json"))
+    assert fetched.returncode == 0, fetched.stderr
+    assert "charges:weights=made-up (GFN2-xTB, CC-BY-4.0) is in " in fetched.stderr
     done = command("run", config, "--output", str(tmp_path / "out"), "--json")
     assert done.returncode in (0, 1), done.stderr  # a network of one number takes few molecules to a minimum
     assert "the weights 'made-up' are under CC-BY-4.0" in done.stderr
-    rows = results(tmp_path / "out").rows
-    assert sorted((row["model"], row["stage"], row["seed"], row["n"]) for row in rows if row["stage"] == "before") == [
-        (models[1], "before", 0, 3),
-        (models[0], "before", None, 3),  # all seeds share what was there before the run
+    before = [row for row in results(tmp_path / "out").rows if row["stage"] == "before"]
+    assert sorted((row["model"], row["seed"], row["n"]) for row in before) == [
+        (models[1], 0, 3),
+        (models[0], None, 3),  # all seeds share what was there before the run
     ]
+    # where nothing is said and no baseline ships, they are what the model starts from; minimize takes them, too
+    quiet = command("run", write_config("b.yaml", models=["charges"], checkpoint="auto", **common), "--output", "b")
+    assert "the weights 'made-up' are under CC-BY-4.0" in quiet.stderr
+    (row,) = (row for row in results(tmp_path / "b").rows if row["stage"] == "before")
+    (named,) = (row for row in before if row["model"] == models[0])
+    assert (row["seed"], row["residual_kcal_mol_mean"]) == (None, named["residual_kcal_mol_mean"])
+    walked = command("minimize", "--model", "charges", "CO", "--output", "walked.sdf")
+    assert "the weights 'made-up' are under CC-BY-4.0" in walked.stderr
+    assert (tmp_path / "walked.sdf").exists()
 
 
 def test_weights_that_are_not_the_known_ones_are_refused(command, write_config, tmp_path):
-    config = write_config(models=["charges:weights=altered"], delta=None)
-    done = command("run", config, "--output", str(tmp_path / "out"))
-    assert done.returncode == 2
-    assert "weights 'altered': weights.json is another file than the one known by that name" in done.stderr
-    unknown = command("run", write_config(models=["charges:weights=maed-up"], delta=None))
+    refused = command("models", "fetch", "charges:weights=altered", "--file", str(STRANGERS / "weights.json"))
+    assert refused.returncode == 2
+    assert "weights.json is another file than the one known by that name" in refused.stderr
+    for words in (("run", write_config(models=["charges:weights=maed-up"], delta=None)), ("minimize", "CO", "--model")):
+        unknown = command(*words, *(["charges:weights=maed-up"] if words[0] == "minimize" else []))
+        assert unknown.returncode == 2
+        assert "model 'charges' has no weights 'maed-up'; known: made-up, altered" in unknown.stderr
+    unknown = command("models", "fetch", "charges:weights=maed-up")
     assert unknown.returncode == 2
-    assert "model 'charges' has no weights 'maed-up'; known: made-up, altered" in unknown.stderr
+    assert "unknown set of weights 'maed-up': did you mean 'made-up'?" in unknown.stderr
+
+
+def test_lists_and_doctor_say_which_weights_are_here(command):
+    def listed():
+        document = json.loads(command("models", "list", "--json").stdout)
+        (model,) = (model for model in document["models"] if model["name"] == "charges")
+        return {weights["name"]: weights for weights in model["weights"]}
+
+    def found():
+        done = command("doctor", "--json")
+        (line,) = (f for f in json.loads(done.stdout)["findings"] if f["name"] == "charges:weights=made-up")
+        return line["area"], line["status"], line["detail"]
+
+    assert listed()["made-up"]["path"] is None
+    assert listed()["altered"]["fetch"] == "golfbench models fetch charges:weights=altered"
+    assert found() == ("weights", "missing", "golfbench models fetch charges")
+    command("models", "fetch", "charges", "--file", str(STRANGERS / "weights.json"))
+    path = listed()["made-up"]["path"]
+    assert Path(path).is_file()
+    assert found() == ("weights", "ok", path)
+    (line,) = (row for row in command("models", "list").stdout.splitlines() if row.startswith("charges:weights=made"))
+    assert line.split("\t")[1:3] == ["GFN2-xTB", "CC-BY-4.0"]

@@ -6,9 +6,15 @@ Beside this module is the metadata of a distribution, so that every process with
 from pathlib import Path
 
 from golfbench import hookimpl
-from golfbench.specs import CheckpointFormat, LearnerSpec, ModelSpec, NamedWeights, Parameter, SelectionSpec
-
-WEIGHTS = Path(__file__).parent / "weights.json"
+from golfbench.specs import (
+    CheckpointFormat,
+    LearnerSpec,
+    ModelSpec,
+    NamedWeights,
+    Parameter,
+    SelectionSpec,
+    WeightsSource,
+)
 
 
 @hookimpl
@@ -42,7 +48,7 @@ def golfbench_learners():
 def golfbench_models():
     """Offer ``charges``, with weights that are known by name."""
     known = {
-        "locate": "golfbench_test_learning:where",
+        "source": WeightsSource(wheel="made-up-weights==1.0", member="made_up/weights.json"),
         "format": "table",
         "method": "GFN2-xTB",
         "license": "CC-BY-4.0",
@@ -112,11 +118,6 @@ def charges():
             return self.strength * total.index_add(0, batch.molecule[i], near.to(self.strength.dtype))
 
     return Charges()
-
-
-def where():
-    """Return the file of the weights."""
-    return WEIGHTS
 
 
 def read(path):

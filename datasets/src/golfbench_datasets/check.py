@@ -19,7 +19,7 @@ from golfbench.errors import ConfigurationError, GolfbenchError, MoleculeError
 from golfbench.molecules import Molecule
 from golfbench.oracles.opening import open_oracle
 from golfbench.registry import registry
-from golfbench.specs import ComponentRef, OracleSpec
+from golfbench.specs import OracleSpec
 from golfbench.units import BOHR_TO_ANGSTROM, HARTREE_TO_EV, HARTREE_TO_KCAL_MOL
 from golfbench_datasets.files import (
     DESCRIPTION,
@@ -163,7 +163,7 @@ def _recompute(description: Description, dataset: Dataset, count: int) -> Iterat
     """Ask the oracle again for labels spread evenly over the initial set, the starts and the minima."""
     labelled = _labelled(dataset)
     chosen = np.unique(np.linspace(0, len(labelled) - 1, min(count, len(labelled))).round().astype(int))
-    with open_oracle(ComponentRef.parse(description.oracle or _oracle_of(description.method)), registry()) as oracle:
+    with open_oracle(description.oracle or _oracle_of(description.method), registry()) as oracle:
         for molecule, label in (labelled[i] for i in chosen):
             energy, forces = oracle.label(molecule)
             known = np.isnan(label.forces).sum() == 0

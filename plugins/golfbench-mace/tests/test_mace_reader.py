@@ -1,15 +1,22 @@
 """Model files of mace-torch: rebuilt networks agree with its own calculator; what cannot be rebuilt is refused."""
 
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
 import numpy as np
 import pytest
 import torch
 from ase import Atoms
+from typer.testing import CliRunner
 
 from golfbench.batches import make_batch
+from golfbench.cli.main import build_app
 from golfbench.errors import CheckpointError
 from golfbench.imports import contained, importable
-from golfbench.learning.opening import load_weights
+from golfbench.learning.opening import load_potential, load_weights
 from golfbench.learning.potential import Potential
+from golfbench.learning.store import stored
 from golfbench.registry import registry
 from golfbench.specs import ModelSpec
 from golfbench.testing.samples import sample
@@ -36,6 +43,7 @@ DENSITY = {
     "gate": torch.tanh,
 }
 ONE_HEAD = {"heads": ["one"], "atomic_inter_scale": [2.0], "atomic_inter_shift": [0.1]}
+FETCH = ("models", "fetch", "mace:weights=off23-medium")
 SCALED = {"atomic_inter_scale": 1.7, "atomic_inter_shift": -0.3}
 
 
@@ -193,3 +201,75 @@ def test_files_that_are_no_models_are_refused(tmp_path):
         read_model(text)
     with pytest.raises(CheckpointError, match="does not exist"):
         read_model(tmp_path / "missing.model")
+
+
+# --- The published sets by name: a small model of the test, pickled as theirs are, behind a server of the test ------
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture(scope="module")
+def small():
+    return model(dtype=torch.float32)
+
+
+@pytest.fixture
+def address(small, tmp_path, monkeypatch):
+    """A server with the file, and an empty store."""
+    monkeypatch.setenv("GOLFBENCH_WEIGHTS", str(tmp_path / "store"))
+    (tmp_path / "served").mkdir()
+    saved(small, tmp_path / "served")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path / "served")))
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/some.model"
+    server.shutdown()
+    server.server_close()
+
+
+def golfbench(*arguments):
+    return CliRunner().invoke(build_app(), arguments)
+
+
+def test_the_sets_are_described():
+    spec = registry().find(ModelSpec, "mace")
+    assert [w.name for w in spec.weights] == ["off23-small", "off23-medium", "off23-large", "off24-medium"]
+    for weights in spec.weights:
+        assert sorted(weights.elements) == NUMBERS
+        assert weights.accept_licence
+        assert not weights.charged
+        assert weights.source.url.startswith("https://raw.githubusercontent.com/ACEsuit/mace-off/main/mace_off2")
+
+
+def test_a_set_is_fetched_once_its_licence_is_accepted_and_the_file_allowed(address, small, tmp_path):
+    refused = golfbench(*FETCH, "--url", address)
+    assert refused.exit_code == 2
+    assert "Academic-Software-License: https://github.com/gabor1/ASL" in refused.stderr
+    assert "then golfbench models fetch mace:weights=off23-medium --accept-licence" in refused.stderr.splitlines()[-1]
+    # a mirror may serve a pickle that does anything
+    asked = golfbench(*FETCH, "--url", address, "--accept-licence")
+    assert asked.exit_code == 2
+    assert "nobody vouches for" in asked.stderr
+    done = golfbench(*FETCH, "--url", address, "--unsafe")
+    assert done.exit_code == 0, done.stderr
+    spec = registry().find(ModelSpec, "mace")
+    path = stored(spec, spec.weights[1])
+    potential, header = load_potential(path)
+    assert_agree(potential, small, torch.float32, 5e-6)
+    assert header["method"] == "wB97M-D3(BJ)/def2-TZVPPD"
+    assert "licence" not in header["imported"]["notice"]
+    assert "LicenseRef-Academic-Software-License (https://github.com/gabor1/ASL)" in header["imported"]["notice"]
+    # the first file is the one that the name stands for, from then on
+    path.unlink()
+    torch.save(model(dtype=torch.float64), tmp_path / "served" / "some.model")
+    other = golfbench(*FETCH, "--url", address)
+    assert other.exit_code == 2
+    assert "is another file than the one known by that name" in other.stderr
+
+
+def test_an_address_without_the_file_is_one_line(address):
+    done = golfbench(*FETCH, "--url", address + "s", "--unsafe", "--accept-licence")
+    assert done.exit_code == 3
+    assert "HTTP 404 File not found; bring the file by other means" in done.stderr.splitlines()[-1]

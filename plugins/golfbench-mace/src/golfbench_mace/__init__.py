@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from golfbench.hookspecs import hookimpl
-from golfbench.specs import DRUGLIKE_ELEMENTS, CheckpointFormat, ModelSpec, Parameter
+from golfbench.specs import DRUGLIKE_ELEMENTS, CheckpointFormat, ModelSpec, NamedWeights, Parameter, WeightsSource
 
 _BLOCKS = ("plain", "residual", "density", "density-residual")
 
@@ -29,6 +29,30 @@ _PARAMETERS = (
     Parameter("gate", "silu", "Nonlinearity of the last readout.", ("silu", "tanh", "abs", "none")),
 )
 
+#: The authors' organic sets, where mace-torch gets them from, too; it knows no hashes of them.
+_PUBLISHED = "https://raw.githubusercontent.com/ACEsuit/mace-off/main"
+_SETS = {
+    "off23-small": "mace_off23/MACE-OFF23_small.model",
+    "off23-medium": "mace_off23/MACE-OFF23_medium.model",
+    "off23-large": "mace_off23/MACE-OFF23_large.model",
+    "off24-medium": "mace_off24/MACE-OFF24_medium.model",
+}
+
+
+def _weights(name: str, file: str) -> NamedWeights:
+    return NamedWeights(
+        name=name,
+        source=WeightsSource(url=f"{_PUBLISHED}/{file}"),
+        format="mace",
+        method="wB97M-D3(BJ)/def2-TZVPPD",
+        license="LicenseRef-Academic-Software-License",
+        license_url="https://github.com/gabor1/ASL",
+        accept_licence=True,
+        citation="arXiv:2312.15211",
+        summary="MACE-OFF, trained on neutral organic molecules (SPICE); no commercial use.",
+        elements=DRUGLIKE_ELEMENTS | {15, 53},
+    )
+
 
 @hookimpl
 def golfbench_models() -> list[ModelSpec]:
@@ -52,5 +76,6 @@ def golfbench_models() -> list[ModelSpec]:
                     unsafe=True,
                 ),
             ),
+            weights=tuple(_weights(name, file) for name, file in _SETS.items()),
         )
     ]

@@ -189,10 +189,10 @@ def _rebuild(sizes: Architecture, state: Mapping[str, torch.Tensor]) -> tuple[Ma
         raise ValueError(f"it has no {missing[0]}")
     precision = given[min(weights)].dtype
     tensors = {}
-    for name, own in network.state_dict().items():
-        tensor = given.get(name, own)
+    for name, fresh in network.state_dict().items():
+        tensor = given.get(name, fresh)
         tensor = tensor.to(precision) if tensor.is_floating_point() else tensor
-        tensors[name] = tensor.reshape(own.shape) if tensor.numel() == own.numel() == 1 else tensor
+        tensors[name] = tensor.reshape(fresh.shape) if tensor.numel() == fresh.numel() == 1 else tensor
     network.load_state_dict(tensors, strict=True)
     return network, tensors
 
