@@ -22,6 +22,7 @@ NOT_RUN = {
     "golfbench run --model mace --oracle psi4 --dataset druglike-mini --budget 2 --limit 1    #": "hours of Psi4",
     "golfbench run --model painn --checkpoint NNP_checkpoint": "needs a file of the GOLF authors, and days of Psi4",
     "golfbench run --model mace --checkpoint MACE-OFF23_small.model": "needs a file of the MACE-OFF release",
+    "golfbench models fetch mace": "needs the network",
     "golfbench run --oracle ase": "minutes: finds all minima anew",
     "golfbench plugins install nequip-next": "downloads a new environment",
     "golfbench run --model mace --model nequip --model nequip-next": "many minutes",

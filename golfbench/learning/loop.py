@@ -10,7 +10,7 @@ loop.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from golfbench.learning.pool import Pool
 from golfbench.learning.references import FollowingReferences
 from golfbench.learning.settings import GolfSettings
 from golfbench.learning.snapshots import Snapshots
+from golfbench.learning.starts import Starts
 from golfbench.learning.stream import Stream
 from golfbench.learning.targets import remainders
 from golfbench.loggers import NO_LOG, Log
@@ -51,9 +52,7 @@ class Parts:
         oracle: The genuine oracle, as a person writes it.
         service: Where labels come from.
         asks_oracle: Whether the selection labels anything at all.
-        unjudged: Ids of training molecules that the surrogate cannot judge: a trajectory from there would end at once
-            and teach nothing, so none starts there.
-        starts: Where trajectories start; those of D_0 in the pool by default.
+        starts: Where trajectories start.
         references: Of weights made elsewhere: their reference energies follow the labels.
     """
 
@@ -64,8 +63,7 @@ class Parts:
     oracle: Named
     service: OracleService
     asks_oracle: bool
-    unjudged: frozenset[str] = frozenset()
-    starts: Sequence[Molecule] | None = None
+    starts: Starts
     references: FollowingReferences | None = None
 
 
@@ -214,7 +212,11 @@ class LearningLoop:
     def _pick(self) -> list[Molecule]:
         """Explore for one round and return the new geometries that were chosen, within the budget."""
         progress, combination = self.progress, self._account.combination
-        starts = self._starts(min(self.settings.parallel, self.budget - progress.spent))
+        starts = self.parts.starts.draw(
+            derived(self._seed, "starts", combination, progress.round),
+            min(self.settings.parallel, self.budget - progress.spent),
+            self.settings.restart == "all",
+        )
         streams = [
             derived(self._seed, "trajectory", combination, progress.trajectories + k) for k in range(len(starts))
         ]
@@ -242,30 +244,6 @@ class LearningLoop:
         if not pool.in_memory:
             raise ConfigurationError(f"selection '{self.parts.acquisition.name}' cannot see so large a training set")
         return features_of(self.parts.learner.potential(), [pool.molecule(k) for k in range(len(pool))])
-
-    def _starts(self, count: int) -> Sequence[Molecule]:
-        available: Sequence[int] = range(self._first_acquired + (len(self._added) if self._restarts_anywhere else 0))
-        if self.parts.unjudged:
-            available = [k for k in available if self._start(k).id not in self.parts.unjudged]
-        rng = derived(self._seed, "starts", self._account.combination, self.progress.round)
-        chosen = rng.choice(len(available), min(count, len(available)), replace=False)
-        return [self._start(available[int(index)]) for index in chosen]
-
-    @property
-    def _restarts_anywhere(self) -> bool:
-        return self.settings.restart == "all"
-
-    @property
-    def _first_acquired(self) -> int:
-        """Number of molecules that trajectories start from before anything is acquired."""
-        return self.parts.pool.initial_size if self.parts.starts is None else len(self.parts.starts)
-
-    def _start(self, index: int) -> Molecule:
-        """Return one of the molecules that trajectories start from; those that were acquired come last."""
-        starts, pool = self.parts.starts, self.parts.pool
-        if starts is None:
-            return pool.molecule(index)
-        return starts[index] if index < len(starts) else pool.molecule(pool.initial_size + index - len(starts))
 
     def _ask(self, picked: list[Molecule]) -> None:
         """Ask for labels; they are paid for and known from here on."""

@@ -37,6 +37,7 @@ from golfbench.learning.pool import Pool
 from golfbench.learning.potential import Potential
 from golfbench.learning.references import FollowingReferences
 from golfbench.learning.settings import GolfSettings, TrainSettings
+from golfbench.learning.starts import Starts
 from golfbench.learning.targets import InitialSet, Remainder, evenly
 from golfbench.learning.weights import ModelChoice
 from golfbench.loggers import Log
@@ -270,12 +271,12 @@ def _learn(context: Context, combination: Combination, baseline: Path, final: Pa
     asked = ModelChoice.parse(written(config, combination), config.checkpoint, config.checkpoint_format)
     choice = start_of(asked, context.dataset, config)
     pool = Pool(potential, context.rows(choice), golf.initial_share, guard)
-    parts = _parts(context, combination, learner, pool)
-    parts = replace(parts, starts=context.starts(choice), references=_references(context, header, potential, pool))
+    parts = _parts(context, combination, learner, pool, context.starts(choice))
+    parts = replace(parts, references=_references(context, header, potential, pool))
     loop = LearningLoop(parts, golf, config.budget, seed, combination.id, final.parent, log)
     name = f"learning: {combination.selection}, seed {combination.seed}"
     progress = loop.run(lambda so_far: context.report(name, so_far.spent, config.budget))
-    if note := progress.note(config.budget, len(parts.unjudged)):
+    if note := progress.note(config.budget, len(parts.starts.unjudged)):
         context.permission.tell(f"warning: {combination.id}: {note}")
     context.note_cost(combination, "after", potential, learner.timed_updates, learner.timed_s, note)
     ref = ComponentRef(header["model"], header["parameters"])
@@ -306,7 +307,9 @@ def _learner(config: RunConfig, task: Task) -> Learner:
     return learner
 
 
-def _parts(context: Context, combination: Combination, learner: Learner, pool: Pool) -> Parts:
+def _parts(
+    context: Context, combination: Combination, learner: Learner, pool: Pool, given: Sequence[Molecule] | None
+) -> Parts:
     assert combination.selection is not None
     config, selection = context.config, registry().component(SelectionSpec, combination.selection)
     spec = selection.spec
@@ -318,8 +321,8 @@ def _parts(context: Context, combination: Combination, learner: Learner, pool: P
         config.golf.inner_steps,
         surrogate_of_run(context, combination) if spec.needs_surrogate else None,
     )
-    unjudged = context.unjudged if spec.needs_surrogate else frozenset()
-    return Parts(learner, pool, walks, acquisition, context.oracle, context.service, spec.asks_oracle, unjudged)
+    starts = Starts(pool, given, context.unjudged if spec.needs_surrogate else frozenset())
+    return Parts(learner, pool, walks, acquisition, context.oracle, context.service, spec.asks_oracle, starts)
 
 
 def surrogate_of_run(context: Context, combination: Combination) -> Surrogate:

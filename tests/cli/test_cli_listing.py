@@ -200,3 +200,13 @@ def test_the_defaults_of_the_command_line_are_those_of_a_run():
 def test_the_shell_completes_component_names(golfbench):
     done = golfbench(_GOLFBENCH_COMPLETE="complete_bash", COMP_WORDS="golfbench run --model prob", COMP_CWORD="3")
     assert done.stdout.split() == ["probe-net"]
+
+
+def test_elements_are_called_as_everywhere():
+    from ase.data import chemical_symbols
+
+    from golfbench.cli.describe import symbols
+
+    assert [symbols(frozenset({z})) for z in range(1, 119)] == chemical_symbols[1:119]
+    assert symbols(frozenset(range(1, 19))) == "H to Ar"
+    assert symbols(None) == "any"

@@ -19,6 +19,7 @@ from golfbench.learning.opening import new_potential
 from golfbench.learning.pool import Pool
 from golfbench.learning.potential import Potential
 from golfbench.learning.settings import GolfSettings, TrainSettings
+from golfbench.learning.starts import Starts
 from golfbench.learning.targets import InitialSet
 from golfbench.loggers import NO_LOG, Log
 from golfbench.minimize import StoppingRule
@@ -121,9 +122,10 @@ class Bench:
         settings = GolfSettings(**given)
         potential = build(labels, members=members)
         updates = budget * settings.updates_per_label
+        pool = Pool(potential, labels, settings.initial_share, settings.force_norm_guard_hartree_per_angstrom)
         parts = Parts(
             make_learner(Task(potential, TrainSettings(batch_size=4), updates, 0, "golf/probe", log)),
-            Pool(potential, labels, settings.initial_share, settings.force_norm_guard_hartree_per_angstrom),
+            pool,
             Walks(
                 acquisition,
                 lambda: lbfgs.create({}),
@@ -135,6 +137,7 @@ class Bench:
             MMFF94,
             self.service,
             asks_oracle,
+            Starts(pool),
         )
         return LearningLoop(parts, settings, budget, 0, "probe", self.folder / "checkpoints", log)
 
