@@ -15,18 +15,17 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
-from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from golfbench.batches import Batch
 from golfbench.contracts import HasLoss, Targets
 from golfbench.errors import CheckpointError, ConfigurationError, TrainingError
 from golfbench.learning.checkpoint import prefixed, unprefixed
+from golfbench.learning.kept_weights import Average, Best, assign
 from golfbench.learning.loader import Chunk, Loader, chunks
+from golfbench.learning.losses import differences_within, mean_squared_errors
 from golfbench.learning.pool import Pool
 from golfbench.learning.potential import Potential, energies_and_forces
 from golfbench.learning.settings import TrainSettings
 from golfbench.loggers import NO_LOG, Log
-from golfbench.molecules import group_of
 from golfbench.seeds import derived, repeatable
 from golfbench.units import HARTREE_TO_KCAL_MOL
 
@@ -116,15 +115,9 @@ class Single:
         if not self._parameters:
             raise ConfigurationError(f"{self._axis}: every layer is frozen, nothing is left to train")
         self._adam = _optimizer(list(groups.values()), self.settings)
-        self._average = [p.detach().clone() for p in self._parameters] if self.settings.ema_decay else []
-        self._raw: list[torch.Tensor] = []
-        #: Loss, mean squared errors of energies and forces of each update since the last look.
-        self._recent: list[torch.Tensor] = []
-        #: Loss on held-out molecules of the best weights so far, these, and the labels that there were then.
-        self._best_loss = torch.tensor(math.inf, dtype=torch.float64)
-        self._best: list[torch.Tensor] = []
-        self._best_of = 0
-        self._start = [p.detach().clone() for p in self._parameters] if self.settings.validation_share else []
+        self._average = Average(self._parameters, self.settings.ema_decay)
+        self._watch = _Watch(task)
+        self._best = Best(self._parameters)
         #: Whether it blew up and stands still at the best weights.
         self._ended = False
 
@@ -133,18 +126,8 @@ class Single:
         return self._potential
 
     def rate(self) -> float:
-        """Return Adam's rate for the next update, without the factors of layers.
-
-        After a linear warm-up: a cosine from the initial rate to a thousandth of it, or constant.
-        """
-        peak, warmup = self.settings.learning_rate, self.settings.warmup_updates
-        if self.update < warmup:
-            return peak * (self.update + 1) / warmup
-        if self.settings.schedule == "constant":
-            return peak
-        progress = min((self.update - warmup) / max(self._total - warmup, 1), 1.0)
-        floor = peak / 1000
-        return floor + (peak - floor) * (1 + math.cos(math.pi * progress)) / 2
+        """Return Adam's rate for the next update, without the factors of layers."""
+        return rate_at(self.update, self._total, self.settings)
 
     def fit(self, pool: Pool, updates: int, on_update: OnUpdate | None = None) -> float:
         """Do a number of updates; see ``Learner``.
@@ -157,17 +140,17 @@ class Single:
             if not self._ended:
                 return self._fit(pool, updates, on_update)
         except TrainingError as error:
-            if not math.isfinite(self._best_loss):
+            if not math.isfinite(self._best.loss):
                 raise
             log.warning("%s; it ends here, with the weights that were best on the molecules held out", error)
             self._end()
         self.update = last
         if on_update is not None:
             on_update(last)
-        return float(self._best_loss)
+        return float(self._best.loss)
 
     def _fit(self, pool: Pool, updates: int, on_update: OnUpdate | None) -> float:
-        self._restore_raw()
+        self._average.hide()
         held_out = self._held_out(pool)
         if self.update == 0 and updates:
             self._validate(pool, held_out)
@@ -179,17 +162,24 @@ class Single:
             for batch in loader.batches(self.update, updates):
                 total += self._step(batch)
                 if self.update % LOG_EVERY == 0:
-                    self._look(len(pool), time.perf_counter() - started)
+                    self._watch.look(self.update, self._facts(pool, time.perf_counter() - started))
                 if on_update is not None:
                     on_update(self.update)
-        self._check_finite()
+        self._watch.check_finite(self.update)
         self.timed_updates += updates
         self.timed_s += time.perf_counter() - started
-        self._show_average()
+        self._average.show(self.update)
         self._network.eval()
         if updates:
             self._validate(pool, held_out)
         return float(total) / updates if updates else 0.0
+
+    def _facts(self, pool: Pool, running_s: float) -> dict[str, float]:
+        return {
+            "train/learning_rate": self._adam.param_groups[0]["lr"],
+            "train/labels": len(pool),
+            "train/wall_s": self.timed_s + running_s,
+        }
 
     @property
     def _cutoff(self) -> float | None:
@@ -208,8 +198,8 @@ class Single:
             group["lr"] = rate * factor
         self._adam.step()
         self.update += 1
-        self._update_average()
-        self._recent.append(sums)
+        self._average.take_in(self.update)
+        self._watch.recent.append(sums)
         return sums[0]
 
     def _differentiate(self, chunk: Chunk) -> torch.Tensor:
@@ -232,38 +222,6 @@ class Single:
             loss = loss + self.settings.difference_weight * differences_within(chunk.batch, errors)
         return loss, energy, force
 
-    # --- What is looked at now and then --------------------------------------------------------------------------
-
-    def _look(self, labels: int, running_s: float) -> None:
-        """Log means over the batches since the last time, in units of people, and end what has blown up."""
-        loss, energy, force = torch.stack(self._recent).mean(dim=0).tolist()
-        self._check_finite()
-        unit = self._potential.scale * HARTREE_TO_KCAL_MOL
-        if self._log:
-            self._log.scalars(
-                self.update,
-                {
-                    "train/loss_of_scaled_targets": loss,
-                    "train/energy_rmse_kcal_mol": math.sqrt(energy) * unit,
-                    "train/force_rmse_kcal_mol_per_angstrom": math.sqrt(force) * unit,
-                    "train/learning_rate": self._adam.param_groups[0]["lr"],
-                    "train/labels": labels,
-                    "train/wall_s": self.timed_s + running_s,
-                },
-            )
-
-    def _check_finite(self) -> None:
-        """Raise at the first update whose loss is no longer finite; the device is asked here, and not at each step."""
-        losses = [float(sums[0]) for sums in self._recent]
-        first = self.update - len(losses)
-        self._recent.clear()
-        for k, loss in enumerate(losses):
-            if not math.isfinite(loss):
-                raise TrainingError(
-                    f"{self._axis}: the loss of update {first + k} is {loss}: the training blew up; "
-                    f"a learning_rate below {self.settings.learning_rate:g} may keep it together"
-                )
-
     # --- Which samples -------------------------------------------------------------------------------------------
 
     def _draw(self, pool: Pool, update: int, held_out: Collection[int]) -> list[int]:
@@ -277,28 +235,14 @@ class Single:
     def _held_out(self, pool: Pool) -> list[int]:
         return pool.held_out(self.settings.validation_share, self._seed) if self.settings.validation_share else []
 
-    # --- The best weights ----------------------------------------------------------------------------------------
+    # --- The best weights, and their average -----------------------------------------------------------------------
 
     def _validate(self, pool: Pool, held_out: Sequence[int]) -> None:
         """Keep the weights that act if they are the best so far on the molecules that are held out."""
-        if not held_out:
-            return
-        loss = self._validation_loss(pool, held_out)
-        if self._log:
-            self._log.scalars(self.update, {"train/validation_loss_of_scaled_targets": float(loss)})
-        if self._best and self._best_of != len(pool):  # they were judged by other molecules
-            self._best_loss = self._loss_of(self._best, pool, held_out)
-        self._best_of = len(pool)
-        if not self._best or loss < self._best_loss:
-            self._best_loss, self._best = loss, [p.detach().clone() for p in self._parameters]
-
-    def _loss_of(self, weights: Sequence[torch.Tensor], pool: Pool, held_out: Sequence[int]) -> torch.Tensor:
-        """Return the validation loss of other weights than those that are there, which stay."""
-        kept = [p.detach().clone() for p in self._parameters]
-        _assign(self._parameters, weights)
-        loss = self._validation_loss(pool, held_out)
-        _assign(self._parameters, kept)
-        return loss
+        if held_out:
+            loss = self._best.look(len(pool), lambda: self._validation_loss(pool, held_out))
+            if self._log:
+                self._log.scalars(self.update, {"train/validation_loss_of_scaled_targets": float(loss)})
 
     def _validation_loss(self, pool: Pool, held_out: Sequence[int]) -> torch.Tensor:
         self._network.eval()
@@ -309,49 +253,23 @@ class Single:
 
     def _end(self) -> None:
         """Stand still at the best weights; nothing that is no number stays in the state."""
-        for weights in (self._parameters, self._average):
-            if weights:
-                _assign(weights, self._best)
-        self._raw, self._ended = [], True
+        assign(self._parameters, self._best.weights)
+        self._average.begin_anew()
         self._adam.state.clear()
         self._network.eval()
+        self._ended = True
 
     def finish(self, pool: Pool) -> None:
         """Leave the weights that were best on held-out molecules, the start among them; the last ones without any."""
-        held_out = self._held_out(pool)
-        if self._best and held_out:
-            better = self._loss_of(self._start, pool, held_out) < self._loss_of(self._best, pool, held_out)
-            _assign(self._parameters, self._start if better else self._best)
-
-    # --- The average of the weights ------------------------------------------------------------------------------
-
-    def _update_average(self) -> None:
-        if not self._average:
-            return
-        # A young average would remember the start: its decay grows with the number of updates.
-        decay = min(self.settings.ema_decay, self.update / (self.update + 10))
-        with torch.no_grad():  # all in one operation, for a GPU
-            get_ema_multi_avg_fn(decay)(self._average, self._parameters, self.update)  # type: ignore[no-untyped-call]
-
-    def _show_average(self) -> None:
-        """Put the averaged weights into the network: they act and are judged between calls of ``fit``."""
-        if self._average and self.update:
-            self._raw = [p.detach().clone() for p in self._parameters]
-            _assign(self._parameters, self._average)
-
-    def _restore_raw(self) -> None:
-        if self._raw:
-            _assign(self._parameters, self._raw)
-            self._raw = []
+        if held_out := self._held_out(pool):
+            self._best.leave(lambda: self._validation_loss(pool, held_out))
 
     # --- Snapshots -----------------------------------------------------------------------------------------------
 
     def state(self) -> dict[str, torch.Tensor]:
         """Return everything that training resumes from: weights, their average, the best, Adam's moments and counts."""
         tensors = prefixed("network", self._network.state_dict())
-        tensors |= prefixed("raw", _numbered(self._raw or self._parameters))
-        tensors |= prefixed("average", _numbered(self._average)) | prefixed("best", _numbered(self._best))
-        tensors |= {"best_loss": self._best_loss, "best_of": torch.tensor(self._best_of)}
+        tensors |= self._average.state() | self._best.state()
         tensors["ended"] = torch.tensor(self._ended)
         for i, parameter in enumerate(self._parameters):
             tensors |= prefixed(f"adam.{i}", self._adam.state.get(parameter, {}))
@@ -362,18 +280,15 @@ class Single:
         self.update = update
         load_weights(self._network, unprefixed("network", tensors), self._axis)
         device = self._potential.device
-        _assign(self._parameters, [tensors[f"raw.{i}"] for i in range(len(self._parameters))])
-        _assign(self._average, [tensors[f"average.{i}"] for i in range(len(self._average))])
-        best = unprefixed("best", tensors)
-        self._best = [best[str(i)].to(device) for i in range(len(best))]
-        self._best_loss, self._best_of = tensors["best_loss"], int(tensors["best_of"])
+        self._average.restore(tensors)
+        self._best.restore(tensors, device)
         self._ended = bool(tensors["ended"])
         for i, parameter in enumerate(self._parameters):
             if moments := unprefixed(f"adam.{i}", tensors):  # Adam's count of steps is a scalar on the CPU
                 self._adam.state[parameter] = {
                     name: t.to(device, copy=True) if t.dim() else t.clone() for name, t in moments.items()
                 }
-        self._show_average()
+        self._average.show(update)
         self._network.eval()
 
 
@@ -436,6 +351,60 @@ class Committee:
             member.restore(unprefixed(f"member.{k}", tensors), update)
 
 
+class _Watch:
+    """Looks at the updates now and then, so that the device is not asked at each.
+
+    Args:
+        task: Whose units, axis and log they have.
+
+    Attributes:
+        recent: Loss, mean squared errors of energies and forces (3,) of each update since the last look.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self.recent: list[torch.Tensor] = []
+        self._task = task
+
+    def look(self, update: int, facts: Mapping[str, float]) -> None:
+        """Log means over the updates since the last time, in units of people, and end what has blown up."""
+        loss, energy, force = torch.stack(self.recent).mean(dim=0).tolist()
+        self.check_finite(update)
+        unit = self._task.potential.scale * HARTREE_TO_KCAL_MOL
+        if self._task.log:
+            errors = {
+                "train/loss_of_scaled_targets": loss,
+                "train/energy_rmse_kcal_mol": math.sqrt(energy) * unit,
+                "train/force_rmse_kcal_mol_per_angstrom": math.sqrt(force) * unit,
+            }
+            self._task.log.scalars(update, {**errors, **facts})
+
+    def check_finite(self, update: int) -> None:
+        """Raise at the first update whose loss is no longer finite."""
+        losses = [float(sums[0]) for sums in self.recent]
+        self.recent.clear()
+        for number, loss in enumerate(losses, start=update - len(losses)):
+            if not math.isfinite(loss):
+                raise TrainingError(
+                    f"{self._task.axis}: the loss of update {number} is {loss}: the training blew up; "
+                    f"a learning_rate below {self._task.settings.learning_rate:g} may keep it together"
+                )
+
+
+def rate_at(update: int, total: int, settings: TrainSettings) -> float:
+    """Return Adam's rate for an update of a number of updates.
+
+    After a linear warm-up: a cosine from the initial rate to a thousandth of it, or constant.
+    """
+    peak, warmup = settings.learning_rate, settings.warmup_updates
+    if update < warmup:
+        return peak * (update + 1) / warmup
+    if settings.schedule == "constant":
+        return peak
+    progress = min((update - warmup) / max(total - warmup, 1), 1.0)
+    floor = peak / 1000
+    return floor + (peak - floor) * (1 + math.cos(math.pi * progress)) / 2
+
+
 def rate_groups(network: torch.nn.Module, rates: Mapping[str, float]) -> dict[float, list[torch.nn.Parameter]]:
     """Return the trainable parameters by the factor of their rate; those with the factor 0 are frozen.
 
@@ -469,33 +438,6 @@ def _optimizer(groups: Sequence[Sequence[torch.nn.Parameter]], settings: TrainSe
     return torch.optim.Adam(listed, lr=settings.learning_rate)
 
 
-def mean_squared_errors(batch: Batch, predicted: Targets, wanted: Targets) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the mean squared error of energies, and that of force components: over the atoms, then the molecules."""
-    energy = (predicted.energies - wanted.energies).square().mean()
-    per_atom = (predicted.forces - wanted.forces).square().mean(dim=-1)
-    sizes = (batch.offsets[1:] - batch.offsets[:-1]).double()
-    per_molecule = torch.zeros_like(sizes).index_add(0, batch.molecule, per_atom) / sizes
-    return energy, per_molecule.mean()
-
-
-def differences_within(batch: Batch, errors: torch.Tensor) -> torch.Tensor:
-    """Return the mean squared error of the energies' differences between conformers of one molecule.
-
-    Each error is taken from the mean error of the conformers in the batch: reference energies do not matter (ConfRank,
-    ChemRxiv 683d7c33). A molecule with one conformer adds nothing.
-
-    Args:
-        batch: Conformers are told by their ids (see ``molecules.group_of``).
-        errors: (n_molecules,).
-    """
-    groups = [group_of(molecule.id) for molecule in batch.molecules]
-    number = {group: k for k, group in enumerate(dict.fromkeys(groups))}
-    which = torch.tensor([number[group] for group in groups], device=errors.device)
-    zeros = errors.new_zeros(len(number))
-    means = zeros.index_add(0, which, errors) / zeros.index_add(0, which, torch.ones_like(errors))
-    return (errors - means[which]).square().mean()
-
-
 def load_weights(network: torch.nn.Module, weights: Mapping[str, torch.Tensor], owner: str) -> None:
     """Load weights strictly: nothing missing, nothing left over, no shape bent.
 
@@ -507,13 +449,3 @@ def load_weights(network: torch.nn.Module, weights: Mapping[str, torch.Tensor], 
     except RuntimeError as error:
         reason = " ".join(str(error).split())
         raise CheckpointError(f"{owner}: weights do not fit the model: {reason[:300]}") from error
-
-
-def _numbered(tensors: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {str(i): tensor for i, tensor in enumerate(tensors)}
-
-
-def _assign(parameters: Sequence[torch.Tensor], values: Sequence[torch.Tensor]) -> None:
-    with torch.no_grad():
-        for parameter, value in zip(parameters, values, strict=True):
-            parameter.copy_(value)

@@ -161,7 +161,7 @@ def test_the_average_acts_and_the_raw_weights_are_trained(labelled, make_potenti
         decay = min(0.9, update / (update + 10))
         by_hand = [decay * a + (1 - decay) * w.double() for a, w in zip(by_hand, weights(raw), strict=True)]
     assert not same(weights(averaged), weights(raw))
-    assert same(averaged.learner._raw, weights(raw))
+    assert same(averaged.learner._average.raw, weights(raw))
     for average, expected in zip(weights(averaged), by_hand, strict=True):
         torch.testing.assert_close(average.double(), expected, rtol=0, atol=1e-6)
 

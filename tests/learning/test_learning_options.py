@@ -10,8 +10,9 @@ import torch
 from golfbench.batches import make_batch
 from golfbench.contracts import LabelledMolecule
 from golfbench.errors import ConfigurationError, TrainingError
-from golfbench.learning.learner import Committee, Single, Task, differences_within
+from golfbench.learning.learner import Committee, Single, Task
 from golfbench.learning.loader import chunks
+from golfbench.learning.losses import differences_within
 from golfbench.learning.pool import Pool
 from golfbench.learning.potential import Potential
 from golfbench.learning.settings import TrainSettings
@@ -223,7 +224,7 @@ def test_a_resumed_committee_is_the_uninterrupted_one_bit_by_bit(labelled, make_
 def blown_up(learner, pool):
     """Spoil the weights as a blow-up does, and go on for some updates; return what was best before."""
     best = copies(learner.potential())
-    for weights in learner._raw or learner._parameters:
+    for weights in learner._average.raw or learner._parameters:
         weights.detach().fill_(float("nan"))
     told = []
     assert math.isfinite(learner.fit(pool, 7, told.append))
