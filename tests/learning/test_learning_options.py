@@ -1,5 +1,6 @@
 """What a learner can be told: rates of layers, schedules, decay, differences, validation, a loss; committees."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +14,7 @@ from golfbench.learning.learner import Committee, Single, Task
 from golfbench.learning.loader import chunks
 from golfbench.learning.objective import differences_within
 from golfbench.learning.pool import Pool
+from golfbench.learning.potential import Potential
 from golfbench.learning.settings import TrainSettings
 
 CPU = torch.device("cpu")
@@ -217,3 +219,60 @@ def test_a_resumed_committee_is_the_uninterrupted_one_bit_by_bit(labelled, make_
     for learner in (whole, second):
         learner.finish(pool)
     assert same(copies(whole.potential()), copies(second.potential()))
+
+
+def blown_up(learner, pool):
+    """Spoil the weights as a blow-up does, and go on for some updates; return what was best before."""
+    best = copies(learner.potential())
+    for weights in learner._average.raw or learner._parameters:
+        weights.detach().fill_(float("nan"))
+    told = []
+    assert math.isfinite(learner.fit(pool, 7, told.append))
+    assert told[-1] == learner.update
+    return best
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.99])
+def test_a_training_that_blows_up_ends_with_the_best_weights_on_held_out_molecules(
+    labelled, make_potential, caplog, decay
+):
+    potential = make_potential(labelled)
+    pool = Pool(potential, labelled)
+    learner = Single(task(potential, validation_share=0.4, ema_decay=decay, schedule="constant", total=40))
+    start = copies(potential)
+    learner.fit(pool, 5)
+    best = blown_up(learner, pool)
+    assert "the training blew up" in caplog.text
+    assert "best on the molecules held out" in caplog.text
+    assert learner.update == 12
+    assert same(copies(potential), best)
+    learner.fit(pool, 3)
+    assert learner.update == 15
+    again = Single(task(make_potential(labelled), validation_share=0.4, ema_decay=decay, total=40))
+    again.restore(learner.state(), learner.update)
+    for ended in (learner, again):
+        ended.fit(pool, 2)
+        ended.finish(pool)
+        assert same(copies(ended.potential()), best)
+    assert not same(best, start)
+
+
+def test_one_member_of_a_committee_may_blow_up(labelled, make_potential):
+    one, two = make_potential(labelled), make_potential(labelled)
+    both = Potential([one.network, two.network], one.atom_energies, one.scale)
+    pool = Pool(both, labelled)
+    committee = Committee(task(both, validation_share=0.4, total=40))
+    committee.fit(pool, 3)
+    best = blown_up(committee._members[1], pool)
+    committee.fit(pool, 4)
+    assert all(torch.isfinite(p).all() for network in both.networks for p in network.parameters())
+    assert same(copies(committee._members[1].potential()), best)
+
+
+def test_without_a_better_choice_a_blow_up_is_an_error(labelled, make_potential):
+    for share in (0.0, 0.4):
+        potential = make_potential(labelled)
+        for weights in potential.network.parameters():
+            weights.detach().fill_(float("nan"))
+        with pytest.raises(TrainingError, match="the training blew up"):
+            Single(task(potential, validation_share=share)).fit(Pool(potential, labelled), 3)

@@ -81,7 +81,8 @@ def test_batch_equals_single(name):
     assert energies.dtype == torch.float32
     assert forces.dtype == torch.float64
     assert (energies - torch.cat([e for e, _ in single])).abs().max() < 2e-6
-    assert (forces - torch.cat([f for _, f in single])).abs().max() < 2e-6
+    # With several threads the products of matrices round otherwise for another number of pairs.
+    assert (forces - torch.cat([f for _, f in single])).abs().max() < 1e-5 * forces.abs().max()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -240,7 +241,15 @@ def test_painn_in_single_precision_is_schnetpacks_own_but_for_rounding(molecules
         assert (found - expected).abs().max() < 1e-5 * expected.detach().abs().max()
 
 
-def test_painn_keeps_the_bits_of_a_molecule_in_every_batch():
+@pytest.fixture
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_on_one_thread_painn_keeps_the_bits_of_a_molecule_in_every_batch(one_thread):
     net = network("painn", preset="published")
     alone, forces = energy_forces(net, [ETHANOL])
     for batch in ([ETHANOL, WATER], [WATER, METHANE, ETHANOL], [METHANE] * 20 + [ETHANOL] + [WATER] * 7):
