@@ -166,10 +166,10 @@ class Single:
             for batch in loader.batches(self.update, updates):
                 total += self._step(batch)
                 if self.update % LOG_EVERY == 0:
-                    self._watch.look(self.update, self._facts(pool, time.perf_counter() - started))
+                    self._look(len(pool), time.perf_counter() - started)
                 if on_update is not None:
                     on_update(self.update)
-        self._watch.check_finite(self.update)
+        self._check_finite()
         self.timed_updates += updates
         self.timed_s += time.perf_counter() - started
         if self.update:
@@ -178,13 +178,6 @@ class Single:
         if updates:
             self._validate(pool, held_out)
         return float(total) / updates if updates else 0.0
-
-    def _facts(self, pool: Pool, running_s: float) -> dict[str, float]:
-        return {
-            "train/learning_rate": self._adam.param_groups[0]["lr"],
-            "train/labels": len(pool),
-            "train/wall_s": self.timed_s + running_s,
-        }
 
     @property
     def _cutoff(self) -> float | None:

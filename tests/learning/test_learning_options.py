@@ -9,7 +9,7 @@ import torch
 
 from golfbench.batches import make_batch
 from golfbench.contracts import LabelledMolecule
-from golfbench.errors import ConfigurationError
+from golfbench.errors import ConfigurationError, TrainingError
 from golfbench.learning.learner import Committee, Single, Task
 from golfbench.learning.loader import chunks
 from golfbench.learning.objective import differences_within
