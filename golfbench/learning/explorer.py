@@ -258,7 +258,9 @@ def _candidates(
 
 
 def features_of(potential: Potential, molecules: Sequence[Molecule]) -> FloatArray:
-    """Return the network's features of molecules, mean over the atoms: (n_molecules, n_features)."""
+    """Return the network's features of molecules, mean over the atoms: (n_molecules, n_features), (0, 0) for none."""
+    if not molecules:
+        return np.zeros((0, 0))
     groups = [molecules[k : k + _TOGETHER] for k in range(0, len(molecules), _TOGETHER)]
     batches = (make_batch(group, potential.cutoff, potential.device) for group in groups)
     found: FloatArray = np.concatenate([potential.features(batch).cpu().numpy() for batch in batches])

@@ -48,7 +48,9 @@ class FarthestFeatures:
         if round.training_features is None or round.candidates[0].state.features is None:
             raise ConfigurationError("farthest-features: needs the features of states and of the training set")
         offered = np.array([candidate.state.features for candidate in round.candidates])
-        nearest = _distances(offered, round.training_features).min(axis=1)
+        # Before anything is learned there is no label to be far from: the middle of what is offered stands for one.
+        learned = round.training_features if len(round.training_features) else offered.mean(axis=0, keepdims=True)
+        nearest = _distances(offered, learned).min(axis=1)
         chosen: list[int] = []
         for _ in range(min(round.budget, len(offered))):
             index = int(nearest.argmax())
