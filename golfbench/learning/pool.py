@@ -311,7 +311,10 @@ class Pool:
     def _choose(self, members: Mapping[str, Sequence[int]], share: float, seed: int) -> frozenset[str]:
         if self.in_memory:
             drawn = {g: derived(seed, "validation", g).random() for g in members}
-            return frozenset({g for g, x in drawn.items() if x < share} | {min(drawn, key=drawn.__getitem__)})
+            if len(drawn) == 1:  # of one molecule alone there is no rest to learn from
+                return frozenset()
+            first, last = (pick(drawn, key=drawn.__getitem__) for pick in (min, max))
+            return frozenset({g for g, x in drawn.items() if x < share} - {last} | {first})
         left = min(int(share * self.initial_size), MOST_HELD_OUT)
         known = {group: bisect_left(indices, self.initial_size) for group, indices in members.items()}
         groups = [group for group, count in known.items() if count]

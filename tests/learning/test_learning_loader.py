@@ -199,6 +199,18 @@ def many(labelled, molecules, conformers):
     ]
 
 
+@pytest.mark.parametrize("molecules", [1, 2, 3])
+@pytest.mark.parametrize("share", [0.1, 0.5, 1.0])
+def test_something_is_left_to_learn_from_however_few_molecules_there_are(labelled, make_potential, molecules, share):
+    item = labelled[0]
+    names = [f"{molecule}/{conformer}" for molecule in range(molecules) for conformer in range(2)]
+    initial = [replace(item, molecule=replace(item.molecule, id=name)) for name in names]
+    pool = Pool(make_potential(labelled), initial)
+    held = pool.held_out(share, 0)
+    assert pool.draw(np.random.default_rng(0), 4, held)
+    assert bool(held) == (molecules > 1)
+
+
 @pytest.mark.parametrize("share", [0.1, 0.25, 0.5])
 def test_in_a_file_whole_molecules_are_held_out_and_no_label_is_read_for_it(
     labelled, make_potential, share, monkeypatch
