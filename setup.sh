@@ -6,6 +6,8 @@
 #   ./setup.sh --with-peers    and the bridges to Sella and geomeTRIC, which bring JAX
 #   ./setup.sh --with-loggers  and the loggers of Weights & Biases and MLflow
 #
+# The weights of aimnet2 are fetched from the package index, if it can be reached.
+#
 # A second call does nothing until a pyproject.toml or constraints.txt changes.
 #
 # PYTHON        the interpreter to start from (default python3; 3.11 to 3.13)
@@ -89,7 +91,7 @@ case "${1:-}" in
     --with-peers) PEERS=1 ;;
     --with-loggers) LOGGERS=1 ;;
     *)
-        sed -n '2,14s/^# \{0,1\}//p' "$0" >&2
+        sed -n '2,16s/^# \{0,1\}//p' "$0" >&2
         exit 2
         ;;
 esac
@@ -106,3 +108,5 @@ echo "setup.sh: installing into $VENV (a minute or two)" >&2
 install_parts
 fetch_weights
 fingerprint >"$STAMP"
+"$VENV/bin/golfbench" models fetch aimnet2 >/dev/null ||
+    echo "setup.sh: without the weights of aimnet2; later: golfbench models fetch aimnet2" >&2
