@@ -5,6 +5,7 @@ parameters in float64: neutral drugs, an ammonium, a carboxylate, a zwitterion, 
 """
 
 import json
+import os
 from functools import cache
 from pathlib import Path
 
@@ -29,7 +30,9 @@ TOLERANCE = 1e-5
 @cache
 def potential(name):
     weights = next(w for w in SPEC.weights if w.name == name)
-    path = stored(SPEC, weights)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GOLFBENCH_WEIGHTS", os.environ["GOLFBENCH_SETUP_WEIGHTS"])
+        path = stored(SPEC, weights)
     if path is None:
         pytest.skip(f"the weights are not in the store: {fetch_command(SPEC, weights)}")
     return load_potential(path)
