@@ -5,7 +5,7 @@ import tempfile
 
 import pytest
 
-from golfbench.learning import store
+from golfbench import store
 
 # Before any test module starts a run of its own, at the latest when fixtures of a module do; removed at the end.
 _folder = tempfile.TemporaryDirectory(prefix="golfbench-tests-")

@@ -18,7 +18,7 @@ import torch
 
 from golfbench.errors import CheckpointError, ConfigurationError, TrainingError
 from golfbench.learning.checkpoint import prefixed, unprefixed
-from golfbench.learning.kept import Average, Best
+from golfbench.learning.kept import Ahead, Average, Best
 from golfbench.learning.loader import Chunk, Loader
 from golfbench.learning.objective import Objective
 from golfbench.learning.pool import Pool
@@ -116,6 +116,7 @@ class Single:
         self._adam = _optimizer(list(groups.values()), self.settings)
         self._average = Average(self._parameters, self.settings.ema_decay)
         self._best = Best(self._parameters)
+        self._ahead = Ahead(self._parameters)
         self._objective = Objective(self._network, self.settings)
         #: Loss, mean squared errors of energies and forces of each update since the last look.
         self._recent: list[torch.Tensor] = []
@@ -154,6 +155,8 @@ class Single:
         return float(self._best.loss)
 
     def _fit(self, pool: Pool, updates: int, on_update: OnUpdate | None) -> float:
+        if self.settings.keeps_start:
+            self._ahead.look(lambda new: self._loss_on(pool, new), len(pool), began=self.update > 0)
         self._average.hide()
         held_out = self._held_out(pool)
         if self.update == 0 and updates:
@@ -262,16 +265,19 @@ class Single:
         return self._objective.of(pool.samples(indices), self._cutoff, self._potential.device)
 
     def finish(self, pool: Pool) -> None:
-        """Leave the weights that were best on held-out molecules, the start among them; the last ones without any."""
+        """Leave the best weights: see ``kept.Best`` and ``kept.Ahead``; the last ones, where neither is asked for."""
         if held_out := self._held_out(pool):
             self._best.finish(lambda: self._loss_on(pool, held_out))
+        elif self.settings.keeps_start and self._ahead.finish():
+            log.warning("%s: training made new labels worse than the start had them: its weights are back", self._axis)
 
     # --- Snapshots -----------------------------------------------------------------------------------------------
 
     def state(self) -> dict[str, torch.Tensor]:
         """Return everything that training resumes from: weights, their average, the best, Adam's moments and counts."""
         tensors = prefixed("network", self._network.state_dict())
-        tensors |= self._average.state() | self._best.state() | {"ended": torch.tensor(self._ended)}
+        tensors |= self._average.state() | self._best.state() | self._ahead.state()
+        tensors["ended"] = torch.tensor(self._ended)
         for i, parameter in enumerate(self._parameters):
             tensors |= prefixed(f"adam.{i}", self._adam.state.get(parameter, {}))
         return tensors
@@ -283,6 +289,7 @@ class Single:
         device = self._potential.device
         self._average.restore(tensors)
         self._best.restore(tensors, device)
+        self._ahead.restore(tensors)
         self._ended = bool(tensors["ended"])
         for i, parameter in enumerate(self._parameters):
             if moments := unprefixed(f"adam.{i}", tensors):  # Adam's count of steps is a scalar on the CPU
