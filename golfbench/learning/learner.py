@@ -12,7 +12,7 @@ import math
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 
@@ -117,7 +117,7 @@ class Single:
         self._average = Average(self._parameters, self.settings.ema_decay)
         self._best = Best(self._parameters)
         self._ahead = Ahead(self._parameters)
-        self._objective = Objective(self._network, self.settings)
+        self._objective = Objective(self._network, self.settings, task.potential.device)
         #: Loss, mean squared errors of energies and forces of each update since the last look.
         self._recent: list[torch.Tensor] = []
         #: Whether it blew up and stands still at the best weights.
@@ -163,9 +163,10 @@ class Single:
             self._validate(pool, held_out)
         self._network.train()
         started = time.perf_counter()
-        loader = Loader(pool, lambda update: self._draw(pool, update, held_out), self._cutoff, self._potential.device)
-        total = torch.zeros((), dtype=torch.float64, device=self._potential.device)
-        with repeatable(self._potential.device):
+        cutoff, device = self._objective.cutoff, self._objective.device
+        loader = Loader(pool, lambda update: self._draw(pool, update, held_out), cutoff, device)
+        total = torch.zeros((), dtype=torch.float64, device=device)
+        with repeatable(device):
             for batch in loader.batches(self.update, updates):
                 total += self._step(batch)
                 if self.update % LOG_EVERY == 0:
@@ -178,14 +179,10 @@ class Single:
         if self.update:
             self._average.show()
         self._network.eval()
-        if updates:
-            self._validate(pool, held_out)
-        return float(total) / updates if updates else 0.0
-
-    @property
-    def _cutoff(self) -> float | None:
-        cutoff: Any = self._network.cutoff
-        return None if cutoff is None else float(cutoff)
+        if not updates:
+            return 0.0
+        self._validate(pool, held_out)
+        return float(total) / updates
 
     def _step(self, batch: Sequence[Chunk]) -> torch.Tensor:
         """Do one update, and return its loss; nothing here waits for the device."""
@@ -209,8 +206,6 @@ class Single:
         # By the weights only: positions are differentiated by too, for the forces, and nobody reads their gradient.
         (parts[0] * chunk.share).backward(inputs=self._parameters)  # type: ignore[no-untyped-call]
         return torch.stack([p.detach().double() for p in parts]) * chunk.share
-
-    # --- What is looked at now and then --------------------------------------------------------------------------
 
     def _look(self, labels: int, running_s: float) -> None:
         """Log means over the batches since the last time, in units of people, and end what has blown up."""
@@ -262,7 +257,7 @@ class Single:
             self._log.scalars(self.update, {"train/validation_loss_of_scaled_targets": float(loss)})
 
     def _loss_on(self, pool: Pool, indices: Sequence[int]) -> torch.Tensor:
-        return self._objective.of(pool.samples(indices), self._cutoff, self._potential.device)
+        return self._objective.of(pool.samples(indices))
 
     def finish(self, pool: Pool) -> None:
         """Leave the best weights: see ``kept.Best`` and ``kept.Ahead``; the last ones, where neither is asked for."""

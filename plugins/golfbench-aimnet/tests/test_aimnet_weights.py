@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from golfbench.learning.store import fetch_command, stored
 
 from golfbench.batches import make_batch
 from golfbench.learning.opening import load_potential
 from golfbench.molecules import Molecule
 from golfbench.registry import registry
 from golfbench.specs import ModelSpec
+from golfbench.store import fetch_command, stored
 from golfbench.units import HARTREE_TO_EV
 
 SPEC = registry().find(ModelSpec, "aimnet2")
