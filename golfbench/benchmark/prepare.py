@@ -134,6 +134,8 @@ def _unlabelled(item: TestMolecule) -> TestMolecule:
 def _relabel(
     initial: Sequence[LabelledMolecule], oracle: Named, service: OracleService, report: Report
 ) -> list[LabelledMolecule]:
+    if not initial:  # nothing learns from it
+        return []
     counter = _Counter("labelling the initial set", len(initial), report)
     account = Account("", "before", "initial")
     labelled: list[LabelledMolecule] = []

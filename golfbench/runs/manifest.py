@@ -211,7 +211,11 @@ class Manifest(Provenance, _Run):
         Raises:
             WriteError: If it cannot be written.
         """
-        absent = {name for name in ("shard", "common", "merged", "files") if getattr(self, name) is None}
+        absent: dict[str, Any] = {
+            name: True for name in ("shard", "common", "merged", "files") if getattr(self, name) is None
+        }
+        if self.dataset.sampled_labels is None:
+            absent["dataset"] = {"sampled_labels"}
         content = self.model_dump(mode="json", exclude=absent)
         write_atomically(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
 

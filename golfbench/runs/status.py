@@ -149,7 +149,7 @@ def _group(calls: list[OracleCall], labelled: set[str]) -> FailureGroup:
     names = dict.fromkeys(call.molecule for call in calls)
     return FailureGroup(
         outcome=calls[0].outcome,
-        oracle=calls[0].oracle,
+        oracle=str(calls[0].oracle),
         message=calls[0].error.removeprefix(f"{calls[0].molecule}: "),
         calls=len(calls),
         molecules=len(names),

@@ -35,7 +35,7 @@ def refused(golfbench, tmp_path):
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
-        ("--model", "pain", "unknown model 'pain': did you mean 'painn'?"),
+        ("--model", "pain", "unknown model 'pain': did you mean 'painn'"),
         ("--oracle", "gfn2xtb", "unknown oracle 'gfn2xtb': did you mean 'gfn2-xtb'"),
         ("--selection", "gofl", "unknown selection 'gofl': did you mean 'golf'?"),
         ("--optimizer", "lbfsg", "unknown optimizer 'lbfsg': did you mean 'lbfgs'"),

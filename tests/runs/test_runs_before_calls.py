@@ -266,8 +266,12 @@ def test_status_says_what_is_running(golfbench, tmp_path):
 
 def test_labelling_shows_how_far_it_is(golfbench, write_config, tmp_path, tiny_folder):
     shutil.copytree(tiny_folder, tmp_path / "here")
-    config = write_config(models=["mmff94"], selections=["none"], references=[], oracles=["uff"])
+    learned = {"models": ["painn:preset=small"], "checkpoint": "fresh", "baseline": {"updates": 1}, "budget": 0}
+    config = write_config(selections=["none"], references=[], oracles=["uff"], **learned)
     lines = golfbench("run", config, "--output", "out").stderr.splitlines()
     assert "labelling the initial set: 0/9" in lines
     assert any(line.startswith("labelling the initial set: 9/9") for line in lines)
+    config = write_config(models=["mmff94"], selections=["none"], references=[], oracles=["uff"])
+    lines = golfbench("run", config, "--output", "out").stderr.splitlines()
+    assert not [line for line in lines if "initial set" in line]  # nothing learns from it
     assert any(line.startswith("test molecules with reference energies and minimum: 3/3") for line in lines)
