@@ -19,7 +19,7 @@ from golfbench.specs import ComponentRef
 #: takes torch to import.
 DEFAULTS: Mapping[str, ComponentRef] = {
     "dataset": ComponentRef("druglike-mini"),
-    "model": ComponentRef("painn", {"preset": "small"}),
+    "model": ComponentRef("aimnet2"),
     "optimizer": ComponentRef("rfo-internal"),
     "selection": ComponentRef("golf"),
     "oracle": ComponentRef("gfn2-xtb"),

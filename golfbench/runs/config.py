@@ -103,7 +103,7 @@ class RunConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    models: tuple[ComponentRef, ...] = Field((ComponentRef("painn", {"preset": "small"}),), min_length=1)
+    models: tuple[ComponentRef, ...] = Field((ComponentRef("aimnet2"),), min_length=1)
     optimizers: tuple[ComponentRef, ...] = Field((ComponentRef("rfo-internal"),), min_length=1)
     selections: tuple[ComponentRef, ...] = Field((ComponentRef("golf"), ComponentRef("random")), min_length=1)
     oracles: tuple[ComponentRef, ...] = Field((ComponentRef("gfn2-xtb"),), min_length=1)
