@@ -23,7 +23,13 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("molecules", "stopping", "durable", "states", "spins", "stereo"),
     ("specs", "batches", "chemistry", "valence"),
     ("hookspecs", "contracts"),
-    ("golfbench", "registry", "minimize", "loggers"),  # ``golfbench`` is what the package itself offers: its version
+    (
+        "golfbench",
+        "registry",
+        "minimize",
+        "loggers",
+        "curves",
+    ),  # ``golfbench`` is what the package itself offers: its version
     ("environments", "templates", "oracles", "curvature"),
     ("learning", "benchmark"),
     ("runs",),
