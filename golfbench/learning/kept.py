@@ -1,4 +1,7 @@
-"""Weights that a training keeps beside those that it trains: their average, and the best on held-out molecules."""
+"""Weights that a training keeps beside those that it trains.
+
+Their average, the best ones on held-out molecules, and those of the start, which come back if training does harm.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,8 @@ from golfbench.learning.checkpoint import prefixed, unprefixed
 
 #: The loss on held-out molecules of the weights that are in the network.
 Judge = Callable[[], torch.Tensor]
+#: Their loss on some samples of the pool, by index.
+JudgeOn = Callable[[Sequence[int]], torch.Tensor]
 
 
 class Average:
@@ -122,6 +127,56 @@ class Best:
         best = unprefixed("best", tensors)
         self.weights = [best[str(i)].to(device) for i in range(len(best))]
         self.loss, self._labels = tensors["best_loss"], int(tensors["best_of"])
+
+
+class Ahead:
+    """Whether a training helps, by labels that it has not learned from yet: no label is lost to validation.
+
+    The labels of a round are judged by the weights as they are and by those of the start, before anything is learned
+    from them (prequential validation: Dawid 1984, J. R. Stat. Soc. A 147, 278). A training that is worse on them in sum
+    than its start is given up in the end.
+
+    Args:
+        parameters: That are trained; they have the weights of the start.
+    """
+
+    def __init__(self, parameters: Sequence[torch.nn.Parameter]) -> None:
+        self._parameters = parameters
+        self._start = copies(parameters)
+        #: Sums of losses over the labels: of the weights as they were, of the start; labels that were seen.
+        self._sums = torch.zeros(3, dtype=torch.float64)
+
+    def look(self, judge: JudgeOn, labels: int, began: bool) -> None:
+        """Judge the labels that are new, with the weights that act in the network.
+
+        Args:
+            judge: Of the network as it is.
+            labels: That there are.
+            began: Whether the weights are others than those of the start.
+        """
+        new = range(int(self._sums[2]), labels)
+        if began and new:
+            acting = judge(new)
+            kept = copies(self._parameters)
+            assign(self._parameters, self._start)
+            self._sums[:2] += len(new) * torch.stack([acting, judge(new)])
+            assign(self._parameters, kept)
+        self._sums[2] = labels
+
+    def finish(self) -> bool:
+        """Put the start back if the training did harm, and return whether it did."""
+        harmed = bool(self._sums[0] > self._sums[1])
+        if harmed:
+            assign(self._parameters, self._start)
+        return harmed
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """Return everything that ``restore`` needs, but the start: a training is resumed from the same one."""
+        return {"ahead": self._sums.clone()}
+
+    def restore(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Continue from ``state``."""
+        self._sums = tensors["ahead"].clone()
 
 
 def copies(tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:

@@ -12,13 +12,13 @@ import math
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 
 from golfbench.errors import CheckpointError, ConfigurationError, TrainingError
 from golfbench.learning.checkpoint import prefixed, unprefixed
-from golfbench.learning.kept import Average, Best
+from golfbench.learning.kept import Ahead, Average, Best
 from golfbench.learning.loader import Chunk, Loader
 from golfbench.learning.objective import Objective
 from golfbench.learning.pool import Pool
@@ -116,7 +116,8 @@ class Single:
         self._adam = _optimizer(list(groups.values()), self.settings)
         self._average = Average(self._parameters, self.settings.ema_decay)
         self._best = Best(self._parameters)
-        self._objective = Objective(self._network, self.settings)
+        self._ahead = Ahead(self._parameters)
+        self._objective = Objective(self._network, self.settings, task.potential.device)
         #: Loss, mean squared errors of energies and forces of each update since the last look.
         self._recent: list[torch.Tensor] = []
         #: Whether it blew up and stands still at the best weights.
@@ -154,15 +155,18 @@ class Single:
         return float(self._best.loss)
 
     def _fit(self, pool: Pool, updates: int, on_update: OnUpdate | None) -> float:
+        if self.settings.keeps_start:
+            self._ahead.look(lambda new: self._loss_on(pool, new), len(pool), began=self.update > 0)
         self._average.hide()
         held_out = self._held_out(pool)
         if self.update == 0 and updates:
             self._validate(pool, held_out)
         self._network.train()
         started = time.perf_counter()
-        loader = Loader(pool, lambda update: self._draw(pool, update, held_out), self._cutoff, self._potential.device)
-        total = torch.zeros((), dtype=torch.float64, device=self._potential.device)
-        with repeatable(self._potential.device):
+        cutoff, device = self._objective.cutoff, self._objective.device
+        loader = Loader(pool, lambda update: self._draw(pool, update, held_out), cutoff, device)
+        total = torch.zeros((), dtype=torch.float64, device=device)
+        with repeatable(device):
             for batch in loader.batches(self.update, updates):
                 total += self._step(batch)
                 if self.update % LOG_EVERY == 0:
@@ -175,14 +179,10 @@ class Single:
         if self.update:
             self._average.show()
         self._network.eval()
-        if updates:
-            self._validate(pool, held_out)
-        return float(total) / updates if updates else 0.0
-
-    @property
-    def _cutoff(self) -> float | None:
-        cutoff: Any = self._network.cutoff
-        return None if cutoff is None else float(cutoff)
+        if not updates:
+            return 0.0
+        self._validate(pool, held_out)
+        return float(total) / updates
 
     def _step(self, batch: Sequence[Chunk]) -> torch.Tensor:
         """Do one update, and return its loss; nothing here waits for the device."""
@@ -206,8 +206,6 @@ class Single:
         # By the weights only: positions are differentiated by too, for the forces, and nobody reads their gradient.
         (parts[0] * chunk.share).backward(inputs=self._parameters)  # type: ignore[no-untyped-call]
         return torch.stack([p.detach().double() for p in parts]) * chunk.share
-
-    # --- What is looked at now and then --------------------------------------------------------------------------
 
     def _look(self, labels: int, running_s: float) -> None:
         """Log means over the batches since the last time, in units of people, and end what has blown up."""
@@ -259,19 +257,22 @@ class Single:
             self._log.scalars(self.update, {"train/validation_loss_of_scaled_targets": float(loss)})
 
     def _loss_on(self, pool: Pool, indices: Sequence[int]) -> torch.Tensor:
-        return self._objective.of(pool.samples(indices), self._cutoff, self._potential.device)
+        return self._objective.of(pool.samples(indices))
 
     def finish(self, pool: Pool) -> None:
-        """Leave the weights that were best on held-out molecules, the start among them; the last ones without any."""
+        """Leave the best weights: see ``kept.Best`` and ``kept.Ahead``; the last ones, where neither is asked for."""
         if held_out := self._held_out(pool):
             self._best.finish(lambda: self._loss_on(pool, held_out))
+        elif self.settings.keeps_start and self._ahead.finish():
+            log.warning("%s: training made new labels worse than the start had them: its weights are back", self._axis)
 
     # --- Snapshots -----------------------------------------------------------------------------------------------
 
     def state(self) -> dict[str, torch.Tensor]:
         """Return everything that training resumes from: weights, their average, the best, Adam's moments and counts."""
         tensors = prefixed("network", self._network.state_dict())
-        tensors |= self._average.state() | self._best.state() | {"ended": torch.tensor(self._ended)}
+        tensors |= self._average.state() | self._best.state() | self._ahead.state()
+        tensors["ended"] = torch.tensor(self._ended)
         for i, parameter in enumerate(self._parameters):
             tensors |= prefixed(f"adam.{i}", self._adam.state.get(parameter, {}))
         return tensors
@@ -283,6 +284,7 @@ class Single:
         device = self._potential.device
         self._average.restore(tensors)
         self._best.restore(tensors, device)
+        self._ahead.restore(tensors)
         self._ended = bool(tensors["ended"])
         for i, parameter in enumerate(self._parameters):
             if moments := unprefixed(f"adam.{i}", tensors):  # Adam's count of steps is a scalar on the CPU

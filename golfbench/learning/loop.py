@@ -185,6 +185,8 @@ class LearningLoop:
             if self._is_asking():
                 self._ask(self._pick())
             learned = self._learn()
+        if not len(self.parts.pool):  # the oracle refused all that was asked so far, and no initial set is learned from
+            learned = 0
         loss = learner.fit(self.parts.pool, learned * self.settings.updates_per_label)
         self.progress.round += 1
         log.info("%s: loss %.4g, %s", self._account.combination, loss, self.progress.to_json())

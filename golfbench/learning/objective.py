@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -24,10 +25,18 @@ class Objective:
     Attributes:
         network: A ``contracts.Network``.
         settings: Weights of the parts.
+        device: Where the network lives.
     """
 
     network: torch.nn.Module
     settings: TrainSettings
+    device: torch.device
+
+    @property
+    def cutoff(self) -> float | None:
+        """The network's, Å."""
+        cutoff: Any = self.network.cutoff
+        return None if cutoff is None else float(cutoff)
 
     def loss(self, chunk: Chunk) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return the loss of a chunk, and its mean squared errors of energies and forces, in the network's units."""
@@ -42,13 +51,12 @@ class Objective:
             loss = loss + self.settings.difference_weight * differences_within(chunk.batch, errors)
         return loss, energy, force
 
-    def of(self, samples: Sequence[Sample], cutoff: float | None, device: torch.device) -> torch.Tensor:
+    def of(self, samples: Sequence[Sample]) -> torch.Tensor:
         """Return the loss of samples as the network acts, without a gradient: () float64, on the CPU."""
         self.network.eval()
-        with repeatable(device):
-            losses = [
-                self.loss(chunk)[0].detach().double().cpu() * chunk.share for chunk in chunks(samples, cutoff, device)
-            ]
+        parts = chunks(samples, self.cutoff, self.device)
+        with repeatable(self.device):
+            losses = [self.loss(chunk)[0].detach().double().cpu() * chunk.share for chunk in parts]
         return torch.stack(losses).sum()
 
 

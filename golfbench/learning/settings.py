@@ -32,6 +32,8 @@ class TrainSettings(BaseModel):
             energies; conformers are then drawn in pairs [0].
         validation_share: Share of the molecules, with all their conformers, that is not learned from; the weights that
             are best on it are kept, those of the start among them [0].
+        keeps_start: Whether the weights of the start come back if training made labels worse that it had not learned
+            from yet (see ``learning.kept.Ahead``) [no].
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -48,6 +50,7 @@ class TrainSettings(BaseModel):
     rates: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
     difference_weight: float = Field(0.0, ge=0)
     validation_share: float = Field(0.0, ge=0, le=0.5)
+    keeps_start: bool = False
 
 
 class FineTuning(TrainSettings):
@@ -62,8 +65,8 @@ class FineTuning(TrainSettings):
 
     learning_rate: float = Field(1.0e-4, gt=0)
     energy_weight: float = Field(0.0025, ge=0)
-    validation_share: float = Field(0.1, ge=0, le=0.5)
-    updates_per_label: int = Field(2, ge=0)
+    keeps_start: bool = True
+    updates_per_label: int = Field(8, ge=0)
 
 
 class GolfSettings(BaseModel):

@@ -22,6 +22,15 @@ from golfbench.specs import ComponentRef
 DEFAULT_PASSES, MOST_DEFAULT_UPDATES = 80, 5000
 
 
+#: Settings that came later: at their default they are no part of a run's name, so that the runs of before are found.
+LATER: Mapping[str, tuple[str, ...]] = {
+    "": ("initial_labels", "fine_tuning"),
+    "golf": ("explorer",),
+    "training": ("keeps_start",),
+    "baseline": ("keeps_start",),
+}
+
+
 class Baseline(TrainSettings):
     """How a baseline is trained on the initial set when no checkpoint is at hand.
 
@@ -131,6 +140,12 @@ class RunConfig(BaseModel):
     def run_id(self) -> str:
         """Return the name of the run directory: the same configuration always finds the same one."""
         scientific = self.model_dump(mode="json", exclude={"executor", "workers", "cache", "limits", "loggers"})
+        default = type(self)().model_dump(mode="json")
+        for part, names in LATER.items():
+            given, usual = (scientific[part], default[part]) if part else (scientific, default)
+            for name in names:
+                if given[name] == usual[name]:
+                    del given[name]
         digest = hashlib.sha256(json.dumps(scientific, sort_keys=True).encode()).hexdigest()
         return f"{self.dataset.name}-{digest[:10]}"
 

@@ -29,7 +29,7 @@ CPU = torch.device("cpu")
 def gradient(learner, samples):
     for parameter in learner._parameters:
         parameter.grad = None
-    for chunk in chunks(samples, learner._cutoff, CPU):
+    for chunk in chunks(samples, learner._objective.cutoff, CPU):
         (learner._objective.loss(chunk)[0] * chunk.share).backward()
     return torch.cat([p.grad.reshape(-1) for p in learner._parameters if p.grad is not None])
 

@@ -2,6 +2,7 @@ import collections
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ import torch
 from golfbench.contracts import Decision
 from golfbench.learning import checkpoint
 from golfbench.learning.loop import FRUITLESS_ROUNDS
+from golfbench.learning.pool import Pool
 
 
 def state(golf) -> dict[str, torch.Tensor]:
@@ -124,6 +126,15 @@ def test_failed_labels_count_and_are_not_asked_again(bench, script):
     assert golf.parts.learner.update == 12
     outcomes = collections.Counter(call["outcome"] for call in place.ledger())
     assert outcomes == {"ok": 3, "not_converged": 3}
+
+
+def test_where_no_label_is_to_be_had_and_there_was_none_nothing_is_learned(bench, script):
+    place = bench("a")
+    golf = place.build(At(2), budget=4, parallel=2, executor=script(lambda call: {"outcome": "input", "error": "no"}))
+    golf.parts = replace(golf.parts, pool=Pool(golf.parts.learner.potential(), [], 0.1))
+    progress = golf.run()
+    assert (progress.spent, progress.failed) == (4, 4)
+    assert golf.parts.learner.update == 0
 
 
 def test_the_force_norm_guard_refuses_labels_but_they_were_paid_for(bench):

@@ -128,7 +128,7 @@ def test_a_training_on_differences_does_not_depend_on_reference_energies(labelle
 def validation_loss(learner, pool):
     held_out = pool.held_out(0.4, 0)
     with torch.enable_grad():
-        parts = chunks([pool[k] for k in held_out], learner._cutoff, CPU)
+        parts = chunks([pool[k] for k in held_out], learner._objective.cutoff, CPU)
         return float(sum(learner._objective.loss(part)[0].detach() * part.share for part in parts))
 
 

@@ -111,7 +111,51 @@ def test_labels_far_apart_in_energy_do_not_disturb_the_forces_that_are_learned(l
     assert learner.fit(pool, 1) < 1e-10
 
 
+def test_a_training_that_does_harm_ends_with_its_start(labelled, make_potential, caplog):
+    """New labels are judged before they are learned from: no label is kept aside for that."""
+    harmed = []
+    for rate in (1e-5, 0.2):
+        potential = make_potential(labelled)
+        start = [p.detach().clone() for p in potential.network.parameters()]
+        pool = Pool(potential, [])
+        settings = TrainSettings(learning_rate=rate, batch_size=4, ema_decay=0.0, keeps_start=True, schedule="constant")
+        learner = Single(Task(potential, settings, 12, 0, "x"))
+        for part in (labelled[:4], labelled[4:7], labelled[7:]):
+            for item in part:
+                pool.add(Remainder(item.molecule, item.label.energy, item.label.forces))
+            learner.fit(pool, 4)
+        learner.finish(pool)
+        harmed.append(all(map(torch.equal, start, potential.network.parameters())))
+    assert harmed == [False, True]
+    assert "its weights are back" in caplog.text
+
+
+def test_a_resumed_training_judges_the_same_labels(labelled, make_potential):
+    rows = [Remainder(item.molecule, item.label.energy, item.label.forces) for item in labelled]
+    settings = TrainSettings(learning_rate=1e-3, batch_size=4, keeps_start=True)
+
+    def trained(stop: bool) -> torch.Tensor:
+        potential = make_potential(labelled)
+        pool, learner = Pool(potential, []), Single(Task(potential, settings, 9, 0, "x"))
+        for number, part in enumerate((rows[:4], rows[4:7], rows[7:])):
+            for row in part:
+                pool.add(row)
+            learner.fit(pool, 3)
+            if stop and number == 0:
+                state, update = learner.state(), learner.update
+                potential = make_potential(labelled)
+                pool, learner = Pool(potential, []), Single(Task(potential, settings, 9, 0, "x"))
+                for row in rows[:4]:
+                    pool.add(row)
+                learner.restore(state, update)
+        return learner.state()["ahead"]
+
+    assert torch.equal(trained(False), trained(True))
+    assert trained(False)[0] != trained(False)[1]
+    assert int(trained(False)[2]) == len(rows)
+
+
 def test_fine_tuning_is_gentle_by_default():
     gentle = FineTuning()
     assert gentle.learning_rate < TrainSettings().learning_rate
-    assert 0 < gentle.validation_share < 0.5
+    assert gentle.keeps_start

@@ -5,19 +5,20 @@ parameters in float64: neutral drugs, an ammonium, a carboxylate, a zwitterion, 
 """
 
 import json
+import os
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from golfbench.learning.store import fetch_command, stored
 
 from golfbench.batches import make_batch
 from golfbench.learning.opening import load_potential
 from golfbench.molecules import Molecule
 from golfbench.registry import registry
 from golfbench.specs import ModelSpec
+from golfbench.store import fetch_command, stored
 from golfbench.units import HARTREE_TO_EV
 
 SPEC = registry().find(ModelSpec, "aimnet2")
@@ -29,7 +30,9 @@ TOLERANCE = 1e-5
 @cache
 def potential(name):
     weights = next(w for w in SPEC.weights if w.name == name)
-    path = stored(SPEC, weights)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GOLFBENCH_WEIGHTS", os.environ["GOLFBENCH_SETUP_WEIGHTS"])
+        path = stored(SPEC, weights)
     if path is None:
         pytest.skip(f"the weights are not in the store: {fetch_command(SPEC, weights)}")
     return load_potential(path)

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
-from golfbench.learning.store import fetch_command, stored
 
 from golfbench.batches import make_batch
 from golfbench.errors import CheckpointError, MoleculeError
@@ -18,6 +17,7 @@ from golfbench.learning.opening import load_potential
 from golfbench.learning.potential import Potential
 from golfbench.registry import registry
 from golfbench.specs import ModelSpec
+from golfbench.store import fetch_command, stored
 from golfbench.testing.samples import sample
 from golfbench.units import HARTREE_TO_EV
 from golfbench_so3lr.networks import LONG_RANGE_CUTOFF, LONG_RANGE_DAMPING
