@@ -25,7 +25,8 @@ from golfbench.leaderboard.tracks import Track
 from golfbench.learning.loop import FRUITLESS_ROUNDS
 from golfbench.learning.weights import PARAMETER
 from golfbench.molecules import group_of
-from golfbench.specs import ComponentRef
+from golfbench.registry import registry
+from golfbench.specs import ModelSpec
 
 #: Coordinates have eight decimals, and RDKit's alignment has its own rounding.
 RMSD_TOLERANCE_ANGSTROM = 1e-4
@@ -112,9 +113,11 @@ def _weights_problems(entry: Entry) -> Iterator[str]:
 
 
 def _named_weights_problems(entry: Entry) -> Iterator[str]:
-    """Compare the weights with those that the model is written with, if it is written with any."""
+    """Compare the weights with those that the model is written with, if it is known here and written with any."""
     try:
-        typed = str(ComponentRef.parse(entry.model).parameters.get(PARAMETER, "auto"))
+        if not registry().has("model", entry.model):
+            return
+        typed = str(registry().component(ModelSpec, entry.model).ref.parameters.get(PARAMETER, "auto"))
     except ConfigurationError as error:
         yield str(error)
         return

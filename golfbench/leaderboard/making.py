@@ -38,7 +38,7 @@ from golfbench.runs.directory import RunDirectory, slug
 from golfbench.runs.manifest import Manifest, Origin
 from golfbench.runs.starts import shipping, start_of
 from golfbench.runs.summary import bill_of, bills_of
-from golfbench.specs import ComponentRef, ModelSpec
+from golfbench.specs import ModelSpec
 
 #: The beginning of an absolute path, or of one that a person's folder can be read from.
 PATH = re.compile(r"(?:(?<=[\s=:,(])|^)(?<!http:)(?<!https:)(?:~|\.{1,2})?/(?:[^/\s,]+/)*")
@@ -256,8 +256,9 @@ class Maker:
         """Return the baselines of a row, by the name of the checkpoint; none of a fixed model."""
         if first.stage == "reference":
             return {}
-        typed = ComponentRef.parse(first.model).name
-        model = registry().find(ModelSpec, typed).name if registry().has("model", typed) else typed
+        model = first.model.partition(":")[0]
+        if registry().has("model", first.model):  # it may have been typed by another name
+            model = registry().component(ModelSpec, first.model).spec.name
         found = {name: facts for name, facts in self.manifest.baselines.items() if facts.model == model}
         if len({_label(facts) for facts in found.values()}) < 2:
             return found

@@ -85,6 +85,7 @@ def pretrained_run(tiny_dataset, tmp_path_factory):
                 "optimizers": ["lbfgs"],
                 "selections": ["random"],
                 "budget": 3,
+                "delta": "mmff94",  # the networks are no potentials
                 "golf": {"parallel": 3, "steps": 4, "inner_steps": 2},
                 "protocol": {"steps": 10, "inner_steps": 2},
                 "workers": 1,
