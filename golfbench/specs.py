@@ -193,6 +193,8 @@ class NamedWeights:
         summary: One sentence for lists: what they were trained on.
         elements: Atomic numbers that they know.
         charged: Whether they tell charge states apart.
+        overlap: What is known of drug-like molecules, such as those of a test set, in their training data: ``unknown``,
+            ``none``, or a sentence.
     """
 
     name: str
@@ -207,6 +209,7 @@ class NamedWeights:
     summary: str = ""
     elements: frozenset[int] = frozenset()
     charged: bool = False
+    overlap: str = "unknown"
 
 
 @dataclass(frozen=True, kw_only=True)

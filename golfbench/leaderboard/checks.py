@@ -2,7 +2,7 @@
 
 What cannot be recomputed without asking the oracle or training again is taken on trust: energies of end points
 (``verification`` asks for some of them), wall times, and how many training labels there were, as far as the learning
-loop, the ledger and the budget agree with each other.
+loop, the ledger and the budget agree with each other. Of pretrained weights the facts must be those of the provenance.
 """
 
 from __future__ import annotations
@@ -10,17 +10,23 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from math import isclose
+from typing import Any
+
+from pydantic import ValidationError
 
 from golfbench.benchmark.metrics import summary
 from golfbench.benchmark.records import ENERGY_TOLERANCE_HARTREE, Record, Status
 from golfbench.chemistry import best_rmsd, bond_graph_changed, stereo_changes
 from golfbench.contracts import Dataset, FloatArray, TestMolecule
 from golfbench.errors import ConfigurationError
-from golfbench.leaderboard.entries import Entry, SeedRun, entry_id_of, part_hashes
+from golfbench.leaderboard.entries import Entry, PretrainedWeights, SeedRun, entry_id_of, part_hashes
 from golfbench.leaderboard.geometries import unpack
 from golfbench.leaderboard.tracks import Track
 from golfbench.learning.loop import FRUITLESS_ROUNDS
+from golfbench.learning.weights import PARAMETER
 from golfbench.molecules import group_of
+from golfbench.registry import registry
+from golfbench.specs import ModelSpec
 
 #: Coordinates have eight decimals, and RDKit's alignment has its own rounding.
 RMSD_TOLERANCE_ANGSTROM = 1e-4
@@ -37,6 +43,7 @@ def problems(entry: Entry, track: Track, dataset: Dataset) -> list[str]:
         dataset: The track's.
     """
     found = [*_hash_problems(entry), *_track_problems(entry, track), *_seed_problems(entry)]
+    found += _weights_problems(entry)
     for run in entry.runs:
         name = "" if run.seed is None else f"seed {run.seed}: "
         found += [name + line for line in _run_problems(entry, run, dataset)]
@@ -82,6 +89,63 @@ def _seed_problems(entry: Entry) -> Iterator[str]:
             yield f"seeds {first} and {run.seed} have the same end points: one is a copy of the other"
 
 
+def _weights_problems(entry: Entry) -> Iterator[str]:
+    """Compare what is said of pretrained weights with the name of the model and with the provenance."""
+    stated = entry.weights
+    try:
+        known = [PretrainedWeights.of(origin["imported"]) for origin in _origins(entry) if origin.get("imported")]
+    except (ValidationError, TypeError, AttributeError):
+        yield "provenance: what it says of imported weights is malformed"
+        return
+    if stated is None:
+        if known and len(known) == len(_origins(entry)):
+            yield f"it states no pretrained weights, but its provenance has '{known[0].name}' from elsewhere"
+    elif entry.stage == "reference":
+        yield "a fixed model starts from no pretrained weights"
+    elif not known:
+        yield f"it states pretrained weights '{stated.name}', but its provenance has none from elsewhere"
+    elif stated not in known:
+        nearest = next((weights for weights in known if weights.file_sha256 == stated.file_sha256), known[0])
+        for (name, value), (_, actual) in zip(stated, nearest, strict=True):
+            if value != actual:
+                yield f"weights: {name} is '{value}', its provenance has '{actual}'"
+    yield from _named_weights_problems(entry)
+
+
+def _named_weights_problems(entry: Entry) -> Iterator[str]:
+    """Compare the weights with those that the model is written with, if it is known here and written with any."""
+    try:
+        if not registry().has("model", entry.model):
+            return
+        typed = str(registry().component(ModelSpec, entry.model).ref.parameters.get(PARAMETER, "auto"))
+    except ConfigurationError as error:
+        yield str(error)
+        return
+    name = entry.weights.name if entry.weights else "fresh"
+    if typed in ("fresh", "none"):
+        typed = "fresh"
+    elif typed == "auto" or "." in typed:  # a file
+        return
+    if name != typed:
+        yield f"its model is written with weights '{typed}', but it states '{name}'"
+
+
+def _origins(entry: Entry) -> list[dict[str, Any]]:
+    return [origin for origin in entry.provenance.baselines.values() if isinstance(origin, dict)]
+
+
+def _fewest_at_start(entry: Entry) -> int:
+    """Return the labels that the baseline has learned from at least, by the provenance and the settings."""
+    if entry.weights:
+        return min(_count(entry.settings.get("initial_labels")), entry.dataset.initial_labels)
+    trained = [origin["training"] for origin in _origins(entry) if isinstance(origin.get("training"), dict)]
+    return min((_count(training.get("initial_labels")) for training in trained), default=0)
+
+
+def _count(value: Any) -> int:
+    return value if isinstance(value, int) else 0
+
+
 def _run_problems(entry: Entry, run: SeedRun, dataset: Dataset) -> Iterator[str]:
     yield from _molecule_problems(run, dataset)
     try:
@@ -103,6 +167,7 @@ def _run_problems(entry: Entry, run: SeedRun, dataset: Dataset) -> Iterator[str]
             yield from (f"{record.molecule}: {line}" for line in lines)
     yield from _summary_problems(run)
     yield from _count_problems(entry, run)
+    yield from _label_problems(entry, run)
 
 
 def _molecule_problems(run: SeedRun, dataset: Dataset) -> Iterator[str]:
@@ -247,3 +312,11 @@ def _count_problems(entry: Entry, run: SeedRun) -> Iterator[str]:
     short = spent < entry.budget and learning.get("fruitless", 0) < FRUITLESS_ROUNDS
     if spent > entry.budget or short:
         yield f"the learning loop spent {spent} labels of a budget of {entry.budget}"
+
+
+def _label_problems(entry: Entry, run: SeedRun) -> Iterator[str]:
+    """Compare the labels in all with those of the start and those that came in training."""
+    labels = run.cost.labels if run.cost else None
+    start = _fewest_at_start(entry)
+    if labels is not None and labels < start + run.acquired:
+        yield f"{labels} labels in all, but it started from {start} and learned from {run.acquired} more"

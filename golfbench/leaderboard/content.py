@@ -26,7 +26,7 @@ from golfbench.leaderboard.tracks import Track
 from golfbench.oracles.ledger import PURPOSES
 from golfbench.units import HARTREE_TO_KCAL_MOL
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 #: Decimals of numbers of single molecules (%, kcal/mol, Å): finer than what is shown.
 DECIMALS = 3
 
@@ -144,8 +144,9 @@ def _entry(standing: Standing, molecules: Sequence[str]) -> dict[str, Any]:
         "steps_capped": standing.steps_capped,
         "estimates": {name: asdict(number) for name, number in standing.estimates.items()},
         "oracle_calls": {p: dict(zip(("calls", "cache_hits"), standing.calls(p), strict=True)) for p in PURPOSES},
-        "training_labels": training_labels(standing),
-        "initial_labels": 0 if entry.stage == "reference" else entry.dataset.initial_labels,
+        "labels_in_all": standing.labels_in_all,
+        "initial_labels": standing.initial_labels,
+        "weights": entry.weights.model_dump() if entry.weights else None,
         "parameters": costs[0].parameters if costs else None,
         "training_wall_s": sum(cost.wall_s for cost in costs) / len(costs) if costs else None,
         "pct_curve": _mean_curve(entry.runs),
@@ -224,16 +225,11 @@ def _rounded(number: float | None) -> float | None:
     return None if number is None else round(number, DECIMALS) + 0.0
 
 
-def training_labels(standing: Standing) -> float:
-    """Return the labels that were asked for in training, mean over seeds, whether they cost a call or were known."""
-    return sum(standing.calls("training"))
-
-
 def pareto_front(measure: str, lower_is_better: bool, standings: Sequence[Standing]) -> set[str]:
-    """Return the ids of ranked entries that no other one beats in a measure with as few training labels."""
+    """Return the ids of ranked entries that no other one beats in a measure with as few labels in all."""
     sign = 1.0 if lower_is_better else -1.0
     points = [
-        (training_labels(s), sign * value, s.entry.entry_id)
+        (s.labels_in_all, sign * value, s.entry.entry_id)
         for s in standings
         if s.rank is not None and (value := s.estimates[measure].value) is not None
     ]
@@ -251,7 +247,7 @@ def _learning_curves(standings: Sequence[Standing]) -> list[dict[str, Any]]:
     curves: defaultdict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
     for standing in standings:
         entry = standing.entry
-        point = {"entry_id": entry.entry_id, "budget": entry.budget, "training_labels": training_labels(standing)}
+        point = {"entry_id": entry.entry_id, "budget": entry.budget, "labels_in_all": standing.labels_in_all}
         if entry.stage == "before":
             baselines[entry.model, entry.delta, entry.optimizer].append(point)
         elif entry.stage == "after":

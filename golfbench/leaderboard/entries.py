@@ -13,7 +13,14 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, ValidationError
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
 
 from golfbench.benchmark.metrics import Summary
 from golfbench.benchmark.protocol import Protocol
@@ -29,6 +36,8 @@ SCHEMA_FILE = "schema.json"
 MOST_BYTES = 50_000_000
 #: Digits of the hash that ends an entry's id.
 ID_DIGITS = 8
+#: The overlap of training data with test molecules of which nobody has said anything.
+UNKNOWN = "unknown"
 
 #: Text that goes into tables and pages as it is: no markup.
 Plain = Annotated[str, Field(pattern=r"^[^<>|`\x00-\x1f]*$")]
@@ -40,7 +49,7 @@ class DatasetFacts(FrozenModel):
     Attributes:
         name: Its name.
         sha256: Hash of its content.
-        initial_labels: Labels that every trained model starts from; they are the dataset's and cost no call.
+        initial_labels: Labels of its initial set; they are the dataset's and cost no call.
         test_molecules: Molecules (conformations) that the run was to judge.
     """
 
@@ -82,6 +91,8 @@ class Cost(FrozenModel):
         wall_s: Wall time of these updates.
         learning: The learning loop's own account: trajectories, labels spent and failed, force evaluations.
         weights_sha256: Hash of the trained weights.
+        labels: Labels that it has learned from in all, those of the initial set included; ``None`` where entries
+            of before do not say it.
     """
 
     parameters: NonNegativeInt
@@ -89,6 +100,11 @@ class Cost(FrozenModel):
     wall_s: NonNegativeFloat = 0.0
     learning: dict[str, NonNegativeInt] = Field(default_factory=dict)
     weights_sha256: str = ""
+    labels: NonNegativeInt | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_said(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without(dump(self), "labels")
 
 
 class SeedRun(FrozenModel):
@@ -117,6 +133,43 @@ class SeedRun(FrozenModel):
     def account(self, purpose: Purpose) -> PurposeAccount:
         """Return the account of a purpose, an empty one if the ledger has none."""
         return self.oracle_calls.get(purpose, PurposeAccount())
+
+    @property
+    def acquired(self) -> int:
+        """Labels of the training that were learned from, by the learning loop's account."""
+        learning = self.cost.learning if self.cost else {}
+        if not learning.get("trajectories"):  # `none` spends its budget on updates alone
+            return 0
+        return learning.get("spent", 0) - learning.get("failed", 0) - learning.get("guarded", 0)
+
+
+class PretrainedWeights(FrozenModel):
+    """Weights that were made elsewhere, before anything was learned here.
+
+    Attributes:
+        name: What their plugin calls them; empty for a file without a name.
+        license: SPDX identifier; empty where it is not known.
+        method: Level of theory that they were trained at; empty where it is not known.
+        file_sha256: Hash of the file that they came in.
+        overlap: What is known of test molecules in their training data: ``unknown``, ``none``, or a sentence.
+    """
+
+    name: Plain = ""
+    license: Plain = ""
+    method: Plain = ""
+    file_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    overlap: Plain = Field(UNKNOWN, min_length=1)
+
+    @classmethod
+    def of(cls, imported: Mapping[str, Any]) -> PretrainedWeights:
+        """Return the facts that the provenance of a baseline holds.
+
+        Raises:
+            ValidationError: If one of them is missing or malformed.
+        """
+        facts = {"name": imported.get("weights", ""), "file_sha256": imported.get("file_sha256")}
+        facts |= {name: imported[name] for name in ("license", "method", "overlap") if name in imported}
+        return cls.model_validate(facts)
 
 
 class Provenance(FrozenModel):
@@ -192,6 +245,7 @@ class Entry(FrozenModel):
         settings: What else tells this combination from one of the same names: hyper-parameters, delta, checkpoint.
         provenance: Where the numbers come from.
         credits: Whose work it is.
+        weights: The pretrained weights that it started from; ``None`` where there were none.
         runs: The seeds.
         hashes: SHA-256 of the canonical text of every other part.
     """
@@ -211,8 +265,13 @@ class Entry(FrozenModel):
     settings: dict[str, Any]
     provenance: Provenance
     credits: Credits
+    weights: PretrainedWeights | None = None
     runs: tuple[SeedRun, ...] = Field(min_length=1)
     hashes: dict[str, str] = Field(default_factory=dict)
+
+    @model_serializer(mode="wrap")
+    def _without_what_there_is_not(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without(dump(self), "weights")
 
     def identity(self, seed: int | None) -> Identity:
         """Return what all records of a seed have in common."""
@@ -233,15 +292,33 @@ class Entry(FrozenModel):
         """The fixed model that the network's output is added to; empty if there is none."""
         return str(self.settings.get("delta") or "")
 
+    def labels_in_all(self, run: SeedRun) -> int:
+        """Return how many labels a seed has learned from, those of the initial set included.
+
+        Entries of before do not say it; all of them learned from the whole initial set.
+        """
+        if self.stage == "reference":
+            return 0
+        if run.cost and run.cost.labels is not None:
+            return run.cost.labels
+        return self.dataset.initial_labels + run.acquired
+
+
+def _without(fields: dict[str, Any], name: str) -> dict[str, Any]:
+    """Leave out a field that entries of before do not have: their text, and the hashes over it, stay the same."""
+    return {key: value for key, value in fields.items() if key != name or value is not None}
+
 
 def entry_id_of(entry: Entry) -> str:
-    """Return the id that follows from what an entry is: names, budget, and a hash of settings and seeds.
+    """Return the id that follows from what an entry is: names, budget, and a hash of settings, seeds and weights.
 
     The same combination run again, with the same settings and seeds, has the same id and takes the place of the old.
     """
     seeds = [run.seed for run in entry.runs]
-    facts = json.dumps([entry.oracle, entry.settings, seeds, entry.dataset.sha256], sort_keys=True, allow_nan=False)
-    digest = hashlib.sha256(facts.encode()).hexdigest()[:ID_DIGITS]
+    facts = [entry.oracle, entry.settings, seeds, entry.dataset.sha256]
+    facts += [entry.weights.file_sha256] if entry.weights else []
+    text = json.dumps(facts, sort_keys=True, allow_nan=False)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:ID_DIGITS]
     names = [entry.model, entry.optimizer, entry.selection or entry.stage]
     names += [f"k{entry.budget}"] if entry.stage == "after" else []
     return "_".join([*(slug(name).replace("_", "-") for name in names), digest])

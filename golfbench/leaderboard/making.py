@@ -20,6 +20,7 @@ from golfbench.leaderboard.entries import (
     Credits,
     DatasetFacts,
     Entry,
+    PretrainedWeights,
     Provenance,
     PurposeAccount,
     SeedRun,
@@ -28,25 +29,29 @@ from golfbench.leaderboard.entries import (
 from golfbench.leaderboard.geometries import pack, read_trajectory
 from golfbench.leaderboard.tracks import Track, read_track, track_folders
 from golfbench.learning import checkpoint
+from golfbench.learning.weights import ModelChoice
 from golfbench.oracles.ledger import CACHE_HIT, OracleCall, read_calls
 from golfbench.registry import KINDS, registry
 from golfbench.runs.config import RunConfig
 from golfbench.runs.costs import read_costs
 from golfbench.runs.directory import RunDirectory, slug
-from golfbench.runs.manifest import Manifest
+from golfbench.runs.manifest import Manifest, Origin
+from golfbench.runs.starts import shipping, start_of
 from golfbench.runs.summary import bill_of, bills_of
+from golfbench.specs import ModelSpec
 
 #: The beginning of an absolute path, or of one that a person's folder can be read from.
-PATH = re.compile(r"(?:(?<=[\s=:,(])|^)(?:~|\.{1,2})?/(?:[^/\s,]+/)*")
-#: What decides a combination beside its names and its seeds, by stage: keys of ``RunConfig``.
+PATH = re.compile(r"(?:(?<=[\s=:,(])|^)(?<!http:)(?<!https:)(?:~|\.{1,2})?/(?:[^/\s,]+/)*")
+_START = ("limit", "delta", "checkpoint", "checkpoint_format", "initial_labels", "learner", "baseline", "dtype")
+#: What decides a combination beside its names and its seeds, by stage: keys of ``RunConfig``. Of weights that were made
+#: elsewhere, ``fine_tuning`` stands in the place of ``training``.
 SETTINGS = {
     "reference": ("limit",),
-    "before": ("limit", "delta", "checkpoint", "checkpoint_format", "baseline", "dtype"),
-    "after": (
-        *("limit", "delta", "checkpoint", "checkpoint_format", "baseline", "dtype"),
-        *("budget", "surrogate", "golf", "training"),
-    ),
+    "before": _START,
+    "after": (*_START, "budget", "surrogate", "golf", "training"),
 }
+#: The learner that entries do not name, as they did not before there were others.
+DEFAULT_LEARNER = "single"
 #: Why a row is not on the leaderboard.
 Refusal = str
 
@@ -183,6 +188,7 @@ class Maker:
                 settings=self._settings(first),
                 provenance=self._provenance(first),
                 credits=self._credits(first),
+                weights=self._weights(first),
                 runs=tuple(self._seed_run(by_seed[seed]) for seed in seeds),
             )
         )
@@ -233,19 +239,44 @@ class Maker:
             wall_s=cost.wall_s,
             learning=learning,
             weights_sha256=weights,
+            labels=cost.labels,
         )
 
     def _settings(self, first: Record) -> dict[str, Any]:
-        chosen = self.config.model_dump(mode="json", include=set(SETTINGS[first.stage]))
+        imported = any(facts.imported for facts in self._started_from(first).values())
+        names = ["fine_tuning" if imported and name == "training" else name for name in SETTINGS[first.stage]]
+        chosen = self.config.model_dump(mode="json", include=set(names))
         if "checkpoint" in chosen:
             chosen["checkpoint"] = Path(chosen["checkpoint"]).name
-        return {name: chosen[name] for name in SETTINGS[first.stage] if chosen[name] not in (None, "")}
+        if chosen.get("learner") == DEFAULT_LEARNER:
+            del chosen["learner"]
+        return {name: chosen[name] for name in names if chosen.get(name) not in (None, "")}
+
+    def _started_from(self, first: Record) -> dict[str, Origin]:
+        """Return the baselines of a row, by the name of the checkpoint; none of a fixed model."""
+        if first.stage == "reference":
+            return {}
+        model = first.model.partition(":")[0]
+        if registry().has("model", first.model):  # it may have been typed by another name
+            model = registry().component(ModelSpec, first.model).spec.name
+        found = {name: facts for name, facts in self.manifest.baselines.items() if facts.model == model}
+        if len({_label(facts) for facts in found.values()}) < 2:
+            return found
+        # Several sets of weights of one model in one run.
+        choice = ModelChoice.parse(first.model, self.config.checkpoint, self.config.checkpoint_format)
+        label = start_of(choice, shipping(self.dataset, first.method), self.config).weights.label
+        return {name: facts for name, facts in found.items() if _label(facts) == label} or found
+
+    def _weights(self, first: Record) -> PretrainedWeights | None:
+        """Return the pretrained weights that a row started from, if any."""
+        imported = (facts.imported for facts in self._started_from(first).values())
+        return next((PretrainedWeights.of(_without_paths(facts)) for facts in imported if facts), None)
 
     def _provenance(self, first: Record) -> Provenance:
         manifest = self.manifest
         models = {ref.name for ref in (*self.config.models, *self.config.references) if str(ref) == first.model}
         machines = [shard.hardware for shard in manifest.merged.shards] if manifest.merged else [manifest.hardware]
-        baselines = {name: facts.model_dump() for name, facts in manifest.baselines.items() if facts.model in models}
+        baselines = {name: facts.model_dump() for name, facts in self._started_from(first).items()}
         elsewhere = {name: facts.model_dump() for name, facts in manifest.environments.items() if name in models}
         copied = manifest.model_dump(include=set(Provenance.model_fields))
         return Provenance(
@@ -254,7 +285,7 @@ class Maker:
                 "hardware": tuple(machine.model_dump() for machine in machines),
                 "device": self.config.device,
                 "argv": tuple(PATH.sub("", argument) for argument in manifest.argv),
-                "baselines": {} if first.stage == "reference" else _without_paths(baselines),
+                "baselines": _without_paths(baselines),
                 "environments": _without_paths(elsewhere),
             }
         )
@@ -272,15 +303,21 @@ class Maker:
                 break
         return Credits(
             licenses=licenses,
-            weights_license=self.weights_license or self._notice(),
+            weights_license=self.weights_license or self._notice(first),
             citations=citations,
             submitter=self.submitter,
         )
 
-    def _notice(self) -> str:
+    def _notice(self, first: Record) -> str:
         """Return what imported weights demand that a person is told."""
-        imported = [facts.imported or {} for facts in self.manifest.baselines.values()]
+        imported = [facts.imported or {} for facts in self._started_from(first).values()]
         return " ".join(dict.fromkeys(str(facts["notice"]) for facts in imported if facts.get("notice")))
+
+
+def _label(facts: Origin) -> str:
+    """Return what tells a baseline's weights from others of the same model; see ``learning.weights.Weights.label``."""
+    imported = facts.imported or {}
+    return str(imported.get("weights") or imported.get("format") or "")
 
 
 def _by_purpose(calls: Iterable[OracleCall]) -> dict[Any, list[OracleCall]]:

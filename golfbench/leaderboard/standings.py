@@ -73,6 +73,16 @@ class Standing:
         return sum(a.calls for a in accounts) / seeds, sum(a.cache_hits for a in accounts) / seeds
 
     @property
+    def labels_in_all(self) -> float:
+        """Labels that were learned from, those of the initial set included; mean over seeds."""
+        return sum(map(self.entry.labels_in_all, self.entry.runs)) / len(self.entry.runs)
+
+    @property
+    def initial_labels(self) -> int:
+        """Labels that were learned from before the training, or are taken for that where the entry does not say."""
+        return max(self.entry.labels_in_all(run) - run.acquired for run in self.entry.runs)
+
+    @property
     def budget_group(self) -> int | None:
         """The budget whose table it is in: 0 for baselines, ``None`` for fixed models, which stand apart."""
         return None if self.entry.stage == "reference" else self.entry.budget

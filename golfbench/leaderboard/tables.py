@@ -10,6 +10,7 @@ from itertools import groupby
 
 from golfbench.benchmark.metrics import COVERAGE_ANGSTROM, SUCCESS_KCAL_MOL
 from golfbench.benchmark.tables import MISSING, fixed
+from golfbench.leaderboard.entries import UNKNOWN, PretrainedWeights
 from golfbench.leaderboard.measures import MEASURES, Measure
 from golfbench.leaderboard.standings import Standing, called_for
 from golfbench.leaderboard.statistics import RESAMPLES, Estimate
@@ -18,6 +19,7 @@ from golfbench.oracles.ledger import Purpose
 
 #: Decimals of numbers in the CSV: the last digits of a sum depend on the machine.
 CSV_DECIMALS = 6
+WARNING = "⚠"
 NOTES = f"""\
 Numbers are means over seeds, in square brackets the 95 % interval ({RESAMPLES} paired bootstrap resamples of compounds
 and of seeds; with one seed the spread over seeds is not in it). *All*: every molecule counts, one that diverged or
@@ -25,7 +27,10 @@ failed with its start. *Finished*: only those that have an end point that did no
 has an interval that contains zero share a rank (=). An entry that lacks judged molecules has no rank. Success: less
 than {SUCCESS_KCAL_MOL:g} kcal/mol above the minimum and the bonds unchanged, of all molecules. COV: minima with an end
 point within {COVERAGE_ANGSTROM:g} Å. ≥: some walks were stopped before they converged. Oracle calls are means over
-seeds, +: labels that were known already and cost no call. Labels of the initial set are the dataset's."""
+seeds, +: labels that were known already and cost no call. *Labels in all*: what the network has learned from, those
+of the dataset's initial set included; what pretrained weights were made of elsewhere is not in it."""
+#: What pretrained weights need besides.
+PRETRAINED_NOTE = f"{WARNING} nobody has stated whether the weights have learned from the test molecules."
 
 
 def track_markdown(track: Track, standings: Sequence[Standing]) -> str:
@@ -40,6 +45,8 @@ def track_markdown(track: Track, standings: Sequence[Standing]) -> str:
     for budget, group in groupby(standings, key=lambda standing: standing.budget_group):
         blocks += [f"### {heading(budget)}", _table(list(group))]
     blocks.append(NOTES if standings else "No entry yet.")
+    if any(standing.entry.weights and standing.entry.weights.overlap == UNKNOWN for standing in standings):
+        blocks.append(PRETRAINED_NOTE)
     return "\n\n".join(blocks)
 
 
@@ -60,16 +67,18 @@ def _title(measure: Measure) -> str:
 
 def _table(standings: Sequence[Standing]) -> str:
     purposes = called_for(standings)
-    header = ["Rank", "Model", "Optimizer", "Selection", "Seeds", *map(_title, MEASURES)]
+    pretrained = any(standing.entry.weights for standing in standings)
+    header = ["Rank", "Model", *(["Pretrained weights"] if pretrained else []), "Optimizer", "Selection", "Seeds"]
+    header += ["Labels in all", *map(_title, MEASURES)]
     header += ["Judged / failed / missing", *(f"Calls, {purpose}" for purpose in purposes)]
     header += ["Parameters", "Training, s", "Entry"]
-    text = {"Model", "Optimizer", "Selection"}
+    text = {"Model", "Pretrained weights", "Optimizer", "Selection"}
     rule = [":--" if title in text else "--:" for title in header]
-    lines = [header, rule, *(_cells(standing, purposes) for standing in standings)]
+    lines = [header, rule, *(_cells(standing, purposes, pretrained) for standing in standings)]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def _cells(standing: Standing, purposes: Sequence[Purpose]) -> list[str]:
+def _cells(standing: Standing, purposes: Sequence[Purpose], pretrained: bool) -> list[str]:
     entry = standing.entry
     numbers = [_shown(standing.estimates[m.name], m.decimals, _bound(standing, m)) for m in MEASURES]
     model = f"{entry.model} + {entry.delta}" if entry.delta else entry.model
@@ -78,9 +87,19 @@ def _cells(standing: Standing, purposes: Sequence[Purpose]) -> list[str]:
     parameters = str(costs[0].parameters) if costs else MISSING
     training = fixed(sum(cost.wall_s for cost in costs) / len(costs), 0) if costs else MISSING
     calls = [_calls(*standing.calls(purpose)) for purpose in purposes]
-    names = [rank_text(standing), *map(escaped, (model, entry.optimizer, entry.selection or MISSING)), seeds]
+    weights = [_weights(entry.weights)] if pretrained else []
+    texts = map(escaped, (model, *weights, entry.optimizer, entry.selection or MISSING))
+    names = [rank_text(standing), *texts, seeds, _short(standing.labels_in_all)]
     judged = " / ".join(map(str, standing.counts))
     return [*names, *numbers, judged, *calls, parameters, training, f"[json]({entry.entry_id}.json)"]
+
+
+def _weights(weights: PretrainedWeights | None) -> str:
+    if weights is None:
+        return MISSING
+    licence, level = weights.license or "licence not known", weights.method or "level not known"
+    mark = f"{WARNING} " if weights.overlap == UNKNOWN else ""
+    return f"{weights.name or weights.file_sha256[:12]} ({licence}; {level}; {mark}overlap: {weights.overlap})"
 
 
 def escaped(text: str) -> str:
@@ -105,8 +124,12 @@ def _shown(estimate: Estimate, decimals: int, bound: str) -> str:
 
 
 def _calls(paid: float, known: float) -> str:
-    texts = [f"{number:.1f}".removesuffix(".0") for number in (paid, known)]
+    texts = [_short(number) for number in (paid, known)]
     return texts[0] if texts[1] == "0" else f"{texts[0]} +{texts[1]}"
+
+
+def _short(number: float) -> str:
+    return f"{number:.1f}".removesuffix(".0")
 
 
 def csv_text(standings: Sequence[Standing]) -> str:
@@ -148,7 +171,10 @@ def _flat(standing: Standing, purposes: Sequence[Purpose]) -> dict[str, str | in
     for purpose in purposes:
         paid, known = (round(number, CSV_DECIMALS) for number in standing.calls(purpose))
         flat |= {f"oracle_calls_{purpose}": paid, f"cache_hits_{purpose}": known}
-    flat["initial_labels"] = entry.dataset.initial_labels if entry.stage != "reference" else 0
+    flat["initial_labels"] = standing.initial_labels
+    flat["labels_in_all"] = round(standing.labels_in_all, CSV_DECIMALS)
     flat["parameters"] = costs[0].parameters if costs else None
     flat["training_wall_s"] = round(sum(cost.wall_s for cost in costs) / len(costs), 3) if costs else None
+    for name in PretrainedWeights.model_fields:
+        flat[f"weights_{name}"] = getattr(entry.weights, name) if entry.weights else None
     return flat

@@ -128,7 +128,9 @@ class ModelChoice:
         path = required(spec, self.weights.named)
         potential, header = load_potential(path)
         agreed(spec, self.ref, header["parameters"], self.weights.owner)
-        return potential, header
+        # What the plugin says now: the store may have been filled before it was known.
+        imported = {**header["imported"], "overlap": self.weights.named.overlap}
+        return potential, {**header, "imported": imported}
 
 
 def without_weights(ref: ComponentRef) -> ComponentRef:

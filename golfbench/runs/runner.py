@@ -30,7 +30,7 @@ from golfbench.runs.parts import run_part, split
 from golfbench.runs.provenance import provenance
 from golfbench.runs.service import open_service
 from golfbench.runs.shards import SEAL, Shard, Share, join, locate, seal
-from golfbench.runs.stages import Context, give_up, run_baseline, run_learn, run_network, run_reference
+from golfbench.runs.stages import ADOPTED, Context, Start, give_up, run_baseline, run_learn, run_network, run_reference
 from golfbench.runs.starts import most_initial_labels
 from golfbench.runs.summary import write_summary
 from golfbench.specs import ComponentRef, DatasetSpec, Named, OracleSpec
@@ -191,6 +191,14 @@ def _manifest(config: RunConfig, dataset: Dataset, arguments: Sequence[str]) -> 
     )
 
 
+def _name(start: Start) -> str:
+    """Return how the manifest names a baseline: by a file, where it was there before the run or serves all seeds."""
+    path = start.path
+    if start.seed is not None:
+        return path.parent.name
+    return f"{path.parent.name}.safetensors" if path.name == ADOPTED else path.name
+
+
 def _origin(baseline: Path) -> Origin:
     """Return what the manifest says of a baseline: its hash and how it was made."""
     return Origin.model_validate(checkpoint.load(baseline)[1])
@@ -287,7 +295,7 @@ class _Grid:
             give_up(context, combination, "after", error)
             return
         path, before = start.path, combination.before(start.seed)
-        self.baselines[path.name if start.seed is None else path.parent.name] = _origin(path)
+        self.baselines[_name(start)] = _origin(path)
         if start.updates:
             potential = context.load(path, before, "before")[0]
             context.note_cost(before, "before", potential, start.updates, start.wall_s)

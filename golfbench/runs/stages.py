@@ -61,6 +61,9 @@ from golfbench.training_sets import sample
 
 log = logging.getLogger(__name__)
 
+#: The checkpoint of weights that were made elsewhere, in a folder named by model and weights.
+ADOPTED = "imported.safetensors"
+
 
 @dataclass(frozen=True, slots=True)
 class Start:
@@ -231,7 +234,7 @@ def _start(context: Context, choice: ModelChoice, seed: int, folder: Path, log: 
 def _adopted(context: Context, choice: ModelChoice, folder: Path) -> Path:
     delta, dataset = context.config.delta, context.dataset
     name = slug(f"{choice.ref}|{choice.weights.label}|delta={delta}|{dataset.method}")
-    path = folder / name / "imported.safetensors"
+    path = folder / name / ADOPTED
     if not path.exists():
         potential, header = choice.open(context.permission.unsafe)
         bases = context.bases("", "before")
@@ -283,7 +286,9 @@ def _learn(context: Context, combination: Combination, baseline: Path, final: Pa
     ref = ComponentRef(header["model"], header["parameters"])
     facts = potential_header(ref, potential, config.delta, context.method)
     facts |= {name: header[name] for name in ("training", "imported") if name in header}
-    save_potential(final, potential, {**facts, "golf": progress.to_json(), "labels": len(pool)})
+    before = labels_learned(header)
+    labels = (pool.initial_size if before is None else before) + len(pool) - pool.initial_size
+    save_potential(final, potential, {**facts, "golf": progress.to_json(), "labels": labels})
 
 
 def _settings(config: RunConfig, header: Mapping[str, Any]) -> tuple[TrainSettings, GolfSettings]:

@@ -90,7 +90,7 @@ class _OwnMaker(making.Maker):
             return super()._cost(first)
         except (GolfbenchError, OSError):
             cost = self.costs[first.combination, first.stage]
-            return Cost(parameters=cost.parameters, updates=cost.updates, wall_s=cost.wall_s)
+            return Cost(parameters=cost.parameters, updates=cost.updates, wall_s=cost.wall_s, labels=cost.labels)
 
 
 @dataclass

@@ -10,12 +10,12 @@ from urllib.parse import unquote, urlparse
 import pytest
 
 from golfbench.leaderboard.build import write
-from golfbench.leaderboard.content import content_of
+from golfbench.leaderboard.content import content_of, section
 from golfbench.leaderboard.entries import canonical_text
-from golfbench.leaderboard.standings import standings_of
+from golfbench.leaderboard.standings import rank_entries, standings_of
 from golfbench.site.folder import site_files
 from golfbench.site.geometries import geometries
-from golfbench.site.page import assembled
+from golfbench.site.page import assembled, page
 
 pytest.importorskip("selenium")
 
@@ -151,6 +151,43 @@ def test_an_entry_opens_and_every_link_resolves(view, site):
     assert all(Path(unquote(link.path)).is_file() for link in local)
     away = {urlparse(link).netloc for link in links if not link.startswith("file:")}
     assert away == {"doi.org", "arxiv.org"}
+
+
+def test_pretrained_weights_are_told_and_an_unknown_overlap_is_marked(view, mini, trained, changed, tmp_path):
+    """The trained entry, and the same from weights made elsewhere: of the second the training labels alone count."""
+
+    def pretrained(overlap):
+        def edit(parts):
+            parts["weights"] = {"name": "big", "license": "MIT", "method": "PBE0", "file_sha256": "c" * 64}
+            parts["weights"]["overlap"] = overlap
+            parts["settings"]["initial_labels"] = 0 if overlap == "unknown" else 5
+            for run in parts["runs"]:
+                run["cost"]["labels"] = 64 if overlap == "unknown" else 69
+
+        return edit
+
+    entries = [trained, *(changed(trained, pretrained(overlap)) for overlap in ("unknown", "Aspirin is in it."))]
+    file = tmp_path / "page.html"
+    file.write_text(page([section(mini, rank_entries(mini, entries))], "pretrained"))
+    browser = view(page=file)
+    cells = browser.execute_script(
+        "const heads = [...document.querySelectorAll('thead')[0].querySelectorAll('th')];"
+        "const place = heads.findIndex((th) => th.dataset.key === 'labels');"
+        "return [...document.querySelectorAll('tr')].filter((tr) => tr.querySelector('[data-entry]'))"
+        ".map((tr) => [tr.querySelector('[data-entry]').dataset.entry, tr.children[place].textContent,"
+        " tr.querySelector('[data-entry]').textContent.includes('⚠')]);"
+    )
+    own, unknown, known = (entry.entry_id for entry in entries)
+    assert sorted(cells) == sorted([[own, "304", False], [unknown, "64", True], [known, "69", False]])
+    for name, told in ((unknown, "unknown ⚠"), (known, "Aspirin is in it.")):
+        browser.find_element(By.CSS_SELECTOR, f"[data-entry='{name}']").click()
+        panel = browser.find_element(By.CSS_SELECTOR, ".panel").text
+        for words in ("Pretrained weights", "big", "MIT", "PBE0", "c" * 64, f"Overlap with the test molecules\n{told}"):
+            assert words in panel
+    browser.find_element(By.CSS_SELECTOR, f"[data-entry='{own}']").click()
+    assert "Pretrained weights" not in browser.find_element(By.CSS_SELECTOR, ".panel").text
+    titles = [json.loads(figure)["layout"]["xaxis"]["title"]["text"] for figure in browser.execute_script(FIGURES)]
+    assert titles[:2] == ["Labels in all, those of the initial set included"] * 2
 
 
 def test_a_molecule_is_drawn_and_every_walk_on_it_is_listed(view):

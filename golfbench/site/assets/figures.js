@@ -8,8 +8,10 @@ const DASHES = ['solid', 'dash', 'dot', 'dashdot', 'longdash'];
 const MOST_LINES = 12;
 // Points of a figure that can have bars and still be told apart.
 const MOST_BARS = 40;
-// Budgets farther apart than this factor are shown on a logarithmic axis.
+// Numbers of labels farther apart than this factor are shown on a logarithmic axis.
 const WIDE = 10;
+// Share of such an axis between two numbers that are written at it.
+const TICKS_APART = 0.06;
 // Points with the same number of labels stand side by side: share of the axis between two, and for all of them.
 const [BESIDE, ALL_BESIDE] = [0.02, 0.16];
 
@@ -66,15 +68,18 @@ const errorBars = (numbers, visible = true) => ({
   arrayminus: numbers.map((n) => n.value - n.low),
 });
 
-/** An axis of labels from zero on: linear, or like log(1 + x) where the budgets are far apart. */
-const labelAxis = (entries, value, title) => {
-  const numbers = distinct(entries.map(value));
+/** An axis of labels from zero on: linear, or like log(1 + x) where their numbers are far apart. */
+const labelAxis = (entries) => {
+  const title = 'Labels in all, those of the initial set included';
+  const numbers = distinct([0, ...entries.map((entry) => entry.labels_in_all)]);
   const positive = numbers.filter((number) => number > 0);
   const [least, most] = [Math.min(...positive, Infinity), Math.max(1, ...positive)];
   const far = most / least > WIDE;
   const at = far ? (x) => Math.log2(1 + x / least) : (x) => x;
-  const budgets = distinct([0, ...entries.map((entry) => entry.budget)]);
-  const ticks = far ? { tickvals: budgets.map(at), ticktext: budgets.map(String) } : {};
+  const apart = numbers
+    .sort((a, b) => a - b)
+    .reduce((kept, x) => (kept.length && at(x) - at(kept.at(-1)) < TICKS_APART * at(most) ? kept : [...kept, x]), []);
+  const ticks = far ? { tickvals: apart.map(at), ticktext: apart.map(short) } : {};
   return {
     at,
     end: at(most) * 1.04,
@@ -110,7 +115,7 @@ const looks = (track) => {
   };
 };
 
-/** Quality against training labels; fixed models, which pay none, are lines across. */
+/** Quality against labels in all; fixed models, which learn from none, are lines across. */
 const qualityFigure = (track, entries, measure) => {
   const look = looks(track);
   const number = (entry) => entry.estimates[measure.name];
@@ -119,10 +124,10 @@ const qualityFigure = (track, entries, measure) => {
   const front = track.fronts[measure.name]
     .map((id) => priced.find((entry) => entry.entry_id === id))
     .filter(Boolean)
-    .sort((a, b) => a.training_labels - b.training_labels);
-  const { at, end, axis } = labelAxis(priced, (entry) => entry.training_labels, 'Oracle labels asked for in training');
+    .sort((a, b) => a.labels_in_all - b.labels_in_all);
+  const { at, end, axis } = labelAxis(priced);
   const onFront = new Set(track.fronts[measure.name]);
-  const place = sideBySide(priced, (entry) => at(entry.training_labels), axis.range[1]);
+  const place = sideBySide(priced, (entry) => at(entry.labels_in_all), axis.range[1]);
   const groups = distinct(priced.map(pairOf));
   const data = groups.map((group) => {
     const members = priced.filter((entry) => pairOf(entry) === group);
@@ -138,7 +143,7 @@ const qualityFigure = (track, entries, measure) => {
       hovertext: members.map(
         (entry) =>
           `${plain(entry.name)}<br>${intervalText(number(entry), measure.decimals)} ${measure.unit}` +
-          `<br>${short(entry.training_labels)} training labels${onFront.has(entry.entry_id) ? '<br>on the Pareto front' : ''}`,
+          `<br>${short(entry.labels_in_all)} labels in all${overlapUnknown(entry) ? '<br>⚠ overlap with the test molecules unknown' : ''}${onFront.has(entry.entry_id) ? '<br>on the Pareto front' : ''}`,
       ),
       marker: {
         size: 10,
@@ -155,7 +160,7 @@ const qualityFigure = (track, entries, measure) => {
       name: 'Pareto front',
       hoverinfo: 'skip',
       line: { shape: 'hv', dash: 'dash', width: 1.5, color: theme().muted },
-      x: [...front.map((entry) => at(entry.training_labels)), end],
+      x: [...front.map((entry) => at(entry.labels_in_all)), end],
       y: [...front, front.at(-1)].map((entry) => number(entry).value),
     });
   }
@@ -177,10 +182,10 @@ const qualityFigure = (track, entries, measure) => {
   return {
     data,
     layout: layout(axis, { title: { text: titled(measure) } }),
-    headers: ['Entry', 'Training labels', titled(measure), 'Pareto front'],
+    headers: ['Entry', 'Labels in all', titled(measure), 'Pareto front'],
     rows: known.map((entry) => [
       entry.name,
-      short(entry.training_labels),
+      short(entry.labels_in_all),
       intervalText(number(entry), measure.decimals),
       onFront.has(entry.entry_id) ? 'yes' : '',
     ]),
@@ -188,7 +193,7 @@ const qualityFigure = (track, entries, measure) => {
   };
 };
 
-/** Quality by budget, a line for each model and selection. */
+/** Quality by labels in all, a line for each model and selection. */
 const learningFigure = (track, entries, measure) => {
   const look = looks(track);
   const shown = new Map(entries.map((entry) => [entry.entry_id, entry]));
@@ -200,13 +205,13 @@ const learningFigure = (track, entries, measure) => {
     )
     .filter((curve) => curve.some((entry) => entry.stage === 'after'));
   const nameOf = (curve) => pairOf(curve.at(-1));
-  const { at, axis } = labelAxis(curves.flat(), (entry) => entry.budget, 'Budget, training labels');
+  const { at, axis } = labelAxis(curves.flat());
   return {
     data: curves.map((curve) => ({
       type: 'scatter',
       mode: 'lines+markers',
       name: plain(nameOf(curve)),
-      x: curve.map((entry) => at(entry.budget)),
+      x: curve.map((entry) => at(entry.labels_in_all)),
       y: curve.map((entry) => entry.estimates[measure.name].value),
       error_y: errorBars(
         curve.map((entry) => entry.estimates[measure.name]),
@@ -222,11 +227,12 @@ const learningFigure = (track, entries, measure) => {
       ),
     })),
     layout: layout(axis, { title: { text: titled(measure) } }),
-    headers: ['Curve', 'Budget', titled(measure)],
+    headers: ['Curve', 'Budget', 'Labels in all', titled(measure)],
     rows: curves.flatMap((curve) =>
       curve.map((entry) => [
         nameOf(curve),
         String(entry.budget),
+        short(entry.labels_in_all),
         intervalText(entry.estimates[measure.name], measure.decimals),
       ]),
     ),

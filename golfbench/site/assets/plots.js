@@ -72,11 +72,11 @@ const plotsOf = (track, filtered) => {
   const open = openPoint(track);
   const frames = {
     quality: plotFrame(
-      'Quality against oracle calls',
-      'Quality of each entry against the labels that it asked for; the table below has the numbers',
+      'Quality against labels',
+      'Quality of each entry against the labels that it has learned from; the table below has the numbers',
       open,
     ),
-    learning: plotFrame('Learning curves', 'Quality by budget; the table below has the numbers', open),
+    learning: plotFrame('Learning curves', 'Quality by labels learned from; the table below has the numbers', open),
     steps: plotFrame(
       'Minimization curves',
       'Mean pct by step of the minimization; the table below has the numbers',
@@ -144,7 +144,7 @@ const plotsOf = (track, filtered) => {
     const better = measure.lower_is_better ? 'Lower is better.' : 'Higher is better.';
     frames.quality.draw(
       qualityFigure(track, entries, measure),
-      `${better} ${bars} Outlined: on the Pareto front (ranked entries that none beats with as few labels). Dotted: fixed models, which ask for no label. Entries with the same number of labels stand side by side.`,
+      `${better} ${bars} Outlined: on the Pareto front (ranked entries that none beats with as few labels). Dotted: fixed models, which learn from no label. Entries with the same number of labels stand side by side.`,
     );
     frames.learning.draw(learningFigure(track, entries, measure), `${better} From the baseline (budget 0) on. ${bars}`);
     // First, since without it the distribution has the whole width.

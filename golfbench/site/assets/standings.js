@@ -45,6 +45,14 @@ const entryColumns = (track, everything) => {
       show: (e) => (e.stage === 'reference' ? MISSING : String(e.budget)),
     },
     { key: 'seeds', title: 'Seeds', value: (e) => e.seeds.length, show: (e) => seedText(e) },
+    {
+      key: 'labels',
+      title: 'Labels in all',
+      value: (e) => e.labels_in_all,
+      show: (e) => short(e.labels_in_all),
+      hint: 'What the network has learned from, those of the initial set included; mean over seeds',
+    },
+    ...(everything && track.entries.some((e) => e.weights) ? [text('weights', 'Pretrained weights', weightsOf)] : []),
     ...measures,
     {
       key: 'judged',
@@ -97,8 +105,12 @@ const openButton = (entry) => {
     },
     make('span', { 'aria-hidden': 'true' }, open ? '▾' : '▸'),
     make('span', {}, modelOf(entry)),
+    overlapUnknown(entry) && warningMark(),
   );
 };
+
+const OVERLAP_UNKNOWN = 'Pretrained: nobody has stated whether the weights have learned from the test molecules';
+const warningMark = () => make('span', { class: 'bad', role: 'img', 'aria-label': OVERLAP_UNKNOWN, title: OVERLAP_UNKNOWN }, ' ⚠');
 
 /** A tree of settings as lines `golf.steps: 100`. */
 const flat = (value, prefix = '') =>
@@ -150,13 +162,17 @@ const entryDetail = (track, entry) => {
           ...Object.entries(credits.citations).map(([name, text]) => [`${name}, to cite`, citation(text)]),
         ]),
       ),
+      entry.weights && block('Pretrained weights', facts(weightsFacts(entry))),
       block('Numbers', facts(numbers)),
       block(
         'Oracle calls, mean over seeds',
         facts(
           track.purposes
             .map((purpose) => [purpose, callsText(entry.oracle_calls[purpose])])
-            .concat([['Initial labels of the dataset', String(entry.initial_labels)]]),
+            .concat([
+              ['Labels learned from in all', short(entry.labels_in_all)],
+              ['of these from the initial set', String(entry.initial_labels)],
+            ]),
         ),
       ),
       block(
@@ -188,6 +204,14 @@ const entryDetail = (track, entry) => {
   ];
 };
 
+const weightsFacts = (entry) => [
+  ['Name', weightsOf(entry)],
+  ['Licence', entry.weights.license || 'not known'],
+  ['Trained at', entry.weights.method || 'not known'],
+  ['SHA-256 of the file', make('code', {}, entry.weights.file_sha256)],
+  ['Overlap with the test molecules', [entry.weights.overlap, overlapUnknown(entry) && warningMark()]],
+];
+
 const costText = (run) => {
   const asked = Object.entries(run.oracle_wall_s)
     .filter(([, seconds]) => seconds > 0)
@@ -211,6 +235,7 @@ const wordsOf = (entry) =>
     entry.optimizer,
     entry.oracle,
     entry.method,
+    weightsOf(entry),
     entry.credits.submitter,
     entry.entry_id,
     entry.provenance.run_id,
@@ -296,6 +321,8 @@ const standingsNote = () =>
         'with one seed the spread over seeds is not in it). All: every molecule counts, one that diverged or failed with its start. Finished: only those with an end point that did not diverge. ' +
         'Entries of a budget whose difference has an interval that contains zero share a rank (=). An entry that lacks judged molecules has no rank. ' +
         `Success: less than ${content.facts.success_kcal_mol} kcal/mol above the minimum and the bonds unchanged, of all molecules. COV: minima with an end point within ${content.facts.coverage_angstrom} Å. ` +
-        '≥: some walks were stopped before they converged. Calls are means over seeds; +: labels that were known already and cost no call.',
+        '≥: some walks were stopped before they converged. Calls are means over seeds; +: labels that were known already and cost no call. ' +
+        'Labels in all: what the network has learned from, those of the initial set included; what pretrained weights were made of elsewhere is not in it. ' +
+        '⚠: nobody has stated whether pretrained weights have learned from the test molecules.',
     ),
   );
