@@ -6,11 +6,10 @@ from pathlib import Path
 import pytest
 
 from golfbench.learning import checkpoint
-from golfbench.runs.baseline import shipped_baseline
 from golfbench.runs.config import load_config
 from golfbench.runs.grid import check_names
 from golfbench.runs.runner import open_dataset
-from golfbench.specs import ComponentRef
+from golfbench.runs.starts import shipped_baseline
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
@@ -42,6 +41,6 @@ def test_each_shipped_baseline_is_trained_by_a_command_of_the_examples():
 
 def test_the_example_from_scratch_starts_from_the_shipped_baseline():
     config = load_config(EXAMPLES / "from-scratch.yaml", {})
-    found = shipped_baseline(open_dataset(config.dataset), ComponentRef.parse(config.models[0]), config.delta, 1)
+    found = shipped_baseline(open_dataset(config.dataset), config.models[0], config.delta, 1)
     assert found is not None
     assert found.parent == TEN_K

@@ -317,13 +317,16 @@ def test_what_is_missing_is_named_and_nothing_is_written(golfbench, unmerged):
     assert snapshot(unmerged) == before
 
 
+OTHER_DATA = {"name": "tiny", "method": "GFN2-xTB", "sha256": "0", "initial_labels": 1, "test_molecules": 1}
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"golfbench_version": "0.0.9"}, "shard 2-of-2: golfbench is 0.0.9 there, 0.1.0 elsewhere"),
         ({"plugins": {}}, "shard 2-of-2: golfbench-datasets is missing there, 0.1.0 elsewhere"),
         ({"run_id": "tiny-0123456789"}, "shard 2-of-2: it has another configuration than 1-of-2"),
-        ({"dataset": {}}, "shard 2-of-2: it was run on another content of the dataset than 1-of-2"),
+        ({"dataset": OTHER_DATA}, "shard 2-of-2: it was run on another content of the dataset than 1-of-2"),
         ({"common": "0"}, "shard 2-of-2: it shared another common"),
         ({"shard": {"index": 1, "count": 2}}, "shard 2-of-2: its manifest is not of this shard"),
     ],
