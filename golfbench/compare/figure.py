@@ -116,9 +116,9 @@ class _Axes:
 
 
 def _ceiling(value: float) -> float:
-    """Return the next number of the kind 1, 2, 2.5 or 5 times a power of ten, times five steps."""
+    """Return the next number of the kind 1, 1.5, 2, 2.5, 3, 4 or 5 times a power of ten, times five steps."""
     for power in range(-3, 6):
-        for digit in (1.0, 2.0, 2.5, 5.0):
+        for digit in (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0):
             if digit * 10**power * 5 >= value * 1.02:
                 return digit * 10.0**power * 5
     return value
