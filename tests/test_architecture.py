@@ -41,7 +41,7 @@ CLI_AT_ONCE = {"golfbench", "errors", "registry", "specs", "threads", "environme
 CLI_PACKAGES = {"typer"}
 #: The distributions that golfbench depends on, by the name that is imported; ``pytest`` is what contract tests run in.
 PACKAGES = {"ase", "filelock", "numpy", "platformdirs", "plotly", "pluggy", "psutil", "pydantic", "rdkit", "rich"}
-PACKAGES |= {"safetensors", "torch", "typer", "yaml"}
+PACKAGES |= {"safetensors", "torch", "typer", "typing_extensions", "yaml"}
 PACKAGES |= {"pydantic_core"}  # pydantic's own other half: where a field of our type says how it is read
 PACKAGES |= {"_typeshed"}  # names that type checkers alone see
 

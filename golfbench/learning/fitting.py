@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ def fit_to_the_end(
     pool: Pool,
     total: int,
     snapshots: Snapshots,
-    facts: dict[str, Any],
+    facts: Mapping[str, Any],
     advance: Callable[[int], None],
 ) -> None:
     """Train up to a number of updates, and leave the best weights in the potential.

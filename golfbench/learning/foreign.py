@@ -22,6 +22,7 @@ from golfbench.contracts import ImportedWeights, LabelledMolecule, Model
 from golfbench.errors import CheckpointError, ConfigurationError, GolfbenchError, unknown_name
 from golfbench.fetching import sha256_of
 from golfbench.learning import checkpoint
+from golfbench.learning.headers import Header
 from golfbench.learning.learner import load_weights
 from golfbench.learning.opening import dtype_of, new_network, potential_header, prefixes, save_potential
 from golfbench.learning.potential import Potential
@@ -52,7 +53,7 @@ class ForeignFile:
     unsafe: bool = False
 
 
-def open_foreign(file: ForeignFile, model: ComponentRef) -> tuple[Potential, dict[str, Any]]:
+def open_foreign(file: ForeignFile, model: ComponentRef) -> tuple[Potential, Header]:
     """Rebuild the potential in a file from elsewhere, with the reference energies that the file has.
 
     Args:
@@ -78,7 +79,9 @@ def open_foreign(file: ForeignFile, model: ComponentRef) -> tuple[Potential, dic
         "method": weights.method,
         "notice": weights.notice,
     }
-    return potential, {**potential_header(ref, potential, None, weights.method), "imported": origin}
+    header = potential_header(ref, potential, None, weights.method)
+    header["imported"] = origin
+    return potential, header
 
 
 def rebuilt(ref: ComponentRef, weights: ImportedWeights, path: Path) -> Potential:
@@ -101,7 +104,7 @@ def _states(weights: ImportedWeights) -> Sequence[Mapping[str, torch.Tensor]]:
 
 def adopt(
     potential: Potential,
-    header: Mapping[str, Any],
+    header: Header,
     initial: Sequence[LabelledMolecule],
     method: str,
     delta: str | None,
@@ -133,7 +136,8 @@ def adopt(
         potential = _refitted(potential, sample(initial))
         log.info("%s: reference energies fitted to the initial set (%s)", header["model"], method)
     ref = ComponentRef(header["model"], header["parameters"])
-    facts = {**potential_header(ref, potential, delta, method), "imported": imported, "labels": len(initial)}
+    facts = potential_header(ref, potential, delta, method)
+    facts["imported"], facts["labels"] = imported, len(initial)
     save_potential(target, potential, facts)
     return str(imported["notice"])
 

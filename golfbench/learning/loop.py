@@ -13,12 +13,13 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from golfbench.contracts import LabelledMolecule, Round
 from golfbench.errors import ConfigurationError, OracleError
 from golfbench.learning.acquisition import Acquisition, picks
 from golfbench.learning.explorer import Explorer, features_of
+from golfbench.learning.headers import LoopState
 from golfbench.learning.learner import Learner
 from golfbench.learning.pool import Pool
 from golfbench.learning.references import FollowingReferences
@@ -284,7 +285,7 @@ class LearningLoop:
             return False
 
     def _save(self) -> None:
-        header = {
+        header: LoopState = {
             "combination": self._account.combination,
             "progress": self.progress.to_json(),
             "update": self.parts.learner.update,
@@ -296,12 +297,12 @@ class LearningLoop:
 
     def _resume(self) -> None:
         if found := self._snapshots.newest():
-            tensors, header = found
+            tensors, header = found[0], cast(LoopState, found[1])
             self._restore(header)
             self._follow()
             self.parts.learner.restore(tensors, header["update"])
 
-    def _restore(self, header: dict[str, Any]) -> None:
+    def _restore(self, header: LoopState) -> None:
         self.progress = Progress(**header["progress"])
         self._added, self._refused = list(header["added"]), list(header["refused"])
         labelled = [self.parts.service.labels.labelled(key) for key in self._added]

@@ -13,6 +13,7 @@ from golfbench.environments import check_here
 from golfbench.errors import CheckpointError, ConfigurationError
 from golfbench.imports import contained
 from golfbench.learning import checkpoint
+from golfbench.learning.headers import Header, header_of
 from golfbench.learning.learner import load_weights
 from golfbench.learning.potential import Potential
 from golfbench.oracles.as_model import OracleModel
@@ -82,18 +83,20 @@ def new_potential(
     return Potential(networks, references, scale, bases)
 
 
-def potential_header(ref: ComponentRef, potential: Potential, delta: str | None, method: str) -> dict[str, Any]:
+def potential_header(ref: ComponentRef, potential: Potential, delta: str | None, method: str) -> Header:
     """Return what a checkpoint needs to rebuild a potential."""
     spec = registry().find(ModelSpec, ref.name)
-    return {
+    header: Header = {
         "model": spec.name,
         "parameters": spec.resolve(ref.parameters),
         "atom_energies_hartree": {str(z): e for z, e in potential.atom_energies.items()},
         "scale_hartree": potential.scale,
         "delta": delta,
         "method": method,
-        **({"members": len(potential.networks)} if len(potential.networks) > 1 else {}),
     }
+    if len(potential.networks) > 1:
+        header["members"] = len(potential.networks)
+    return header
 
 
 def labels_learned(header: Mapping[str, Any]) -> int | None:
@@ -120,7 +123,7 @@ def load_potential(
     device: str = "cpu",
     dtype: torch.dtype | None = None,
     open_named: Callable[[str], Model] | None = None,
-) -> tuple[Potential, dict[str, Any]]:
+) -> tuple[Potential, Header]:
     """Rebuild a potential from a checkpoint.
 
     Args:
@@ -130,16 +133,17 @@ def load_potential(
         open_named: Opens the base that the header names; ``named_base`` by default.
 
     Raises:
-        CheckpointError: If the file is damaged, or the weights do not fit the model it names.
+        CheckpointError: If the file or its header is damaged, or the weights do not fit the model it names.
     """
-    tensors, header = checkpoint.load(path)
+    tensors, read = checkpoint.load(path)
+    header = header_of(path, read)
     return rebuilt(path, tensors, header, device, dtype, open_named), header
 
 
 def rebuilt(
     path: Path,
     tensors: Mapping[str, torch.Tensor],
-    header: Mapping[str, Any],
+    header: Header,
     device: str = "cpu",
     dtype: torch.dtype | None = None,
     open_named: Callable[[str], Model] | None = None,

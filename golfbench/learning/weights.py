@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from golfbench.errors import ConfigurationError
 from golfbench.learning.foreign import ForeignFile, agreed, open_foreign
+from golfbench.learning.headers import Header
 from golfbench.learning.opening import load_potential
 from golfbench.learning.potential import Potential
 from golfbench.registry import registry
@@ -110,7 +111,7 @@ class ModelChoice:
         weights = Weights.parse(str(own or checkpoint), model.spec, "" if own else format)
         return cls(without_weights(model.ref), weights)
 
-    def open(self, unsafe: bool) -> tuple[Potential, dict[str, Any]]:
+    def open(self, unsafe: bool) -> tuple[Potential, Header]:
         """Rebuild the potential of weights that were made elsewhere; see ``foreign.open_foreign``.
 
         Args:

@@ -5,16 +5,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from golfbench.contracts import FloatArray, Label
 from golfbench.errors import GolfbenchError, OracleError
 from golfbench.oracles.cache import CachedLabel, LabelCache
-from golfbench.oracles.calls import forces_of
+from golfbench.oracles.calls import Answer, forces_of
 from golfbench.oracles.gate import Gate
 from golfbench.oracles.labels import LabelStore
 from golfbench.oracles.ledger import CACHE_HIT, Failure, Ledger, OracleCall
@@ -118,7 +116,7 @@ class Books:
         changes = next_attempt(self.ledger.failures(request.key), request.spec) or {}
         return Attempt(self._new_id(), changes, time.perf_counter())
 
-    def fails_again(self, request: Request, attempt: Attempt, answer: Mapping[str, Any]) -> bool:
+    def fails_again(self, request: Request, attempt: Attempt, answer: Answer) -> bool:
         """Write a failure that another attempt follows, and return whether one does.
 
         Raises:
@@ -133,7 +131,7 @@ class Books:
         self.write_call(request, attempt, answer)
         return True
 
-    def record(self, request: Request, attempt: Attempt, answer: Mapping[str, Any]) -> Label:
+    def record(self, request: Request, attempt: Attempt, answer: Answer) -> Label:
         """Keep what an engine delivered, and return it.
 
         Raises:
@@ -163,7 +161,7 @@ class Books:
                 "(golfbench datasets check NAME --recompute 3 compares the dataset's labels with the oracle's)"
             )
 
-    def write_call(self, request: Request, attempt: Attempt, answer: Mapping[str, Any]) -> None:
+    def write_call(self, request: Request, attempt: Attempt, answer: Answer) -> None:
         """Write a call without a label into the ledger.
 
         Raises:
@@ -190,7 +188,7 @@ class Books:
         question = request.question
         return self.gate.objection(request.spec, question.method, question.molecule, energy, forces, engine)
 
-    def _line(self, request: Request, attempt: Attempt, answer: Mapping[str, Any]) -> OracleCall:
+    def _line(self, request: Request, attempt: Attempt, answer: Answer) -> OracleCall:
         return request.call(
             attempt.call_id,
             answer,

@@ -8,10 +8,9 @@ import platform
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 
@@ -42,29 +41,52 @@ class Limits:
 NO_LIMITS = Limits()
 
 
-def run_call(oracle: str, molecule: dict[str, Any], limits: Limits = NO_LIMITS) -> dict[str, Any]:
+class Answer(TypedDict):
+    """What a worker says of a call: plain data, which any executor can carry.
+
+    Attributes:
+        outcome: ``ok``, a kind of ``OracleError``, or ``lost`` with the worker.
+        error: Empty or missing if there is none.
+        engine: Its version; missing, like all that follows, where the worker was lost.
+        started_utc: ISO 8601.
+        wall_s: Of the call.
+        cpu_s: ``None`` if it was not measured.
+        worker: Its name.
+        energy_hartree: Of ``ok``, as are the forces.
+        forces_hartree_per_angstrom: (n_atoms, 3).
+    """
+
+    outcome: str
+    error: NotRequired[str]
+    engine: NotRequired[str]
+    started_utc: NotRequired[str]
+    wall_s: NotRequired[float]
+    cpu_s: NotRequired[float | None]
+    worker: NotRequired[str]
+    energy_hartree: NotRequired[float]
+    forces_hartree_per_angstrom: NotRequired[list[list[float]]]
+
+
+def run_call(oracle: str, molecule: dict[str, Any], limits: Limits = NO_LIMITS) -> Answer:
     """Label one geometry with this thread's own engine.
 
     Args:
         oracle: The oracle as a person writes it.
         molecule: ``Molecule.to_json``.
         limits: What the call may take.
-
-    Returns:
-        ``energy_hartree`` and ``forces_hartree_per_angstrom`` when ``outcome`` is ``ok``, else ``error``; always
-        ``engine``, ``started_utc``, ``wall_s``, ``cpu_s`` and ``worker``.
     """
     started, clock = utc_now(), time.perf_counter()
-    answer: dict[str, Any] = {"outcome": "ok", "error": "", "engine": "", "cpu_s": None}
+    answer: Answer = {"outcome": "ok", "error": "", "engine": "", "cpu_s": None}
     try:
         engine = _engine(oracle, limits)
         answer["engine"] = engine.version  # before the call, so that a failed one says who failed
         energy, forces = engine.label(Molecule.from_json(molecule))
-        answer |= {"energy_hartree": energy, "forces_hartree_per_angstrom": forces.tolist()}
+        answer["energy_hartree"], answer["forces_hartree_per_angstrom"] = energy, forces.tolist()
         answer["cpu_s"] = engine.last_cpu_s
     except OracleError as error:
-        answer |= {"outcome": error.kind, "error": str(error)}
-    return answer | {"started_utc": started, "wall_s": time.perf_counter() - clock, "worker": _worker()}
+        answer["outcome"], answer["error"] = error.kind, str(error)
+    answer["started_utc"], answer["wall_s"], answer["worker"] = started, time.perf_counter() - clock, _worker()
+    return answer
 
 
 def engine_version(oracle: str) -> str:
@@ -106,6 +128,6 @@ def _worker() -> str:
     return f"worker-{hashlib.sha256(facts.encode()).hexdigest()[:8]}"
 
 
-def forces_of(answer: Mapping[str, Any]) -> np.ndarray[Any, np.dtype[np.float64]]:
+def forces_of(answer: Answer) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Return the forces of an answer as (n_atoms, 3), Hartree/Å."""
     return np.array(answer["forces_hartree_per_angstrom"], dtype=np.float64).reshape(-1, 3)

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from golfbench.errors import GolfbenchError, WorkerLostError
-from golfbench.oracles.calls import Limits, run_call
+from golfbench.oracles.calls import Answer, Limits, run_call
 from golfbench.oracles.isolation import stop_all
 from golfbench.oracles.policy import with_changes
 from golfbench.oracles.request import Attempt, Request, failed
@@ -42,7 +42,7 @@ class CallQueue:
         running: RunningCalls,
         *,
         begin: Callable[[Request], Attempt],
-        finished: Callable[[Request, Attempt, Future[dict[str, Any]]], None],
+        finished: Callable[[Request, Attempt, Future[Answer]], None],
     ) -> None:
         self._executor, self._slots, self._limits = executor, slots, limits
         self._begin, self._finished, self._under_way = begin, finished, running
@@ -67,7 +67,7 @@ class CallQueue:
         except RuntimeError as error:  # the executor is shut down or broken
             return failed(error)
 
-    def read(self, done: Future[dict[str, Any]], attempt: Attempt) -> dict[str, Any]:
+    def read(self, done: Future[Answer], attempt: Attempt) -> Answer:
         """Return what a worker answered, or that it was lost.
 
         Raises:
@@ -123,7 +123,7 @@ class CallQueue:
         running = self.run_now(run_call, oracle, molecule.to_json(), self._limits)
         running.add_done_callback(partial(self._free_worker, request, attempt))
 
-    def _free_worker(self, request: Request, attempt: Attempt, done: Future[dict[str, Any]]) -> None:
+    def _free_worker(self, request: Request, attempt: Attempt, done: Future[Answer]) -> None:
         with self._lock:
             self._running -= 1
         self._under_way.end(attempt.call_id)

@@ -9,7 +9,7 @@ from typing import Any
 
 from golfbench.contracts import Label
 from golfbench.errors import MoleculeError, OracleError
-from golfbench.oracles.calls import utc_now
+from golfbench.oracles.calls import Answer, utc_now
 from golfbench.oracles.ledger import OracleCall, Purpose
 from golfbench.oracles.opening import precheck
 from golfbench.oracles.question import Question
@@ -72,7 +72,7 @@ class Request:
             return OracleError(str(error), kind="input")
         return None
 
-    def call(self, call_id: int, answer: Mapping[str, Any], attempt: int = 0, **facts: Any) -> OracleCall:
+    def call(self, call_id: int, answer: Answer, attempt: int = 0, **facts: Any) -> OracleCall:
         """Return its line in the ledger."""
         return OracleCall(
             call_id=call_id,

@@ -6,18 +6,17 @@ Known answers come from the books (``books.py``), new ones through the queue (``
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from golfbench.contracts import HasSlots, Label
 from golfbench.errors import OracleError
 from golfbench.molecules import Molecule
 from golfbench.oracles.books import Books
 from golfbench.oracles.cache import LabelCache
-from golfbench.oracles.calls import NO_LIMITS, Limits, engine_version
+from golfbench.oracles.calls import NO_LIMITS, Answer, Limits, engine_version
 from golfbench.oracles.gate import Gate
 from golfbench.oracles.labels import LabelStore
 from golfbench.oracles.ledger import Ledger
@@ -187,13 +186,13 @@ class OracleService:
 
     # --- What workers answer -----------------------------------------------------------------------------------
 
-    def _to_clerk(self, request: Request, attempt: Attempt, done: Future[dict[str, Any]]) -> None:
+    def _to_clerk(self, request: Request, attempt: Attempt, done: Future[Answer]) -> None:
         try:
             self._clerk.submit(self._finished, request, attempt, done)
         except RuntimeError:  # the service is closed
             self._finished(request, attempt, done)
 
-    def _finished(self, request: Request, attempt: Attempt, done: Future[dict[str, Any]]) -> None:
+    def _finished(self, request: Request, attempt: Attempt, done: Future[Answer]) -> None:
         """Take one answer."""
         try:
             answer = self._queue.read(done, attempt)
@@ -206,7 +205,7 @@ class OracleService:
             else:
                 self._settle(request, partial(self._last_answer, request, attempt, answer))
 
-    def _last_answer(self, request: Request, attempt: Attempt, answer: Mapping[str, Any]) -> Label:
+    def _last_answer(self, request: Request, attempt: Attempt, answer: Answer) -> Label:
         """Keep the last answer to a question, whatever it is."""
         if answer["outcome"] == "ok":
             return self._books.record(request, attempt, answer)

@@ -16,6 +16,7 @@ from golfbench.contracts import Dataset
 from golfbench.errors import ConfigurationError
 from golfbench.learning import checkpoint
 from golfbench.learning.fitting import beside, fit_to_the_end
+from golfbench.learning.headers import header_of
 from golfbench.learning.learner import Task
 from golfbench.learning.opening import (
     check_matches,
@@ -107,8 +108,9 @@ def check_weights(config: RunConfig, dataset: Dataset, method: str, unsafe: bool
             _check_learner(config, len(potential.networks), owner)
             unlearned += _unlearned(dataset, potential.elements, owner)
         elif path := choice.weights.path:
-            tensors, header = checkpoint.load(path)
-            check_matches(path, header, choice.ref, config.delta, method)
+            tensors, read = checkpoint.load(path)
+            check_matches(path, read, choice.ref, config.delta, method)
+            header = header_of(path, read)
             potential = rebuilt(path, tensors, header, open_named=lambda name: OracleModel(lambda molecules: []))
             _check_elements(dataset, potential.elements, f"checkpoint {path}")
     return unlearned

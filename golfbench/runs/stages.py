@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from golfbench.benchmark.evaluate import Judge, evaluate, record_failure
 from golfbench.benchmark.metrics import Row, Summary
@@ -24,6 +23,7 @@ from golfbench.learning import checkpoint
 from golfbench.learning.acquisition import Acquisition
 from golfbench.learning.explorer import Explorer, Given, Relaxed, Surrogate, Walks
 from golfbench.learning.foreign import adopt
+from golfbench.learning.headers import Header, header_of
 from golfbench.learning.learner import Learner, Task
 from golfbench.learning.loop import LearningLoop, Parts
 from golfbench.learning.opening import (
@@ -156,7 +156,7 @@ class Context:
         """Return the bases of delta learning, whose calls are charged to a row."""
         return [base_of_run(self.config.delta, self.service, combination, stage)] if self.config.delta else []
 
-    def load(self, path: Path, row: Combination, stage: str) -> tuple[Potential, dict[str, Any]]:
+    def load(self, path: Path, row: Combination, stage: str) -> tuple[Potential, Header]:
         """Load a potential whose base calls are charged to a row."""
         return load_potential(
             path,
@@ -259,7 +259,7 @@ def run_learn(context: Context, combination: Combination, start: Start) -> Learn
             return None
         with context.loggers.log(combination.id) as log:
             _learn(context, combination, start.path, final, log)
-    header = checkpoint.load(final)[1]
+    header = header_of(final, checkpoint.load(final)[1])
     return Learned(final, header["golf"]["spent"] * _settings(context.config, header)[1].updates_per_label)
 
 
@@ -285,13 +285,17 @@ def _learn(context: Context, combination: Combination, baseline: Path, final: Pa
     context.note_cost(combination, "after", potential, learner.timed_updates, learner.timed_s, note)
     ref = ComponentRef(header["model"], header["parameters"])
     facts = potential_header(ref, potential, config.delta, context.method)
-    facts |= {name: header[name] for name in ("training", "imported") if name in header}
+    if "training" in header:
+        facts["training"] = header["training"]
+    if "imported" in header:
+        facts["imported"] = header["imported"]
     before = labels_learned(header)
-    labels = (pool.initial_size if before is None else before) + len(pool) - pool.initial_size
-    save_potential(final, potential, {**facts, "golf": progress.to_json(), "labels": labels})
+    facts["labels"] = (pool.initial_size if before is None else before) + len(pool) - pool.initial_size
+    facts["golf"] = progress.to_json()
+    save_potential(final, potential, facts)
 
 
-def _settings(config: RunConfig, header: Mapping[str, Any]) -> tuple[TrainSettings, GolfSettings]:
+def _settings(config: RunConfig, header: Header) -> tuple[TrainSettings, GolfSettings]:
     """Return how a model is trained within the loop: gently, if its weights were made elsewhere."""
     if "imported" not in header:
         return config.training, config.golf
@@ -299,9 +303,7 @@ def _settings(config: RunConfig, header: Mapping[str, Any]) -> tuple[TrainSettin
     return gentle, config.golf.model_copy(update={"updates_per_label": gentle.updates_per_label})
 
 
-def _references(
-    context: Context, header: Mapping[str, Any], potential: Potential, pool: Pool
-) -> FollowingReferences | None:
+def _references(context: Context, header: Header, potential: Potential, pool: Pool) -> FollowingReferences | None:
     """Return what fits reference energies to the labels, for weights that know another level of theory."""
     imported = header.get("imported")
     known = not imported or (imported["method"] == context.method and not potential.bases)
