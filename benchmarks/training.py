@@ -87,7 +87,7 @@ class Metered(Single):
     def gradient(self) -> torch.Tensor:
         """Return the gradient of the loss of the first batch."""
         self._adam.zero_grad()
-        for chunk in self.first_batch(self._cutoff):
+        for chunk in self.first_batch(self._objective.cutoff):
             self._differentiate(chunk)
         return self._collected()
 
@@ -118,7 +118,7 @@ class Published(Metered):
         (whole,) = self.first_batch(None)
         loader.CHUNK_ATOMS["cpu"] = before
         self._adam.zero_grad()
-        self._loss(whole)[0].backward()  # type: ignore[no-untyped-call]
+        self._objective.loss(whole)[0].backward()  # type: ignore[no-untyped-call]
         return self._collected()
 
 
