@@ -87,6 +87,7 @@ def test_plugins_show_tells_everything_of_a_component(golfbench):
         "elements H C O",
         "trainable yes",
         "charged no",
+        "uncertainty no",
         "weights none",
         "checkpoint formats none",
         "environment none",

@@ -50,7 +50,8 @@ def test_gfn2_xtb_on_water(open_service: Any, tmp_path: Path) -> None:
     (line,) = calls(tmp_path)
     assert (line.call_id, line.outcome, line.error, line.attempt) == (0, "ok", "", 1)
     assert (line.combination, line.stage, line.purpose) == (TRAINING.combination, "after", "training")
-    assert (line.molecule, line.oracle, line.method, line.engine) == ("water", "gfn2-xtb", "GFN2-xTB", version)
+    assert (line.molecule, str(line.oracle)) == ("water", "gfn2-xtb")
+    assert (line.method, line.engine) == ("GFN2-xTB", version)
     assert line.geometry_sha256 == WATER.geometry_hash()
     assert line.worker == "oracle_0"
     assert 0 < line.wall_s < 60

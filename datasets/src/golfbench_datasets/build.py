@@ -24,7 +24,7 @@ from golfbench.oracles.as_model import OracleModel
 from golfbench.oracles.ledger import read_calls
 from golfbench.oracles.service import Account, OracleService
 from golfbench.registry import registry
-from golfbench.runs.directory import held
+from golfbench.runs.directory import locked
 from golfbench.specs import ComponentRef, OptimizerSpec, OracleSpec
 from golfbench_datasets.card import write_card
 from golfbench_datasets.check import check, describe
@@ -74,7 +74,7 @@ def build(name: str, output: Path, workers: int = 2) -> Path:
     work = output.with_name(f".{output.name}.build")
     work.mkdir(parents=True, exist_ok=True)
     output.mkdir(parents=True, exist_ok=True)
-    with held(output, work / "lock"):
+    with locked(output, work / "lock"):
         return _build(name, plan, method, work, output, workers)
 
 
