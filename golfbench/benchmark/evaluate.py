@@ -163,7 +163,8 @@ def _record(judge: Judge, identity: Identity, item: TestMolecule, outcome: Outco
         log.warning(
             "%s, %s: became another stereoisomer: %s", identity.combination, item.molecule.id, "; ".join(turned)
         )
-    finite = math.isfinite(outcome.point.force_max)
+    # A model that could not evaluate a geometry leaves zeros for its forces, and no energy.
+    finite = math.isfinite(outcome.point.force_max) and math.isfinite(outcome.point.energy)
     if failure is not None:
         log.error("%s, %s: %s: %s", identity.combination, item.molecule.id, type(failure).__name__, failure)
     return Record(

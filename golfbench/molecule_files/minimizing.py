@@ -261,7 +261,9 @@ def _judge(entry: Entry, settled: Settled, start: float) -> OwnRow:
         energy_initial_hartree=_finite(start),
         energy_final_hartree=_finite(energy),
         energy_change_kcal_mol=_finite((energy - start) * HARTREE_TO_KCAL_MOL),
-        force_max_final_ev_per_angstrom=_finite(point.force_max * HARTREE_TO_EV),
+        force_max_final_ev_per_angstrom=_finite(point.force_max * HARTREE_TO_EV)
+        if math.isfinite(point.energy)
+        else None,
         bond_graph_changed=changed,
         stereo_changed=stereo_changed,
         is_minimum=settled.is_minimum,

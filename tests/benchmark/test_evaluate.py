@@ -249,6 +249,7 @@ def test_a_model_that_cannot_evaluate_a_molecule_is_an_error_of_that_molecule(ru
     record = records["boronic/0"]
     assert record.status is Status.ERROR
     assert "element B is outside mmff94" in record.error_message
+    assert record.force_max_final_hartree_per_angstrom is None  # nothing is known of it, and 0 would be a minimum
     assert "boronic/0" not in asked
     assert {r.status for name, r in records.items() if name != "boronic/0"} == {Status.CONVERGED}
 
