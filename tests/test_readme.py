@@ -100,7 +100,7 @@ def test_quick_commands_work_word_for_word_and_in_order(clone: Path, tmp_path: P
     table = subprocess.run(
         ["bash", "-c", "golfbench report runs/*"], cwd=clone, env=environment, capture_output=True, text=True
     ).stdout
-    for name in ("mmff94", "painn:preset=small", "after golf", "after random", "Lowest residual"):
+    for name in ("mmff94", "aimnet2", "after golf", "after random", "Lowest residual"):
         assert name in table
 
 

@@ -73,12 +73,17 @@ def test_a_grid_has_every_combination_once():
 
 
 def test_the_plan_counts_the_calls_of_another_level_of_theory(tiny):
-    config = RunConfig(budget=10, seeds=(0, 1), selections=("golf", "random", "none"), limit=2)
+    learned = RunConfig.model_validate({"models": ["painn:preset=small"]})
+    config = learned.model_copy(update={"budget": 10, "seeds": (0, 1), "limit": 2})
+    config = RunConfig.model_validate({**config.model_dump(), "selections": ["golf", "random", "none"]})
     calls = plan(config, tiny).calls
     assert (calls["initial"], calls["training"], calls["reference"]) == (0, 40, 0)
     other = plan(config.model_copy(update={"oracles": (ComponentRef("gfn1-xtb"),)}), tiny).calls
     assert other["initial"] == 2
     assert other["reference"] == 2 * 502
+    pretrained = config.model_copy(update={"models": (ComponentRef("aimnet2"),)})
+    pretrained = pretrained.model_copy(update={"oracles": (ComponentRef("gfn1-xtb"),)})
+    assert plan(pretrained, tiny).calls["initial"] == 0  # nothing is labelled anew that nobody learns from
 
 
 def test_a_slug_is_a_file_name():
@@ -172,7 +177,7 @@ def test_a_configuration_has_components_and_is_written_as_what_a_person_wrote():
 @pytest.mark.parametrize(
     ("written", "run_id"),
     [
-        ({}, "druglike-mini-149bc67ca1"),  # as before components were read into objects
+        ({"models": ["painn:preset=small"]}, "druglike-mini-149bc67ca1"),  # as before components were read into objects
         (
             {
                 "models": ["painn:weights=fresh, preset=small", "schnet", "painn:preset=small,weights=fresh"],
