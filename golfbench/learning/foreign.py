@@ -26,7 +26,7 @@ from golfbench.learning.headers import Header
 from golfbench.learning.learner import load_weights
 from golfbench.learning.opening import dtype_of, new_network, potential_header, prefixes, save_potential
 from golfbench.learning.potential import Potential
-from golfbench.learning.targets import composition, least_squares
+from golfbench.learning.targets import composition, corrected
 from golfbench.molecules import Molecule
 from golfbench.registry import registry
 from golfbench.specs import CheckpointFormat, ComponentRef, ModelSpec, load_factory
@@ -233,9 +233,7 @@ def _refitted(potential: Potential, initial: Sequence[LabelledMolecule]) -> Pote
     started = Potential(potential.networks, known, potential.scale, potential.bases)
     residuals = [item.label.energy - _energy(started, item.molecule) for item in initial]
     compositions = [composition(item.molecule) for item in initial]
-    correction = least_squares(compositions, residuals, elements)
-    fitted = {**known, **{z: known[z] + c for z, c in zip(elements, correction, strict=True)}}
-    return Potential(potential.networks, fitted, potential.scale, potential.bases)
+    return Potential(potential.networks, corrected(known, compositions, residuals), potential.scale, potential.bases)
 
 
 def _energy(potential: Potential, molecule: Molecule) -> float:

@@ -79,12 +79,12 @@ class Best:
     """The weights that are best on held-out molecules, those of the start among them.
 
     Args:
-        parameters: That are trained; they have the weights of the start.
+        parameters: That are trained.
+        start: Copies of the weights of the start.
     """
 
-    def __init__(self, parameters: Sequence[torch.nn.Parameter]) -> None:
-        self._parameters = parameters
-        self._start = copies(parameters)
+    def __init__(self, parameters: Sequence[torch.nn.Parameter], start: Sequence[torch.Tensor]) -> None:
+        self._parameters, self._start = parameters, start
         self.weights: list[torch.Tensor] = []
         self.loss = torch.tensor(math.inf, dtype=torch.float64)
         self._labels = 0
@@ -98,7 +98,7 @@ class Best:
         """
         loss = judge()
         if self.weights and self._labels != labels:
-            self.loss = self._judged(self.weights, judge)
+            self.loss = judged(self._parameters, self.weights, judge)
         self._labels = labels
         if not self.weights or loss < self.loss:
             self.loss, self.weights = loss, copies(self._parameters)
@@ -107,15 +107,8 @@ class Best:
     def finish(self, judge: Judge) -> None:
         """Put the best weights into the network: those of the start, if nothing is better by what judges now."""
         if self.weights:
-            better = self._judged(self._start, judge) < self._judged(self.weights, judge)
-            assign(self._parameters, self._start if better else self.weights)
-
-    def _judged(self, weights: Sequence[torch.Tensor], judge: Judge) -> torch.Tensor:
-        kept = copies(self._parameters)
-        assign(self._parameters, weights)
-        loss = judge()
-        assign(self._parameters, kept)
-        return loss
+            of_start, of_best = (judged(self._parameters, w, judge) for w in (self._start, self.weights))
+            assign(self._parameters, self._start if of_start < of_best else self.weights)
 
     def state(self) -> dict[str, torch.Tensor]:
         """Return everything that ``restore`` needs, but the start: a training is resumed from the same one."""
@@ -137,12 +130,12 @@ class Ahead:
     than its start is given up in the end.
 
     Args:
-        parameters: That are trained; they have the weights of the start.
+        parameters: That are trained.
+        start: Copies of the weights of the start.
     """
 
-    def __init__(self, parameters: Sequence[torch.nn.Parameter]) -> None:
-        self._parameters = parameters
-        self._start = copies(parameters)
+    def __init__(self, parameters: Sequence[torch.nn.Parameter], start: Sequence[torch.Tensor]) -> None:
+        self._parameters, self._start = parameters, start
         #: Sums of losses over the labels: of the weights as they were, of the start; labels that were seen.
         self._sums = torch.zeros(3, dtype=torch.float64)
 
@@ -156,11 +149,8 @@ class Ahead:
         """
         new = range(int(self._sums[2]), labels)
         if began and new:
-            acting = judge(new)
-            kept = copies(self._parameters)
-            assign(self._parameters, self._start)
-            self._sums[:2] += len(new) * torch.stack([acting, judge(new)])
-            assign(self._parameters, kept)
+            of_start = judged(self._parameters, self._start, lambda: judge(new))
+            self._sums[:2] += len(new) * torch.stack([judge(new), of_start])
         self._sums[2] = labels
 
     def finish(self) -> bool:
@@ -177,6 +167,15 @@ class Ahead:
     def restore(self, tensors: Mapping[str, torch.Tensor]) -> None:
         """Continue from ``state``."""
         self._sums = tensors["ahead"].clone()
+
+
+def judged(parameters: Sequence[torch.nn.Parameter], weights: Sequence[torch.Tensor], judge: Judge) -> torch.Tensor:
+    """Return the loss of other weights than those in the network, which are there again afterwards."""
+    kept = copies(parameters)
+    assign(parameters, weights)
+    loss = judge()
+    assign(parameters, kept)
+    return loss
 
 
 def copies(tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:

@@ -18,7 +18,7 @@ import torch
 
 from golfbench.errors import CheckpointError, ConfigurationError, TrainingError
 from golfbench.learning.checkpoint import prefixed, unprefixed
-from golfbench.learning.kept import Ahead, Average, Best
+from golfbench.learning.kept import Ahead, Average, Best, copies
 from golfbench.learning.loader import Chunk, Loader
 from golfbench.learning.objective import Objective
 from golfbench.learning.pool import Pool
@@ -115,8 +115,8 @@ class Single:
             raise ConfigurationError(f"{self._axis}: every layer is frozen, nothing is left to train")
         self._adam = _optimizer(list(groups.values()), self.settings)
         self._average = Average(self._parameters, self.settings.ema_decay)
-        self._best = Best(self._parameters)
-        self._ahead = Ahead(self._parameters)
+        start = copies(self._parameters)
+        self._best, self._ahead = Best(self._parameters, start), Ahead(self._parameters, start)
         self._objective = Objective(self._network, self.settings, task.potential.device)
         #: Loss, mean squared errors of energies and forces of each update since the last look.
         self._recent: list[torch.Tensor] = []

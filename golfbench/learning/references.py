@@ -7,13 +7,12 @@ instead of 21 meV an atom where 64 labels were fitted.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from copy import deepcopy
 
 from golfbench.batches import make_batch
 from golfbench.learning.pool import Pool
 from golfbench.learning.potential import Potential
-from golfbench.learning.targets import Composition, composition, least_squares
+from golfbench.learning.targets import Composition, composition, corrected
 
 
 class FollowingReferences:
@@ -42,11 +41,5 @@ class FollowingReferences:
             self._compositions.append(composition(sample.molecule))
         if not self._lacking:
             return
-        elements = sorted({int(z) for numbers, _ in self._compositions for z in numbers})
-        self._potential.atom_energies = self._corrected(elements)
+        self._potential.atom_energies = corrected(self._start.atom_energies, self._compositions, self._lacking)
         pool.retarget()
-
-    def _corrected(self, elements: Sequence[int]) -> dict[int, float]:
-        known = self._start.atom_energies
-        correction = least_squares(self._compositions, self._lacking, elements)
-        return {**known, **{z: known.get(z, 0.0) + c for z, c in zip(elements, correction, strict=True)}}

@@ -178,6 +178,21 @@ def composition(molecule: Molecule) -> Composition:
     return numbers.astype(np.int64), counts.astype(np.int64)
 
 
+def corrected(
+    known: Mapping[int, float], compositions: Sequence[Composition], lacking: Sequence[float]
+) -> dict[int, float]:
+    """Return reference energies with the smallest correction that explains best what they lack of the labels.
+
+    Args:
+        known: Energy by atomic number; 0 for others. Elements that do not occur in the labels keep theirs.
+        compositions: Of the labelled molecules.
+        lacking: Energy that each label has beyond the potential with these references.
+    """
+    elements = sorted({int(z) for numbers, _ in compositions for z in numbers})
+    correction = least_squares(compositions, lacking, elements)
+    return {**known, **{z: known.get(z, 0.0) + c for z, c in zip(elements, correction, strict=True)}}
+
+
 def least_squares(
     compositions: Sequence[Composition], energies: Sequence[float], elements: Sequence[int]
 ) -> list[float]:

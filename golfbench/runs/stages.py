@@ -134,6 +134,12 @@ class Context:
         protocol: Protocol = self.config.protocol
         return Judge(self.oracle, self.service, protocol, self.dataset.test, self.records, self.directory.log.name)
 
+    def choice(self, combination: Combination) -> ModelChoice:
+        """Return what the model of a row starts from."""
+        config = self.config
+        asked = ModelChoice.parse(written(config, combination), config.checkpoint, config.checkpoint_format)
+        return start_of(asked, self.dataset, config)
+
     def initial(self, choice: ModelChoice) -> InitialSet:
         """Return D_0 without the bases; they are asked once, for all rows that share them."""
         count = initial_labels(self.config, choice)
@@ -204,9 +210,8 @@ def run_baseline(context: Context, combination: Combination) -> Start:
     Raises:
         TrainingError: If its training blows up.
     """
-    config, seed = context.config, combination.seed or 0
-    asked = ModelChoice.parse(written(config, combination), config.checkpoint, config.checkpoint_format)
-    choice = start_of(asked, context.dataset, config)
+    seed = combination.seed or 0
+    choice = context.choice(combination)
     holder = RunDirectory(context.share.common) if context.share.common else context.directory
     # Weights made elsewhere are adopted once for all seeds.
     adopted = choice.weights.made_elsewhere
@@ -272,8 +277,7 @@ def _learn(context: Context, combination: Combination, baseline: Path, final: Pa
     learner = _learner(config, task)
     # The baseline's references and scale define the targets; its bases are those of the run.
     guard = golf.force_norm_guard_hartree_per_angstrom
-    asked = ModelChoice.parse(written(config, combination), config.checkpoint, config.checkpoint_format)
-    choice = start_of(asked, context.dataset, config)
+    choice = context.choice(combination)
     pool = Pool(potential, context.rows(choice), golf.initial_share, guard)
     parts = _parts(context, combination, learner, pool, context.starts(choice))
     parts = replace(parts, references=_references(context, header, potential, pool))
