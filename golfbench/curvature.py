@@ -101,6 +101,17 @@ def rigid_motions(positions: FloatArray) -> FloatArray:
     return basis
 
 
+def without_net_force(positions: FloatArray, forces: FloatArray) -> FloatArray:
+    """Return forces (n_atoms, 3) without the part that would shift or turn the molecule as a whole.
+
+    An energy that depends on distances has no such part. What a method adds by integrating on a grid is noise, which a
+    network cannot learn and a walk follows; for the rest see the positions (n_atoms, 3).
+    """
+    rigid = rigid_motions(positions)
+    flat = forces.reshape(-1)
+    return (flat - (rigid @ flat) @ rigid).reshape(forces.shape)
+
+
 def _by_matrix(product: Callable[[FloatArray], FloatArray], rigid: FloatArray) -> tuple[float, FloatArray, float]:
     # The last rows of the full matrix of right singular vectors are orthogonal to rigid motions, and span the rest.
     inner = np.linalg.svd(rigid)[2][len(rigid) :]

@@ -1,10 +1,10 @@
-"""Which molecules are in druglike-xtb, druglike-mini and druglike-xtb-10k, and their starting conformers.
+"""Which molecules are in the datasets that ship, and their starting conformers.
 
-Test part: known drugs, listed in ``drugs.csv``. Training part: a diverse pick (MaxMin; Ashton et al. 2002,
-doi 10.1002/qsar.200290002) from the screening compounds that RDKit installs for testing its PAINS filters, without
-any Murcko scaffold of a test drug. The small molecules are picked first, the others follow as far from them as
-possible, so that druglike-mini is a subset of druglike-xtb and is diverse by itself. The pick goes on in the same way
-for druglike-xtb-10k, whose size is that of the initial set of the GOLF paper.
+Test part: known drugs, listed in ``drugs.csv``; druglike-dft has a list of its own, of small ones. Training part: a
+diverse pick (MaxMin; Ashton et al. 2002, doi 10.1002/qsar.200290002) from the screening compounds that RDKit installs
+for testing its PAINS filters, without any Murcko scaffold of a test drug. The small molecules are picked first, the
+others follow as far from them as possible, so that druglike-mini is a subset of druglike-xtb and is diverse by itself.
+The pick goes on in the same way for druglike-xtb-10k, whose size is that of the initial set of the GOLF paper.
 """
 
 from __future__ import annotations
@@ -26,14 +26,16 @@ from golfbench.molecules import Molecule, check_molecule
 from golfbench.specs import DRUGLIKE_ELEMENTS
 
 SEED = 2024
-ATOMS_MIN, ATOMS_MAX, ATOMS_MAX_SMALL = 18, 60, 30
-TRAIN_SMALL, TRAIN_LARGE, TEST_SMALL = 30, 80, 12
-CONFORMERS_TRAIN, CONFORMERS_TEST = 8, 1
+#: Atoms of a molecule, hydrogens included: the fewest and the most.
+SIZES, SIZES_DFT = (18, 60), (12, 22)
+ATOMS_MAX_SMALL = 30
+TRAIN_SMALL, TRAIN_LARGE, TRAIN_DFT, TEST_SMALL = 30, 80, 24, 12
+CONFORMERS_TRAIN, CONFORMERS_DFT, CONFORMERS_TEST = 8, 3, 1
 #: As in the paper: 10 000 conformations of 4000 molecules, three of one and two of the next.
 TRAIN_10K, CONFORMERS_10K = 4000, (3, 2)
 #: Picked beyond what is needed, in the place of molecules that do not embed: so many, and so large a share.
 RESERVE, RESERVE_SHARE = 20, 0.05
-RECIPES = ("druglike-mini", "druglike-xtb", "druglike-xtb-10k")
+RECIPES = ("druglike-mini", "druglike-xtb", "druglike-xtb-10k", "druglike-dft")
 #: The dataset whose test part another one has.
 TEST_OF = {"druglike-xtb-10k": "druglike-xtb"}
 SCREENING_FILE = Path(RDConfig.RDDataDir, "Pains", "test_data", "wehi_mols.csv")
@@ -101,13 +103,17 @@ class Plan:
 
 
 def make_plan(name: str, drugs_csv: Path) -> Plan:
-    """Select the molecules of ``druglike-xtb``, ``druglike-mini`` or ``druglike-xtb-10k``. Deterministic.
+    """Select the molecules of a dataset that ships, one of ``RECIPES``. Deterministic.
 
     Raises:
         ConfigurationError: If the name is another one, or the list of drugs has a formula that does not fit.
     """
     if name not in RECIPES:
         raise ConfigurationError(f"no recipe for '{name}': {', '.join(RECIPES)} can be built")
+    if name == "druglike-dft":
+        drugs = read_drugs(drugs_csv, SIZES_DFT)
+        few = list(screening_compounds(drugs, SIZES_DFT))
+        return Plan(tuple(_diverse(few, [], TRAIN_DFT, CONFORMERS_DFT)), tuple(drugs), (CONFORMERS_DFT,))
     drugs = read_drugs(drugs_csv)
     candidates = list(screening_compounds(drugs))
     small = tuple(_diverse([c for c in candidates if c.atoms <= ATOMS_MAX_SMALL], [], TRAIN_SMALL))
@@ -121,8 +127,12 @@ def make_plan(name: str, drugs_csv: Path) -> Plan:
     return Plan(chain(chosen, more), (), CONFORMERS_10K)
 
 
-def read_drugs(path: Path) -> list[Compound]:
-    """Read the list of drugs, check each formula, and settle each stereocentre that is drawn without configuration.
+def read_drugs(path: Path, sizes: tuple[int, int] = SIZES) -> list[Compound]:
+    """Read a list of drugs, check each formula, and settle each stereocentre that is drawn without configuration.
+
+    Args:
+        path: The list.
+        sizes: Atoms of a molecule, the fewest and the most.
 
     Raises:
         ConfigurationError: If a formula does not fit the SMILES or a drug does not belong into the dataset.
@@ -132,12 +142,12 @@ def read_drugs(path: Path) -> list[Compound]:
     for drug in drugs:
         if formula(drug.smiles) != drug.formula:
             raise ConfigurationError(f"{path.name}: {drug.name} is {drug.formula}, not {formula(drug.smiles)}")
-        if not eligible(drug.smiles):
+        if not eligible(drug.smiles, sizes):
             raise ConfigurationError(f"{path.name}: {drug.name} does not belong into this dataset")
     return [settle_stereo(drug) for drug in drugs]
 
 
-def screening_compounds(drugs: Sequence[Compound]) -> Iterator[Compound]:
+def screening_compounds(drugs: Sequence[Compound], sizes: tuple[int, int] = SIZES) -> Iterator[Compound]:
     """Yield the eligible screening compounds that share no scaffold and no identity with a drug, each once.
 
     Molecules without rings have no scaffold; among them only identical molecules are kept apart.
@@ -146,13 +156,13 @@ def screening_compounds(drugs: Sequence[Compound]) -> Iterator[Compound]:
     seen = {flat_smiles(drug.smiles) for drug in drugs}
     with SCREENING_FILE.open(encoding="utf-8", newline="") as lines:
         for smiles, identifier in csv.reader(lines):
-            if not eligible(smiles) or scaffold(smiles) in scaffolds or (flat := flat_smiles(smiles)) in seen:
+            if not eligible(smiles, sizes) or scaffold(smiles) in scaffolds or (flat := flat_smiles(smiles)) in seen:
                 continue
             seen.add(flat)
             yield Compound(identifier.lower(), smiles)
 
 
-def eligible(smiles: str) -> bool:
+def eligible(smiles: str, sizes: tuple[int, int] = SIZES) -> bool:
     """Tell whether a molecule is neutral, closed-shell, in one piece, of the right elements and size, and in MMFF94."""
     try:
         mol = mol_from_smiles(smiles)
@@ -160,7 +170,7 @@ def eligible(smiles: str) -> bool:
         return False
     atoms = mol.GetAtoms()
     return (
-        ATOMS_MIN <= mol.GetNumAtoms() <= ATOMS_MAX
+        sizes[0] <= mol.GetNumAtoms() <= sizes[1]
         and {atom.GetAtomicNum() for atom in atoms} <= DRUGLIKE_ELEMENTS
         and not any(atom.GetNumRadicalElectrons() or atom.GetIsotope() for atom in atoms)
         and Chem.GetFormalCharge(mol) == 0

@@ -65,6 +65,11 @@ def open_druglike_xtb_10k() -> FolderReader:
     return FolderReader(data_folder("druglike-xtb-10k"))
 
 
+def open_druglike_dft() -> FolderReader:
+    """Open ``druglike-dft``."""
+    return FolderReader(data_folder("druglike-dft"))
+
+
 def open_dataset(path: str | None = None) -> FolderReader:
     """Open a folder of one's own.
 
