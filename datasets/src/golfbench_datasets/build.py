@@ -115,12 +115,12 @@ def _build(name: str, plan: Plan, recipe: Recipe, work: Path, output: Path, work
     service = OracleService(work, workers=workers)
     laboratory = _Laboratory(recipe, service, work)
     try:
-        write_initial(output / INITIAL, method, laboratory.initial(plan))
         if plan.test:
             formulas = {drug.name: drug.formula for drug in plan.test}
             write_test(output / TEST, method, laboratory.test(plan.test), formulas)
         if recipe.walks:
             write_initial(output / WALKS, method, laboratory.walks)
+        write_initial(output / INITIAL, method, laboratory.initial(plan))
     finally:
         service.close()
     _finish(name, output, method, str(recipe.oracle), next(read_calls(service.ledger.path)).engine)
