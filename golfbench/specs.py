@@ -291,6 +291,7 @@ class OracleSpec(Spec):
         open_shell: Whether it takes multiplicities other than one.
         isolated: Whether the engine must run in a process of its own (it may crash or leak).
         cheap: Whether a call costs so little that it is asked in this process, uncounted: as surrogate, or as base.
+        slow: Whether a call takes seconds to hours, so that a run asks for few labels unless it is told otherwise.
         safe_in_headers: Whether a checkpoint's header, a stranger's text, may name it as base: no parameter of it
             names a program or a function to run.
         time_limit_s: Wall-clock limit of one call of an isolated engine, after which it is ended.
@@ -305,6 +306,7 @@ class OracleSpec(Spec):
     open_shell: bool = True
     isolated: bool = True
     cheap: bool = False
+    slow: bool = False
     safe_in_headers: bool = False
     time_limit_s: float = 600.0
     fallbacks: tuple[Mapping[str, Scalar], ...] = ()

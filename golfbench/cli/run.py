@@ -189,6 +189,7 @@ def run(
     Repeat an option to make a grid. Interrupted anywhere, the same command resumes.
     """
     from golfbench.runs.config import load_config
+    from golfbench.runs.defaults import suited
     from golfbench.runs.grid import check_names
     from golfbench.runs.shards import Shard
 
@@ -224,6 +225,10 @@ def run(
         },
     )
     check_names(settings)
+    filled = suited(settings)
+    settings = filled.config
+    for sentence in filled.told:
+        console.note(sentence)
     part = Shard.parse(shard) if shard else None
     if dry_run:
         _show_plan(settings, json, part, unsafe)

@@ -1,8 +1,9 @@
 """What a model starts from: one type for the four ways to say it, for each model of a grid.
 
-``painn:weights=auto`` (the baseline that ships with the dataset; else the first named weights that are free to take;
-else one that is trained), ``weights=fresh`` (one that is trained), ``weights=FILE``, or ``weights=NAME``: a set of
-weights that the model's plugin knows by name, with its licence and its level of theory, out of the store.
+``painn:weights=auto`` (the baseline that ships with the dataset; else the first named weights that are free to take,
+or that are here; else one that is trained), ``weights=fresh`` (one that is trained), ``weights=FILE``, or
+``weights=NAME``: a set of weights that the model's plugin knows by name, with its licence and its level of theory, out
+of the store.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from golfbench.learning.opening import load_potential
 from golfbench.learning.potential import Potential
 from golfbench.registry import registry
 from golfbench.specs import ComponentRef, ModelSpec, Named, NamedWeights
-from golfbench.store import required
+from golfbench.store import required, stored
 
 #: The parameter of a model that says it; it is the suite's, not the model's.
 PARAMETER = "weights"
@@ -80,9 +81,13 @@ class Weights:
         return self.named.name if self.named else self.format
 
 
-def free_weights(spec: ModelSpec) -> NamedWeights | None:
-    """Return what ``auto`` means where no baseline ships: the first weights whose licence need not be accepted."""
-    return next((weights for weights in spec.weights if not weights.accept_licence), None)
+def usual_weights(spec: ModelSpec) -> NamedWeights | None:
+    """Return what ``auto`` means where no baseline ships; ``None`` for a network that is trained.
+
+    The first weights whose licence need not be accepted, else the first that were fetched, which accepts it.
+    """
+    free = next((weights for weights in spec.weights if not weights.accept_licence), None)
+    return free or next((weights for weights in spec.weights if stored(spec, weights)), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from golfbench.contracts import Model
 from golfbench.errors import CheckpointError, ConfigurationError, unknown_name
 from golfbench.learning import checkpoint
 from golfbench.learning.opening import is_oracle, load_potential, open_fixed_model
-from golfbench.learning.weights import PARAMETER, ModelChoice, Weights, free_weights, without_weights
+from golfbench.learning.weights import PARAMETER, ModelChoice, Weights, usual_weights, without_weights
 from golfbench.molecules import Molecule, check_molecule
 from golfbench.oracles.as_model import OracleModel
 from golfbench.oracles.opening import open_oracle, precheck
@@ -93,7 +93,7 @@ def _named(named: str, permission: Permission, device: str) -> Driver | None:
         return None
     found = registry().component(ModelSpec, named)
     said = found.parameters.get(PARAMETER, "auto")
-    weights = free_weights(found.spec) if said == "auto" else Weights.parse(str(said), found.spec).named
+    weights = usual_weights(found.spec) if said == "auto" else Weights.parse(str(said), found.spec).named
     if not found.spec.trainable or weights is None:
         return None
     choice = ModelChoice(without_weights(found.ref), Weights("named", named=weights))

@@ -8,7 +8,7 @@ from pathlib import Path
 from golfbench.contracts import Dataset
 from golfbench.learning import checkpoint
 from golfbench.learning.opening import is_oracle, matches
-from golfbench.learning.weights import ModelChoice, Weights, choices, free_weights
+from golfbench.learning.weights import ModelChoice, Weights, choices, usual_weights
 from golfbench.registry import registry
 from golfbench.runs.config import RunConfig
 from golfbench.specs import ComponentRef, LearnerSpec, ModelSpec
@@ -37,7 +37,7 @@ def start_of(choice: ModelChoice, dataset: Dataset, config: RunConfig) -> ModelC
     members = registry().find(LearnerSpec, config.learner).members(config.learner.parameters)
     if path := shipped_baseline(dataset, choice.ref, config.delta, members):
         return replace(choice, weights=Weights("file", path))
-    if named := free_weights(registry().find(ModelSpec, choice.ref.name)):
+    if named := usual_weights(registry().find(ModelSpec, choice.ref.name)):
         return replace(choice, weights=Weights("named", named=named))
     return choice
 

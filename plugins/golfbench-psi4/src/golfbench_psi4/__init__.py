@@ -34,6 +34,7 @@ def golfbench_oracles() -> list[OracleSpec]:
             method="{method}/{basis}",
             parameters=PARAMETERS,
             time_limit_s=6 * 3600.0,  # a gradient of 30 atoms took 4 minutes on an idle core, and clusters are not idle
+            slow=True,
             isolated=True,  # leaks, and a crash or the end of memory takes its process down
             citation="10.1063/5.0006002",
             license="LGPL-3.0-only",

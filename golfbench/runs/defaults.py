@@ -1,0 +1,83 @@
+"""What a run takes where nobody chose: a dataset at the oracle's level of theory, and what a slow oracle can afford."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from golfbench.environments import missing
+from golfbench.learning.weights import ModelChoice, usual_weights
+from golfbench.registry import registry
+from golfbench.runs.bases import is_checkpoint
+from golfbench.runs.config import RunConfig
+from golfbench.runs.starts import trained_choices
+from golfbench.specs import ComponentRef, DatasetSpec, ModelSpec, OracleSpec
+
+#: Labels that a slow oracle is asked for: about half an hour of density functional theory on two cores.
+SLOW_BUDGET = 32
+#: The level of theory that a network without pretrained weights learns a correction to.
+BASE = "gfn2-xtb"
+
+
+@dataclass(slots=True)
+class Suited:
+    """A configuration that is filled in.
+
+    Attributes:
+        config: The run's.
+        told: What was chosen and how to choose otherwise, one sentence each.
+    """
+
+    config: RunConfig
+    told: list[str] = field(default_factory=list)
+
+    def take(self, sentence: str, **values: Any) -> None:
+        """Set what nobody set; say so if there is something to say."""
+        unset = {key: value for key, value in values.items() if key not in self.config.model_fields_set}
+        if unset:
+            self.config = self.config.model_copy(update=unset)
+            if sentence:
+                self.told.append(sentence)
+
+
+def suited(config: RunConfig) -> Suited:
+    """Fill in what a person left open, by the oracles of the grid.
+
+    The dataset is one at the oracles' level of theory. Where a call takes minutes, a few labels are asked for, picked
+    by one selection, and networks that have no pretrained weights learn a correction to a cheap engine.
+
+    Args:
+        config: As it was written.
+    """
+    result = Suited(config)
+    specs = [registry().component(OracleSpec, oracle) for oracle in config.oracles]
+    methods = {oracle.spec.level_of_theory(oracle.parameters) for oracle in specs}
+    if len(methods) == 1 and (name := _dataset_at(methods.pop(), config.dataset)):
+        result.take(f"dataset {name}: its labels are at the oracle's level (--dataset for another)", dataset=name)
+    if not all(oracle.spec.slow for oracle in specs):
+        return result
+    oracle = str(config.oracles[0])
+    result.take(f"{SLOW_BUDGET} labels, as a call of {oracle} takes long (--budget for another)", budget=SLOW_BUDGET)
+    result.take("", selections=(ComponentRef("golf"),))
+    if not registry().has("oracle", BASE) or missing(registry().find(OracleSpec, BASE)):
+        return result
+    result.take("", references=(*config.references, ComponentRef(BASE)))
+    choices = trained_choices(config)
+    if choices and not any(map(_is_pretrained, choices)) and not is_checkpoint(BASE):
+        names = ", ".join(dict.fromkeys(choice.ref.name for choice in choices))
+        result.take(f"{names}: a fresh network that corrects {BASE} (--delta, --checkpoint for another)", delta=BASE)
+    return result
+
+
+def _dataset_at(method: str, usual: ComponentRef) -> ComponentRef | None:
+    """Return the first dataset with labels at a level of theory; ``None`` where the usual one has it, or none has."""
+    specs = {spec.name: spec for spec in registry().specs("dataset") if isinstance(spec, DatasetSpec)}
+    if specs[usual.name].method == method:
+        return None
+    return next((ComponentRef(spec.name) for spec in specs.values() if spec.method == method), None)
+
+
+def _is_pretrained(choice: ModelChoice) -> bool:
+    if choice.weights.kind == "auto":
+        return usual_weights(registry().find(ModelSpec, choice.ref.name)) is not None
+    return choice.weights.kind != "fresh"
