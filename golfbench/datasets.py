@@ -102,6 +102,8 @@ class Dataset:
         unlabelled: Geometries of the initial set, where its labels are only those that a run asked for.
         trajectories: Geometries of given walks in their order, by the molecule whatever its conformation
             (``ibuprofen``); what the explorer ``given`` offers.
+        known_labels: File of labels that runs on this dataset paid for, as ``golfbench cache export`` writes it: a run
+            finds them in the label cache. Empty if there is none.
     """
 
     name: str
@@ -113,6 +115,7 @@ class Dataset:
     checkpoints: Mapping[str, str] = field(default_factory=dict)
     unlabelled: Sequence[Molecule] = ()
     trajectories: Mapping[str, Sequence[Molecule]] = field(default_factory=dict)
+    known_labels: str = ""
 
 
 class DatasetReader(Protocol):

@@ -13,9 +13,10 @@ from golfbench.benchmark.prepare import Expected, Report, expected_calls, limite
 from golfbench.benchmark.records import RecordFile
 from golfbench.benchmark.soundness import check_labels
 from golfbench.contracts import Dataset
-from golfbench.errors import ConfigurationError, TrainingError
+from golfbench.errors import ConfigurationError, GolfbenchError, TrainingError
 from golfbench.learning import checkpoint
 from golfbench.learning.targets import fit_references, remainders
+from golfbench.oracles.cache import LabelCache, default_path
 from golfbench.oracles.calls import utc_now
 from golfbench.oracles.service import OracleService
 from golfbench.registry import registry
@@ -125,6 +126,7 @@ def run_here(
     examined = examine(config, dataset, oracles, permission.unsafe)
     for warning in examined.warnings:
         permission.tell(f"warning: {warning}")
+    _take_known_labels(config, dataset, permission)
     baselines: dict[str, Origin] = {}
     grids = [
         _Grid(config, directory, dataset, oracle, report, permission, share, examined.unjudged) for oracle in oracles
@@ -137,6 +139,19 @@ def run_here(
                 grid.run(service)
                 baselines |= grid.baselines
     return PartFacts(baselines=baselines, provenance=provenance([]), unjudged=dict(examined.unjudged))
+
+
+def _take_known_labels(config: RunConfig, dataset: Dataset, permission: Permission) -> None:
+    """Put what earlier runs on this dataset paid for into the label cache, where it is not there yet."""
+    if not dataset.known_labels or config.cache == "off":
+        return
+    try:
+        added = LabelCache(default_path()).load(Path(dataset.known_labels)).added
+    except GolfbenchError as error:  # a cache saves calls and is never needed
+        permission.tell(f"warning: the labels that come with dataset '{dataset.name}' are not used: {error}")
+        return
+    if added:
+        permission.tell(f"{added} labels that come with dataset '{dataset.name}' are now in the label cache")
 
 
 def _prepare_for_all(

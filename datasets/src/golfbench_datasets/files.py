@@ -37,6 +37,8 @@ from golfbench.training_sets import is_large, sample
 INITIAL, TEST, TRAJECTORIES = "initial.db", "test.db", "trajectories.db"
 #: The list of drugs that a test part is built from, and the oracle's walks of them, in the format of ``initial.db``.
 DRUGS, WALKS = "drugs.csv", "walks.db"
+#: Labels that runs on the dataset paid for, as ``golfbench cache export`` writes them.
+KNOWN_LABELS = "labels.jsonl"
 DESCRIPTION, BASELINES = "dataset.yaml", "baselines"
 DISTANCE_UNIT = "Ang"
 PROPERTY_UNITS = {"energy": "Hartree", "forces": "Hartree/Ang"}

@@ -10,6 +10,7 @@ from golfbench.training_sets import is_large
 from golfbench_datasets.files import (
     BASELINES,
     INITIAL,
+    KNOWN_LABELS,
     TEST,
     TRAJECTORIES,
     Description,
@@ -35,6 +36,7 @@ def load(folder: Path, description: Description) -> Dataset:
         content_hash=content_hash(description.method, initial, test, trajectories),
         checkpoints={path.stem: str(path) for path in baselines},
         trajectories=trajectories,
+        known_labels=str(known) if (known := folder / KNOWN_LABELS).is_file() else "",
     )
 
 
