@@ -19,7 +19,7 @@ PACKAGE = ROOT / "golfbench"
 
 #: From the ground up. Rooms of one floor do not know each other, so that there is no circle.
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "units", "threads", "seeds", "imports"),
+    ("errors", "units", "allocator", "threads", "seeds", "imports"),
     ("molecules", "notation", "stopping", "durable", "states", "spins", "stereo"),
     ("specs", "datasets", "batches", "chemistry", "valence", "fetching"),
     ("hookspecs", "contracts"),

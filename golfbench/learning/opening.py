@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from golfbench.allocator import keep_freed_memory
 from golfbench.contracts import Model
 from golfbench.environments import check_here
 from golfbench.errors import CheckpointError, ConfigurationError
@@ -57,6 +58,7 @@ def new_network(ref: ComponentRef, seed: int, member: int = 0) -> torch.nn.Modul
         ConfigurationError: If it is fixed, or a parameter does not fit.
         ElsewhereError: If it has an environment of its own.
     """
+    keep_freed_memory()
     spec = registry().find(ModelSpec, ref.name)
     if not spec.trainable:
         raise ConfigurationError(f"model '{ref.name}' is fixed: it cannot be trained")
