@@ -27,7 +27,7 @@ from golfbench.errors import ConfigurationError
 FilesArgument = Annotated[
     list[Path],
     typer.Argument(
-        metavar="FILE...", help="Files of end points (.sdf, .mol, .xyz, .extxyz; also .gz).", show_default=False
+        metavar="FILE", help="Files of end points (.sdf, .mol, .xyz, .extxyz; also .gz).", show_default=False
     ),
 ]
 NameOption = Annotated[
@@ -58,7 +58,9 @@ def evaluate(
     wide: WideOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Judge end points of another suite, or geometries that a model generated, as those of a run are judged.
+    """Judge end points that another program made, as those of a run are judged.
+
+    That may be another suite, another optimizer, or a model that generates geometries.
 
     A geometry belongs to a test molecule by its id (an SDF's title, a field molecule= or id=), else by the name of the
     molecule, else by its atoms and bonds, where that leaves one. An SDF has its atoms in any order, an XYZ file in the

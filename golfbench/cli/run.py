@@ -320,8 +320,9 @@ def show_plan(settings: RunConfig, json: bool, shard: Shard | None = None, unsaf
         )
         return
     columns = ("model", "optimizer", "selection", "oracle", "seed")
+    budget = f", budget {settings.budget}" if settings.models else ""
     cells = [[*row.names.values(), "" if row.seed is None else row.seed] for row in planned.rows]
-    console.print_table(columns, cells, title=f"{settings.dataset}, budget {settings.budget}")
+    console.print_table(columns, cells, title=f"{settings.dataset}{budget}")
     counts = ", ".join(f"{purpose} {count}" for purpose, count in planned.calls.items())
     console.note(f"oracle calls at most: {counts}")
     for one in hours:

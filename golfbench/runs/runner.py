@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -144,10 +145,8 @@ def run_here(
     for warning in examined.warnings:
         permission.tell(f"warning: {warning}")
     baselines: dict[str, Origin] = {}
-    grids = [
-        _Grid(config, directory, dataset, oracle, report, permission, share, examined.unjudged, ends)
-        for oracle in oracles
-    ]
+    known = _Known(examined.unjudged, ends)
+    grids = [_Grid(config, directory, dataset, oracle, report, permission, share, known) for oracle in oracles]
     if share.common and any(grid.lacks_labels for grid in grids):
         _prepare_for_all(grids, config, share, share.common, permission)
     if grids:
@@ -223,6 +222,19 @@ def _origin(baseline: Path) -> Origin:
     return Origin.model_validate(checkpoint.load(baseline)[1])
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What is known before a grid is run.
+
+    Attributes:
+        unjudged: Ids of training molecules that the surrogate cannot judge.
+        ends: End points that were made elsewhere, by name.
+    """
+
+    unjudged: Collection[str]
+    ends: Mapping[str, GivenEnds]
+
+
 class _Grid:
     """The part of the grid that one oracle judges.
 
@@ -234,8 +246,7 @@ class _Grid:
         report: Shows progress.
         permission: What the person allows.
         share: The rows that are this shard's.
-        unjudged: Ids of training molecules that the surrogate cannot judge.
-        ends: End points that were made elsewhere, by name.
+        known: What is known beforehand.
     """
 
     def __init__(
@@ -247,12 +258,10 @@ class _Grid:
         report: Report,
         permission: Permission,
         share: Share,
-        unjudged: Collection[str],
-        ends: Mapping[str, GivenEnds],
+        known: _Known,
     ) -> None:
         self.config, self.directory, self.dataset, self.report = config, directory, dataset, report
-        self.permission, self.share, self.unjudged = permission, share, frozenset(unjudged)
-        self.ends = ends
+        self.permission, self.share, self.known = permission, share, known
         self.baselines: dict[str, Origin] = {}
         self.oracle = registry().component(OracleSpec, oracle)
         self.method = self.oracle.spec.level_of_theory(self.oracle.parameters)
@@ -280,8 +289,8 @@ class _Grid:
             self.permission,
             self.share,
             Loggers(config.loggers, self.directory.path, run_id, self.permission.tell),
-            self.unjudged,
-            self.ends,
+            frozenset(self.known.unjudged),
+            self.known.ends,
         )
         optimizer = partial(context.optimizer, config.protocol.reference_optimizer)
         if self.method == self.dataset.method:
