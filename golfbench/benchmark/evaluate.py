@@ -68,7 +68,7 @@ class GivenEnds:
 
     def reason(self, molecule: str) -> GolfbenchError:
         """Return why a test molecule has no end point."""
-        return self.unusable.get(molecule) or NothingToDoError(f"{self.file} has no geometry for {molecule}")
+        return self.unusable.get(molecule) or NothingToDoError(f"{self.file} has no geometry of it")
 
 
 def evaluate(
@@ -184,7 +184,7 @@ def _unjudged(judge: Judge, identity: Identity, item: TestMolecule, reason: Golf
         model_calls=0,
         energy_final_hartree=None,
         wall_s=0.0,
-        error_type=type(reason).__name__,
+        error_type=None if skipped else type(reason).__name__,
         error_message=str(reason).splitlines()[0],
         log=None if skipped else judge.log_name,
     )

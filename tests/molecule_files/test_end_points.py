@@ -167,7 +167,7 @@ def test_what_is_missing_or_unusable_has_its_reason(tmp_path):
         "ends.xyz: number 2 (glycine/0): its atoms are C6H16NO, those of glycine/0 are C2H5NO2"
     )
     assert type(given.reason("choline/0")).__name__ == "NothingToDoError"
-    assert str(given.reason("choline/0")) == "ends.xyz has no geometry for choline/0"
+    assert str(given.reason("choline/0")) == "ends.xyz has no geometry of it"
     assert lines == [
         "ends.xyz: 1 left out, of no test molecule: number 3 (nobody)",
         "ends.xyz: no geometry for 2 of 4 test molecules: choline/0, nitro/0",

@@ -91,12 +91,13 @@ def test_what_is_missing_is_skipped_with_a_reason(golfbench, results, tiny, tiny
     records = {record["molecule"]: record for record in run.records}
     assert len(records) == 3
     assert records["methylamine/0"]["status"] == "skipped"
-    assert records["methylamine/0"]["error_message"] == "some.sdf has no geometry for methylamine/0"
+    assert records["methylamine/0"]["error_message"] == "some.sdf has no geometry of it"
     (row,) = run.rows
     assert (row["n"], row["n_finished"], row["statuses"]) == (3, 1, {"skipped": 2, "step_limit": 1})
     assert row["residual_kcal_mol_mean"] == pytest.approx(0.0, abs=1e-3)
     assert row["residual_kcal_mol_mean_all"] > 1.0  # what is missing counts with its start
-    assert "has no geometry for" in golfbench("status", str(run.path), "--failures").stdout
+    shown = golfbench("report", str(run.path)).stdout
+    assert "2 skipped: some.sdf has no geometry of it (dimethyl-ether/0, methylamine/0)." in " ".join(shown.split())
     assert RunDirectory(run.path).read_manifest().config["end_points"][0]["path"] == "some.sdf"
 
 
