@@ -1,13 +1,16 @@
-"""Evaluating a model as a minimizer: walk the test molecules, judge the end points by the oracle, write records."""
+"""Evaluating a model as a minimizer: walk the test molecules, judge the end points by the oracle, write records.
+
+End points that were made elsewhere are judged in the same way.
+"""
 
 from __future__ import annotations
 
 import io
 import logging
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +22,7 @@ from golfbench.benchmark.records import ENERGY_TOLERANCE_HARTREE, Identity, Reco
 from golfbench.chemistry import best_rmsd, bond_graph_changed, stereo_changes, to_ase
 from golfbench.contracts import FloatArray, Label, Model, Optimizer, TestMolecule
 from golfbench.durable import append_whole
-from golfbench.errors import GolfbenchError, OracleError
+from golfbench.errors import GolfbenchError, MoleculeError, NothingToDoError, OracleError
 from golfbench.minimize import Outcome, Point, minimize
 from golfbench.molecules import group_of
 from golfbench.oracles.service import Account, OracleService
@@ -47,6 +50,25 @@ class Judge:
     test: Sequence[TestMolecule]
     records: RecordFile
     log_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class GivenEnds:
+    """End points that were made elsewhere, for the test molecules.
+
+    Attributes:
+        file: Name of the file that they are from.
+        positions: (n_atoms, 3), Å, in the atom order of the test molecule, by its id.
+        unusable: Why the geometry of a test molecule is none, by its id.
+    """
+
+    file: str
+    positions: Mapping[str, FloatArray]
+    unusable: Mapping[str, MoleculeError] = field(default_factory=dict)
+
+    def reason(self, molecule: str) -> GolfbenchError:
+        """Return why a test molecule has no end point."""
+        return self.unusable.get(molecule) or NothingToDoError(f"{self.file} has no geometry of it")
 
 
 def evaluate(
@@ -86,38 +108,86 @@ def evaluate(
     for outcome in minimize(model, starts, optimizer, judge.protocol.rule, observe):
         ends[outcome.point.index] = outcome
         advance(len(ends))
-    left = [k for k, item in enumerate(judge.test) if item.molecule.id not in done]
-    asked = [_ask(judge, identity, judge.test[k], ends[k], footprints[k]) for k in left]
-    for k, futures in zip(left, asked, strict=True):
-        item, outcome = judge.test[k], ends[k]
-        labels = {step: judge.service.answer(future) for step, future in futures.items()}
-        record = _record(judge, identity, item, outcome, labels)
-        # First the end point: a crash in between repeats it when the run is resumed, and loses nothing.
-        _append_endpoint(endpoints, item, outcome, record)
-        judge.records.append([record])
+    _judge(judge, identity, ends, footprints, done, endpoints, lambda judged: None)
+
+
+def evaluate_given(
+    judge: Judge,
+    identity: Identity,
+    given: GivenEnds,
+    done: Iterable[str],
+    endpoints: Path,
+    advance: Callable[[int], None],
+) -> None:
+    """Judge end points that were made elsewhere, and append the records that are not there yet.
+
+    Nobody knows how such a point was reached, nor whether its walk had converged: its record has no step, no model call
+    and the status ``step_limit``, unless the oracle or the bonds say worse of it.
+
+    Args:
+        judge: The oracle, the protocol, the test set.
+        identity: Whose rows these are.
+        given: The end points.
+        done: Ids that already have a record.
+        endpoints: Extended-XYZ file that end points are appended to.
+        advance: Told how many molecules are judged.
+    """
+    done = set(done)
+    ends = {
+        k: Outcome(Point(k, 0, positions, math.nan, math.nan, last=True), Status.STEP_LIMIT.value, 0, 0.0)
+        for k, item in enumerate(judge.test)
+        if (positions := given.positions.get(item.molecule.id)) is not None
+    }
+    without = [item for k, item in enumerate(judge.test) if k not in ends and item.molecule.id not in done]
+    judge.records.append([_unjudged(judge, identity, item, given.reason(item.molecule.id)) for item in without])
+    _judge(judge, identity, ends, [{} for _ in judge.test], done, endpoints, advance)
 
 
 def record_failure(judge: Judge, identity: Identity, done: Iterable[str], reason: GolfbenchError) -> None:
     """Append records that say why a row has no model to judge, where there is no record yet."""
     log.error("%s: %s: %s", identity.combination, type(reason).__name__, reason)
     done = set(done)
-    records = [
-        Record(
-            **_subject(identity, item),
-            status=Status.ERROR,
-            converged=False,
-            n_steps=0,
-            model_calls=0,
-            energy_final_hartree=None,
-            wall_s=0.0,
-            error_type=type(reason).__name__,
-            error_message=str(reason).splitlines()[0],
-            log=judge.log_name,
-        )
-        for item in judge.test
-        if item.molecule.id not in done
-    ]
-    judge.records.append(records)
+    left = [item for item in judge.test if item.molecule.id not in done]
+    judge.records.append([_unjudged(judge, identity, item, reason) for item in left])
+
+
+def _judge(
+    judge: Judge,
+    identity: Identity,
+    ends: Mapping[int, Outcome],
+    footprints: Sequence[dict[int, FloatArray]],
+    done: Collection[str],
+    endpoints: Path,
+    advance: Callable[[int], None],
+) -> None:
+    """Ask the oracle for what is not judged yet, and append a record of each molecule that has an end point."""
+    left = [k for k in sorted(ends) if judge.test[k].molecule.id not in done]
+    asked = [_ask(judge, identity, judge.test[k], ends[k], footprints[k]) for k in left]
+    for count, (k, futures) in enumerate(zip(left, asked, strict=True), start=1):
+        item, outcome = judge.test[k], ends[k]
+        labels = {step: judge.service.answer(future) for step, future in futures.items()}
+        record = _record(judge, identity, item, outcome, labels)
+        # First the end point: a crash in between repeats it when the run is resumed, and loses nothing.
+        _append_endpoint(endpoints, item, outcome, record)
+        judge.records.append([record])
+        advance(len(judge.test) - len(left) + count)
+
+
+def _unjudged(judge: Judge, identity: Identity, item: TestMolecule, reason: GolfbenchError) -> Record:
+    """Return the record of a molecule without an end point: skipped where there was nothing to do, else an error."""
+    skipped = isinstance(reason, NothingToDoError)
+    return Record(
+        **_subject(identity, item),
+        status=Status.SKIPPED if skipped else Status.ERROR,
+        converged=False,
+        n_steps=0,
+        model_calls=0,
+        energy_final_hartree=None,
+        wall_s=0.0,
+        error_type=None if skipped else type(reason).__name__,
+        error_message=str(reason).splitlines()[0],
+        log=None if skipped else judge.log_name,
+    )
 
 
 def _subject(identity: Identity, item: TestMolecule) -> dict[str, Any]:

@@ -289,6 +289,7 @@ def notes(rows: Sequence[Row], dataset: str = "", wide: bool = False) -> list[st
         column.constant + cell.removeprefix(column.constant)
         for column in NAMES
         for cell in _constant(column, lines) or ()
+        if cell
     ]
     heading = "; ".join(facts)
     sentences = [heading[0].upper() + heading[1:] + "."] if heading else []

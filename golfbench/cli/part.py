@@ -33,7 +33,7 @@ def main() -> int:
         share = Share.model_validate_json(sys.stdin.readline())
         directory, permission = RunDirectory(Path(sys.argv[1])), Permission("--unsafe" in sys.argv[2:], console.note)
         with directory.logged(), console.Progress() as progress:
-            facts = run_here(config, directory, progress, permission, share)
+            facts = run_here(config, directory, progress, permission, share, {})
     except GolfbenchError as error:
         console.fail(str(error))
         return error.exit_code

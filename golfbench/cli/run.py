@@ -31,6 +31,8 @@ from golfbench.cli.options import (
 from golfbench.cli.streams import session
 
 if TYPE_CHECKING:
+    from golfbench.benchmark.evaluate import GivenEnds
+    from golfbench.runs.config import RunConfig
     from golfbench.runs.hours import Hours
     from golfbench.runs.shards import Shard
 
@@ -211,7 +213,7 @@ def run(
             "learner": learner,
             "checkpoint": checkpoint,
             "checkpoint_format": checkpoint_format,
-            "executor": _executor(executor, executor_arg),
+            "executor": executor_of(executor, executor_arg),
             "workers": workers,
             "cache": cache,
             "loggers": logger,
@@ -231,32 +233,57 @@ def run(
         console.note(sentence)
     part = Shard.parse(shard) if shard else None
     if dry_run:
-        _show_plan(settings, json, part, unsafe)
+        show_plan(settings, json, part, unsafe)
         return
-    _run(settings, output or Path("runs"), json, wide, unsafe, part)
+    execute(settings, output or Path("runs"), json, wide, unsafe, part)
 
 
-def _executor(name: str | None, arguments: list[str] | None) -> str | None:
+def executor_of(name: str | None, arguments: list[str] | None) -> str | None:
+    """Return the executor with its arguments, as a configuration has it."""
     named = with_arguments("executor", None if name is None else [name], arguments)
     return named[0] if named else None
 
 
-def _run(settings: Any, output: Path, json: bool, wide: bool, unsafe: bool, shard: Shard | None) -> None:
+def execute(
+    settings: RunConfig, output: Path, json: bool, wide: bool, unsafe: bool = False, shard: Shard | None = None
+) -> None:
+    """Run or resume a grid, and print its rows.
+
+    Raises:
+        typer.Exit: With 1 if some molecule could not be judged.
+    """
     from golfbench.cli.report import print_rows
     from golfbench.runs.baseline import Permission
     from golfbench.runs.runner import run as run_grid
     from golfbench.runs.shards import locate
 
+    ends = _ends_of(settings)
     directory, _ = locate(settings, output / settings.run_id(), shard)
     session.resumes = True
     console.saved(f"results in {directory.path}")
     with console.Progress() as progress:
-        content = run_grid(settings, output, sys.argv[1:], progress, Permission(unsafe, console.note), shard)
+        content = run_grid(settings, output, sys.argv[1:], progress, Permission(unsafe, console.note), shard, ends)
     if json:
         console.print_json(content)
     else:
         print_rows(directory, "table", wide)
     raise typer.Exit(_failed(content))
+
+
+def _ends_of(settings: RunConfig) -> dict[str, GivenEnds]:
+    """Return the end points of the files that a configuration names, and tell what a person must know of them."""
+    if not settings.end_points:
+        return {}
+    from golfbench.molecule_files.end_points import read_end_points
+    from golfbench.runs.runner import open_dataset
+
+    test = open_dataset(settings.dataset).test
+    found = {}
+    for ends in settings.end_points:
+        found[ends.name], lines = read_end_points(ends, test, settings.limit)
+        for line in lines:
+            console.warn(line)
+    return found
 
 
 def _failed(content: dict[str, Any]) -> int:
@@ -265,7 +292,7 @@ def _failed(content: dict[str, Any]) -> int:
     return int(any(row["statuses"].get(status) for row in content["rows"] for status in lost))
 
 
-def _show_plan(settings: Any, json: bool, shard: Shard | None, unsafe: bool) -> None:
+def show_plan(settings: RunConfig, json: bool, shard: Shard | None = None, unsafe: bool = False) -> None:
     """Show what a run would do, after refusing what it would refuse."""
     from golfbench.benchmark.prepare import limited
     from golfbench.oracles.cache import LabelCache, default_path
@@ -276,6 +303,7 @@ def _show_plan(settings: Any, json: bool, shard: Shard | None, unsafe: bool) -> 
     from golfbench.runs.runner import open_dataset
     from golfbench.runs.shards import share_of
 
+    _ends_of(settings)
     share = share_of(settings, Path(), shard)
     here, _ = split(settings)
     dataset = open_dataset(settings.dataset)
@@ -292,8 +320,9 @@ def _show_plan(settings: Any, json: bool, shard: Shard | None, unsafe: bool) -> 
         )
         return
     columns = ("model", "optimizer", "selection", "oracle", "seed")
+    budget = f", budget {settings.budget}" if settings.models else ""
     cells = [[*row.names.values(), "" if row.seed is None else row.seed] for row in planned.rows]
-    console.print_table(columns, cells, title=f"{settings.dataset}, budget {settings.budget}")
+    console.print_table(columns, cells, title=f"{settings.dataset}{budget}")
     counts = ", ".join(f"{purpose} {count}" for purpose, count in planned.calls.items())
     console.note(f"oracle calls at most: {counts}")
     for one in hours:

@@ -18,7 +18,9 @@ from golfbench.runs.manifest import Manifest
 from golfbench.runs.summary import rows_of
 
 #: What differs between series by their names, so it is no difference of settings.
-GRID = frozenset({"models", "optimizers", "selections", "oracles", "seeds", "references", "dataset", "protocol"})
+GRID = frozenset(
+    {"models", "optimizers", "selections", "oracles", "seeds", "references", "end_points", "dataset", "protocol"}
+)
 #: What decides no result.
 TECHNICAL = frozenset({"executor", "workers", "cache", "limits", "loggers"})
 #: Costs oracle calls and changes no end point.

@@ -131,6 +131,8 @@ def entries_of(
         first = records[0]
         name = " ".join(filter(None, (first.stage, first.model, first.optimizer, first.selection, first.oracle)))
         try:
+            if not first.optimizer:
+                raise ConfigurationError("end points that were made elsewhere: nobody could walk there again")
             entry = maker.entry(records)
             wrong = problems(entry, track, maker.dataset)
         except (GolfbenchError, ValueError) as error:

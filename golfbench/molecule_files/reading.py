@@ -78,7 +78,7 @@ def _read(text: str, kind: str, reading: Reading) -> Iterator[Entry | Unusable]:
 
 
 def _kind(text: str) -> str:
-    suffix = _suffix(text)
+    suffix = suffix_of(text)
     if os.path.isfile(text):  # unlike Path.is_file, this bears with a SMILES that is too long for a file name
         if suffix not in SUFFIXES:
             raise ConfigurationError(f"{text}: {_ENDINGS}")
@@ -97,7 +97,8 @@ def _kind(text: str) -> str:
     return "smiles"
 
 
-def _suffix(text: str) -> str:
+def suffix_of(text: str) -> str:
+    """Return the ending of a file name in lower case, without that of its compression."""
     path = Path(text)
     inner = Path(path.stem).suffix.lower() if path.suffix.lower() == ".gz" else ""
     return inner or path.suffix.lower()

@@ -22,7 +22,7 @@ from golfbench.chemistry import (
 from golfbench.errors import MoleculeError
 from golfbench.molecule_files.bonds import guessed_multiplicity
 from golfbench.molecule_files.drawings import is_drawing
-from golfbench.molecule_files.entries import Entry, Reading, Unusable, attempt
+from golfbench.molecule_files.entries import Entry, Notes, Reading, Unusable, attempt
 from golfbench.molecule_files.text import empty, file_name, text_of
 from golfbench.molecules import Molecule, check_electrons
 from golfbench.states import LEADING_INTEGERS, stated
@@ -62,6 +62,28 @@ def read_xyz(path: str, reading: Reading) -> Iterator[Entry | Unusable]:
         yield attempt(id, source, partial(_from_frame, frame, id, source, reading))
 
 
+def read_geometries(path: str, notes: Notes) -> Iterator[Entry | Unusable]:
+    """Yield the frames of an XYZ file as they stand: whatever bonds, charge and spin they have.
+
+    A SMILES of a comment line must have the atoms in this order; whether the coordinates have its bonds is not asked.
+    """
+    frames = list(_frames(text_of(path, notes).rstrip().split("\n")))
+    if not frames:
+        yield empty(path)
+    for number, frame in enumerate(frames, start=1):
+        id, source = f"{file_name(path)}:{number}", f"{path}:{number}"
+        yield attempt(id, source, partial(_geometry, frame, id, source))
+
+
+def _geometry(lines: list[str], id: str, source: str) -> Entry:
+    atoms, name, smiles = _read(lines, id)
+    charge = 0 if smiles is None else charge_and_multiplicity(smiles)[0]
+    molecule = Molecule(name, atoms.numbers, atoms.positions.copy(), charge, smiles=smiles)
+    if smiles is not None:
+        check_topology(molecule)
+    return Entry(molecule, source, np.arange(len(molecule)), None, atoms=atoms)
+
+
 def _frames(lines: list[str]) -> Iterator[list[str]]:
     """Yield the lines of each frame. One that is not as long as it says ends where the next number stands alone."""
     at = 0
@@ -81,7 +103,8 @@ def _is_count(line: str) -> bool:
     return text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS
 
 
-def _from_frame(lines: list[str], id: str, source: str, reading: Reading) -> Entry:
+def _read(lines: list[str], id: str) -> tuple[Atoms, str, str | None]:
+    """Return the atoms of a frame, its name and its SMILES."""
     if not _is_count(lines[0]):
         raise MoleculeError(f"{id}: '{lines[0].strip()[:40]}' is no number of atoms")
     if len(lines) < int(lines[0]) + 2:
@@ -90,7 +113,11 @@ def _from_frame(lines: list[str], id: str, source: str, reading: Reading) -> Ent
         raise MoleculeError(f"{id}: no atoms")
     _check_unit(lines[1], id)
     atoms = _atoms(lines, id)
-    name, smiles = _describe(atoms, lines[1], id)
+    return atoms, *_describe(atoms, lines[1], id)
+
+
+def _from_frame(lines: list[str], id: str, source: str, reading: Reading) -> Entry:
+    atoms, name, smiles = _read(lines, id)
     molecule = _molecule(atoms, lines[1], name, smiles, source, reading)
     if smiles is not None:
         if bond_graph_changed(molecule, molecule.positions):

@@ -6,15 +6,25 @@ import difflib
 import hashlib
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 
 from golfbench.benchmark.protocol import Protocol
 from golfbench.errors import ConfigurationError
+from golfbench.fetching import sha256_of
 from golfbench.learning.settings import FineTuning, GolfSettings, TrainSettings
 from golfbench.specs import ComponentRef
 
@@ -24,7 +34,7 @@ DEFAULT_PASSES, MOST_DEFAULT_UPDATES = 80, 5000
 
 #: Settings that came later: at their default they are no part of a run's name, so that the runs of before are found.
 LATER: Mapping[str, tuple[str, ...]] = {
-    "": ("initial_labels", "fine_tuning"),
+    "": ("initial_labels", "fine_tuning", "end_points"),
     "golf": ("explorer",),
     "training": ("keeps_start",),
     "baseline": ("keeps_start",),
@@ -63,16 +73,54 @@ class CallLimits(BaseModel):
     memory_gb: float | None = Field(None, gt=0)
 
 
+class EndPoints(BaseModel):
+    """A file of end points that were made elsewhere: by another suite, or by a model that generates geometries.
+
+    Attributes:
+        path: An SDF, XYZ or extended XYZ file; documents keep its name, not where it lies.
+        name: What its row is called; the name of the file, without its ending, if not given.
+        sha256: Hash of its content: the file that a run was made with.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    path: Path
+    name: str = Field(pattern=r"^[\w.=+@-]+$")
+    sha256: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _filled(cls, data: Any) -> Any:
+        """Take the name of a file alone, and look at the file for what is not said.
+
+        Raises:
+            ConfigurationError: If the file cannot be read.
+        """
+        given = dict(data) if isinstance(data, Mapping) else {"path": data}
+        path = Path(str(given.get("path", "")))
+        given.setdefault("name", re.sub(r"[^\w.=+@-]", "-", re.sub(r"\.gz$", "", path.name).rpartition(".")[0]) or "-")
+        if "sha256" not in given and "path" in given:
+            if not path.is_file():
+                raise ConfigurationError(f"end points: {path} is no file")
+            given["sha256"] = sha256_of(path)
+        return given
+
+    @field_serializer("path")
+    def _name(self, path: Path) -> str:
+        return path.name
+
+
 class RunConfig(BaseModel):
     """A run: the grid of models × optimizers × selections × oracles × seeds on one dataset.
 
     Attributes:
-        models: As a person writes them: ``painn:preset=small``.
+        models: As a person writes them: ``painn:preset=small``; by default none where there are end points.
         optimizers: Optimizers that walk, in training and in the benchmark.
         selections: Rules that pick what is labelled; all of them get the same budget.
         oracles: Genuine oracles.
         seeds: Root seeds.
-        references: Fixed models (any oracle) that get a row of their own.
+        references: Fixed models (any oracle) that get a row of their own; by default none where there are end points.
+        end_points: Files of end points that were made elsewhere, each with a row of its own.
         dataset: Name of the dataset, with parameters.
         budget: K, training labels per combination.
         limit: Use only so many training and test molecules (conformations).
@@ -103,12 +151,13 @@ class RunConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    models: tuple[ComponentRef, ...] = Field((ComponentRef("aimnet2"),), min_length=1)
+    models: tuple[ComponentRef, ...] = (ComponentRef("aimnet2"),)
     optimizers: tuple[ComponentRef, ...] = Field((ComponentRef("rfo-internal"),), min_length=1)
     selections: tuple[ComponentRef, ...] = Field((ComponentRef("golf"), ComponentRef("random")), min_length=1)
     oracles: tuple[ComponentRef, ...] = Field((ComponentRef("gfn2-xtb"),), min_length=1)
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0,), min_length=1)
     references: tuple[ComponentRef, ...] = (ComponentRef("mmff94"),)
+    end_points: tuple[EndPoints, ...] = ()
     dataset: ComponentRef = ComponentRef("druglike-mini")
     budget: int = Field(64, ge=0)
     limit: int | None = Field(None, ge=1)
@@ -131,6 +180,22 @@ class RunConfig(BaseModel):
     device: str = "cpu"
     dtype: Literal["float32", "float64"] = "float32"
 
+    @model_validator(mode="before")
+    @classmethod
+    def _end_points_alone(cls, data: Any) -> Any:
+        """Add no model that nobody named to end points."""
+        alone = isinstance(data, Mapping) and data.get("end_points")
+        return {"models": (), "references": (), **data} if alone else data
+
+    @model_validator(mode="after")
+    def _has_rows(self) -> Self:
+        names = [ends.name for ends in self.end_points]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ConfigurationError(f"end points: two files have the name '{twice}': give each one its own")
+        if not (self.models or self.end_points):
+            raise ConfigurationError("models: at least one is needed")
+        return self
+
     @field_validator("models", "optimizers", "selections", "oracles", "references", "seeds", "loggers")
     @classmethod
     def _once(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -146,6 +211,8 @@ class RunConfig(BaseModel):
             for name in names:
                 if given[name] == usual[name]:
                     del given[name]
+        for ends in scientific.get("end_points", ()):
+            del ends["path"]
         digest = hashlib.sha256(json.dumps(scientific, sort_keys=True).encode()).hexdigest()
         return f"{self.dataset.name}-{digest[:10]}"
 

@@ -54,7 +54,7 @@ def suited(config: RunConfig) -> Suited:
     methods = {oracle.spec.level_of_theory(oracle.parameters) for oracle in specs}
     if len(methods) == 1 and (name := _dataset_at(methods.pop(), config.dataset)):
         result.take(f"dataset {name}: its labels are at the oracle's level (--dataset for another)", dataset=name)
-    if not all(oracle.spec.slow for oracle in specs):
+    if not config.models or not all(oracle.spec.slow for oracle in specs):
         return result
     oracle = str(config.oracles[0])
     result.take(f"{SLOW_BUDGET} labels, as a call of {oracle} takes long (--budget for another)", budget=SLOW_BUDGET)

@@ -31,11 +31,11 @@ class Combination:
     """Model × optimizer × selection × oracle, and a seed.
 
     ``selection`` is ``None`` for a model that no selection has touched (before training, or fixed), ``seed`` where
-    nothing was drawn.
+    nothing was drawn, ``optimizer`` where end points were made elsewhere: ``model`` is what they are called then.
     """
 
     model: ComponentRef
-    optimizer: ComponentRef
+    optimizer: ComponentRef | None
     selection: ComponentRef | None
     oracle: ComponentRef
     seed: int | None
@@ -45,7 +45,7 @@ class Combination:
         """Its components as a person writes them, as records have them."""
         return {
             "model": str(self.model),
-            "optimizer": str(self.optimizer),
+            "optimizer": str(self.optimizer or ""),
             "selection": str(self.selection or ""),
             "oracle": str(self.oracle),
         }
@@ -85,14 +85,14 @@ def combinations(config: RunConfig) -> list[Combination]:
 
 
 def fixed_rows(config: RunConfig) -> list[Combination]:
-    """Return the rows of fixed models: the references, and models of the grid that are not trainable."""
+    """Return the rows of end points and of fixed models: references, and models of the grid that are not trainable."""
     fixed = dict.fromkeys([*config.references, *(m for m in config.models if not is_trainable(m))])
-    return [
-        Combination(model, optimizer, None, oracle, None)
-        for oracle in config.oracles
-        for optimizer in config.optimizers
-        for model in fixed
-    ]
+    rows = []
+    for oracle in config.oracles:
+        rows += [Combination(ComponentRef(ends.name), None, None, oracle, None) for ends in config.end_points]
+        for optimizer in config.optimizers:
+            rows += [Combination(model, optimizer, None, oracle, None) for model in fixed]
+    return rows
 
 
 def shown(model: ComponentRef) -> ComponentRef:

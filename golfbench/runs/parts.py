@@ -20,7 +20,7 @@ PATIENCE_S = 60.0
 def split(config: RunConfig) -> tuple[RunConfig, dict[Environment, RunConfig]]:
     """Return the part of a grid that this process runs, and the parts of other environments.
 
-    Fixed models stay here.
+    Fixed models and end points stay here.
 
     Raises:
         ComponentMissingError: If an environment is not made yet.
@@ -33,7 +33,7 @@ def split(config: RunConfig) -> tuple[RunConfig, dict[Environment, RunConfig]]:
     for environment in elsewhere:
         require(environment)
     parts = {
-        environment: config.model_copy(update={"models": tuple(models), "references": ()})
+        environment: config.model_copy(update={"models": tuple(models), "references": (), "end_points": ()})
         for environment, models in elsewhere.items()
     }
     return config.model_copy(update={"models": tuple(here)}), parts

@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from golfbench.benchmark.evaluate import GivenEnds
 from golfbench.benchmark.prepare import Expected, Report, expected_calls, limited, prepare
 from golfbench.benchmark.records import RecordFile
 from golfbench.benchmark.soundness import check_labels
@@ -31,7 +33,17 @@ from golfbench.runs.parts import run_part, split
 from golfbench.runs.provenance import provenance
 from golfbench.runs.service import open_service
 from golfbench.runs.shards import SEAL, Shard, Share, join, locate, seal
-from golfbench.runs.stages import ADOPTED, Context, Start, give_up, run_baseline, run_learn, run_network, run_reference
+from golfbench.runs.stages import (
+    ADOPTED,
+    Context,
+    Start,
+    give_up,
+    run_baseline,
+    run_given,
+    run_learn,
+    run_network,
+    run_reference,
+)
 from golfbench.runs.starts import most_initial_labels
 from golfbench.runs.summary import write_summary
 from golfbench.specs import ComponentRef, DatasetSpec, Named, OracleSpec
@@ -58,6 +70,7 @@ def run(
     report: Report,
     permission: Permission | None = None,
     shard: Shard | None = None,
+    ends: Mapping[str, GivenEnds] | None = None,
 ) -> dict[str, Any]:
     """Run or resume a grid, or one shard of it.
 
@@ -68,6 +81,7 @@ def run(
         report: Shows progress.
         permission: What the person allows; nothing unsafe by default.
         shard: Which part of the grid; all of it by default.
+        ends: The end points of the files that the configuration names, by the names that it gives them.
 
     Returns:
         The summary (see ``summary_content``).
@@ -85,7 +99,7 @@ def run(
             before = directory.read_manifest()
             manifest = manifest.model_copy(update={"started_utc": before.started_utc, "merged": before.merged})
         manifest.write(directory.manifest)
-        facts = run_here(here, directory, report, permission, share)
+        facts = run_here(here, directory, report, permission, share, ends or {})
         baselines, unjudged, processes = dict(facts.baselines), dict(facts.unjudged), {}
         for environment, part in elsewhere.items():
             if not share.oracles(part):
@@ -114,7 +128,12 @@ def _shard_facts(shard: Shard | None, share: Share, dataset: Dataset, permission
 
 
 def run_here(
-    config: RunConfig, directory: RunDirectory, report: Report, permission: Permission, share: Share
+    config: RunConfig,
+    directory: RunDirectory,
+    report: Report,
+    permission: Permission,
+    share: Share,
+    ends: Mapping[str, GivenEnds],
 ) -> PartFacts:
     """Run or resume what this process runs of a grid, in a directory that it, or its parent, holds.
 
@@ -128,9 +147,8 @@ def run_here(
         permission.tell(f"warning: {warning}")
     _take_known_labels(config, dataset, permission)
     baselines: dict[str, Origin] = {}
-    grids = [
-        _Grid(config, directory, dataset, oracle, report, permission, share, examined.unjudged) for oracle in oracles
-    ]
+    known = _Known(examined.unjudged, ends)
+    grids = [_Grid(config, directory, dataset, oracle, report, permission, share, known) for oracle in oracles]
     if share.common and any(grid.lacks_labels for grid in grids):
         _prepare_for_all(grids, config, share, share.common, permission)
     if grids:
@@ -219,6 +237,19 @@ def _origin(baseline: Path) -> Origin:
     return Origin.model_validate(checkpoint.load(baseline)[1])
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What is known before a grid is run.
+
+    Attributes:
+        unjudged: Ids of training molecules that the surrogate cannot judge.
+        ends: End points that were made elsewhere, by name.
+    """
+
+    unjudged: Collection[str]
+    ends: Mapping[str, GivenEnds]
+
+
 class _Grid:
     """The part of the grid that one oracle judges.
 
@@ -230,7 +261,7 @@ class _Grid:
         report: Shows progress.
         permission: What the person allows.
         share: The rows that are this shard's.
-        unjudged: Ids of training molecules that the surrogate cannot judge.
+        known: What is known beforehand.
     """
 
     def __init__(
@@ -242,10 +273,10 @@ class _Grid:
         report: Report,
         permission: Permission,
         share: Share,
-        unjudged: Collection[str],
+        known: _Known,
     ) -> None:
         self.config, self.directory, self.dataset, self.report = config, directory, dataset, report
-        self.permission, self.share, self.unjudged = permission, share, frozenset(unjudged)
+        self.permission, self.share, self.known = permission, share, known
         self.baselines: dict[str, Origin] = {}
         self.oracle = registry().component(OracleSpec, oracle)
         self.method = self.oracle.spec.level_of_theory(self.oracle.parameters)
@@ -273,7 +304,8 @@ class _Grid:
             self.permission,
             self.share,
             Loggers(config.loggers, self.directory.path, run_id, self.permission.tell),
-            self.unjudged,
+            frozenset(self.known.unjudged),
+            self.known.ends,
         )
         optimizer = partial(context.optimizer, config.protocol.reference_optimizer)
         if self.method == self.dataset.method:
@@ -293,11 +325,11 @@ class _Grid:
         return context
 
     def run(self, service: OracleService) -> None:
-        """Judge the fixed models, then train and judge each combination."""
+        """Judge the fixed models and given end points, then train and judge each combination."""
         context = self.prepare(service)
         for row in fixed_rows(self.config):
             if row.oracle == self.oracle.ref and self.share.owns(row, "reference"):
-                run_reference(context, row)
+                (run_given if row.optimizer is None else run_reference)(context, row)
         for combination in combinations(self.config):
             if combination.oracle == self.oracle.ref and self.share.owns(combination, "after"):
                 self._combination(context, combination)

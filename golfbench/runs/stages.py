@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from golfbench.benchmark.evaluate import Judge, evaluate, record_failure
+from golfbench.benchmark.evaluate import GivenEnds, Judge, evaluate, evaluate_given, record_failure
 from golfbench.benchmark.metrics import Row, Summary
 from golfbench.benchmark.prepare import Report, spread
 from golfbench.benchmark.protocol import Protocol
@@ -112,6 +112,7 @@ class Context:
         share: The rows that are this shard's.
         loggers: Who is told how the training goes.
         unjudged: Ids of training molecules that the surrogate cannot judge.
+        ends: End points that were made elsewhere, by name.
     """
 
     config: RunConfig
@@ -126,6 +127,7 @@ class Context:
     share: Share
     loggers: Loggers
     unjudged: frozenset[str] = frozenset()
+    ends: Mapping[str, GivenEnds] = field(default_factory=dict)
     _initial: dict[int | None, InitialSet] = field(default_factory=dict)
 
     @property
@@ -171,8 +173,9 @@ class Context:
             lambda name: base_of_run(name, self.service, row.id, stage),
         )
 
-    def optimizer(self, ref: ComponentRef) -> Optimizer:
-        """Make a fresh optimizer."""
+    def optimizer(self, ref: ComponentRef | None) -> Optimizer:
+        """Make a fresh optimizer for a row that has one."""
+        assert ref is not None
         made: Optimizer = registry().component(OptimizerSpec, ref).create()
         return made
 
@@ -358,6 +361,20 @@ def surrogate_of_run(context: Context, combination: Combination) -> Surrogate:
 # --- Judge ---------------------------------------------------------------------------------------------------------
 
 
+def run_given(context: Context, row: Combination) -> None:
+    """Judge end points that were made elsewhere."""
+    done, count = context.records.judged(row.id, "reference"), len(context.dataset.test)
+    if len(done) < count:
+        evaluate_given(
+            context.judge,
+            row.identity("reference", context.method),
+            context.ends[row.model.name],
+            done,
+            _endpoints(context, row, "reference"),
+            lambda judged: context.report(f"judging: {row.model}", judged, count),
+        )
+
+
 def run_reference(context: Context, row: Combination) -> None:
     """Judge a fixed model."""
     run_judge(context, row, "reference", partial(open_fixed_model, row.model))
@@ -400,13 +417,17 @@ def run_judge(
         walker,
         context.optimizer(row.optimizer),
         done,
-        context.directory.trajectories / f"{slug(row.id)}-{stage}.extxyz",
+        _endpoints(context, row, stage),
         lambda walked: context.report(name, walked, count),
     )
     with context.loggers.log(row.id) as log:
         if log:
             (judged,) = (r for r in rows_of(context.directory) if (r.combination, r.stage) == (row.id, stage))
             log.scalars(updates, _scalars(judged))
+
+
+def _endpoints(context: Context, row: Combination, stage: Stage) -> Path:
+    return context.directory.trajectories / f"{slug(row.id)}-{stage}.extxyz"
 
 
 def give_up(context: Context, row: Combination, stage: Stage, reason: TrainingError) -> None:
