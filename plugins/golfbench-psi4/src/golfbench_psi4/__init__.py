@@ -8,6 +8,10 @@ REFUSED_ENGINES = r"psi4 1\.4(\.0)?([^.\d].*)?"
 #: Psi4 is no PyPI package.
 INSTALL_HINT = "apt-get install psi4, or conda install -c conda-forge psi4"
 
+#: Psi4 1.3.2 on one core, s of CPU: thiamazole (13 atoms), nicotinamide (15), paracetamol (20) and zonisamide (22), by
+#: their sizes (see ``golfbench.oracles.sizes``).
+TIMINGS = ((132, 16.6), (156, 23.0), (199, 41.1), (240, 77.0))
+
 PLAIN = "plain"
 #: Other ways to the same SCF, in the order in which they are tried.
 HARDER = ("guess", "damping", "second-order")
@@ -40,5 +44,6 @@ def golfbench_oracles() -> list[OracleSpec]:
             install_hint=INSTALL_HINT,
             fallbacks=tuple({"scf": way} for way in HARDER),
             refused_engines=REFUSED_ENGINES,
+            timings={"wB97X-D/def2-SVP": TIMINGS},
         )
     ]
