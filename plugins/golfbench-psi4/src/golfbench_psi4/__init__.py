@@ -21,7 +21,7 @@ PARAMETERS = (
     Parameter("basis", "def2-SVP", "Any basis set of Psi4."),
     Parameter("scf", "plain", "How the SCF is found.", choices=(PLAIN, *HARDER), technical=True),
     Parameter("threads", 1, "Threads of one calculation.", technical=True),
-    Parameter("memory", "2 GB", "Working memory of one calculation; a bare number is GB.", technical=True),
+    Parameter("memory", "1 GB", "Working memory of one step of a calculation; a bare number is GB.", technical=True),
     Parameter("max_iterations", 100, "Limit of the SCF iterations; twice as many unless scf=plain.", technical=True),
     Parameter("python", "", "The psi4 program, its interpreter or environment; empty: a search.", technical=True),
 )

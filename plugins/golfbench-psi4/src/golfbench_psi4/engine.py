@@ -11,9 +11,9 @@ import numpy as np
 from ase.data import chemical_symbols
 
 from golfbench.contracts import FloatArray
-from golfbench.curvature import without_net_force
 from golfbench.errors import ComponentMissingError, ConfigurationError, OracleError
 from golfbench.molecules import Molecule
+from golfbench.rigid import without_net_force
 from golfbench.units import BOHR_TO_ANGSTROM
 from golfbench_psi4 import INSTALL_HINT, PLAIN, REFUSED_ENGINES
 from golfbench_psi4.location import LOCATION_VARIABLE, Installation, candidates
