@@ -52,7 +52,7 @@ class Hours:
                 f"how long they take is not known: no earlier call of {self.oracle} is in the label cache. Start the "
                 "run, and interrupt it when golfbench status shows some calls: their labels are kept"
             )
-        source = f"by {self.known_calls} earlier calls in the label cache" if self.known_calls else "by its authors"
+        source = f"by {self.known_calls} earlier calls in the label cache" if self.known_calls else "as its plugin says"
         call = f"({self.seconds_per_call:.2g} s a call, {source})"
         if self.workers is None:
             return (

@@ -72,7 +72,7 @@ def test_basis_functions_are_those_of_def2_svp(smiles_numbers: list[int], count:
             Hours("psi4", 6.24, 63.0, 12, 2),
             "psi4: about 3.1 h at most on 2 workers (63 s a call, by 12 earlier calls in",
         ),
-        (Hours("psi4", 0.5, 20.0, 0, 1), "psi4: about 30 min at most on 1 worker (20 s a call, by its authors)"),
+        (Hours("psi4", 0.5, 20.0, 0, 1), "psi4: about 30 min at most on 1 worker (20 s a call, as its plugin says)"),
         (Hours("psi4", 40.0, 20.0, 3), "psi4: about 40 h at most, divided by the number of calls at a time (20 s"),
         (Hours("psi4"), "how long they take is not known: no earlier call of psi4 is in the label cache"),
     ],
