@@ -1,11 +1,19 @@
 """What the calls of a plan will take, by few or many earlier calls, or by what the oracle declares."""
 
+import re
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 
 from golfbench.oracles.sizes import basis_functions
 from golfbench.registry import registry
+from golfbench.runs import runner
+from golfbench.runs.baseline import Permission
+from golfbench.runs.config import RunConfig
 from golfbench.runs.hours import Hours, call_seconds
+from golfbench.runs.shards import Share
 from golfbench.specs import OracleSpec
 
 #: Calls of Psi4 1.3.2 for a track (wB97X-D/def2-SVP, one core): basis functions and CPU seconds. None of them is among
@@ -79,3 +87,24 @@ def test_basis_functions_are_those_of_def2_svp(smiles_numbers: list[int], count:
 )
 def test_it_is_told_in_one_sentence(hours: Hours, told: str) -> None:
     assert hours.sentence.startswith(told)
+
+
+@pytest.mark.parametrize(
+    ("facts", "told"),
+    [
+        ({}, r"psi4: about \d+ (min|h) at most on 2 workers"),
+        ({"workers": 4}, r"psi4: about [\d.]+ (min|h) at most on 4 workers"),
+        ({"oracles": ["psi4:method=hf,basis=sto-3g"]}, None),  # nothing is declared at this level
+        ({"oracles": ["mmff94"], "references": [], "delta": None}, None),  # milliseconds
+    ],
+    ids=["default", "workers", "another level", "cheap"],
+)
+def test_a_run_says_before_it_starts_how_long_it_takes(
+    facts: dict[str, Any], told: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GOLFBENCH_CACHE", str(tmp_path / "labels.sqlite"))
+    config = RunConfig.model_validate({"models": ["mace"], "oracles": ["psi4"], "dataset": "druglike-mini"} | facts)
+    sentences: list[str] = []
+    runner._tell_hours(config, runner.open_dataset(config.dataset), Share(), Permission(tell=sentences.append))
+    assert len(sentences) == (told is not None)
+    assert not sentences or re.match(str(told), sentences[0])
