@@ -14,6 +14,8 @@ from golfbench.contracts import FloatArray, Model, device_of
 from golfbench.errors import MoleculeError
 from golfbench.minimize import together
 from golfbench.molecules import Molecule
+from golfbench.rigid import rigid_motions as rigid_motions
+from golfbench.rigid import without_net_force as without_net_force
 from golfbench.units import HARTREE_TO_EV
 
 #: Å; length of the displacements whose forces are subtracted. The error of a central difference grows with its square,
@@ -22,8 +24,6 @@ DISPLACEMENT = 0.005
 #: Forces are asked for in an orientation of no symmetry: where atoms share a coordinate, xtb 22.1 gives wrong forces
 #: with the right energy. Our own oracle is cured of it, xtb through ASE or QCEngine is not.
 TURN = np.array([[2, -10, 11], [14, 5, 2], [-5, 10, 10]]) / 15
-#: Å; a rotation that moves the atoms by less is none: the molecule is linear.
-LINEAR = 1e-3
 #: Å; how far the atom that moves most is pushed. Pushes of 0.01 Å leave eclipsed ethane where it is.
 PUSH = 0.1
 #: Hartree; energies that differ by less are the same.
@@ -83,33 +83,6 @@ def pushed(model: Model, molecule: Molecule, mode: FloatArray) -> Molecule:
     step = mode * (np.sign(first) * PUSH / np.linalg.norm(mode, axis=1).max())
     (plus, minus), _ = _evaluate(model, molecule, np.stack([step, -step]))
     return molecule.at(molecule.positions + (-step if minus < plus - SAME_ENERGY else step))
-
-
-def rigid_motions(positions: FloatArray) -> FloatArray:
-    """Return translations and rotations of positions (n_atoms, 3) as orthonormal rows (k, 3·n_atoms).
-
-    ``k`` is 6, or 5 for linear molecules and 3 for an atom.
-    """
-    atoms = len(positions)
-    moved = np.zeros((6, atoms, 3))
-    for axis in range(3):
-        moved[axis, :, axis] = 1.0
-        moved[3 + axis] = np.cross(np.eye(3)[axis], positions - positions.mean(axis=0))
-    shifts, turns = moved.reshape(2, 3, -1)
-    _, lengths, rows = np.linalg.svd(turns, full_matrices=False)
-    basis: FloatArray = np.vstack([shifts / np.sqrt(atoms), rows[lengths > LINEAR]])
-    return basis
-
-
-def without_net_force(positions: FloatArray, forces: FloatArray) -> FloatArray:
-    """Return forces (n_atoms, 3) without the part that would shift or turn the molecule as a whole.
-
-    An energy that depends on distances has no such part. What a method adds by integrating on a grid is noise, which a
-    network cannot learn and a walk follows; for the rest see the positions (n_atoms, 3).
-    """
-    rigid = rigid_motions(positions)
-    flat = forces.reshape(-1)
-    return (flat - (rigid @ flat) @ rigid).reshape(forces.shape)
 
 
 def _by_matrix(product: Callable[[FloatArray], FloatArray], rigid: FloatArray) -> tuple[float, FloatArray, float]:

@@ -7,7 +7,7 @@ is used for the first time.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -298,6 +298,8 @@ class OracleSpec(Spec):
         fallbacks: For a geometry whose calculation does not converge: parameters to change for the second attempt,
             for the third, and so on. They must change how the answer is found, never what it is.
         refused_engines: Regular expression; labels of an engine whose version it matches in full are refused.
+        timings: What a call takes, as measured by whoever wrote this, by level of theory: the size of a molecule (basis
+            functions, see ``oracles.sizes``) and seconds, some pairs.
     """
 
     method: str
@@ -311,6 +313,7 @@ class OracleSpec(Spec):
     time_limit_s: float = 600.0
     fallbacks: tuple[Mapping[str, Scalar], ...] = ()
     refused_engines: str = ""
+    timings: Mapping[str, Sequence[tuple[int, float]]] = field(default_factory=dict)
 
     def options(self, parameters: Mapping[str, Any]) -> dict[str, Scalar]:
         """Return the resolved parameters that a label depends on."""

@@ -24,7 +24,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("specs", "datasets", "batches", "chemistry", "valence", "fetching"),
     ("hookspecs", "contracts"),
     # ``golfbench`` is what the package itself offers: its version
-    ("golfbench", "registry", "minimize", "loggers", "curves", "training_sets"),
+    ("golfbench", "registry", "minimize", "loggers", "curves", "rigid", "training_sets"),
     ("environments", "templates", "oracles", "curvature", "store"),
     ("learning", "benchmark"),
     ("runs",),

@@ -33,7 +33,6 @@ from golfbench.cli.streams import session
 if TYPE_CHECKING:
     from golfbench.benchmark.evaluate import GivenEnds
     from golfbench.runs.config import RunConfig
-    from golfbench.runs.hours import Hours
     from golfbench.runs.shards import Shard
 
 ConfigArgument = Annotated[
@@ -326,16 +325,4 @@ def show_plan(settings: RunConfig, json: bool, shard: Shard | None = None, unsaf
     counts = ", ".join(f"{purpose} {count}" for purpose, count in planned.calls.items())
     console.note(f"oracle calls at most: {counts}")
     for one in hours:
-        console.note(_in_words(one))
-
-
-def _in_words(hours: Hours) -> str:
-    if hours.hours is None:
-        return (
-            f"how long they take is not known: no earlier call of {hours.oracle} is in the label cache. Start the run, "
-            "and interrupt it when golfbench status shows some calls: their labels are kept"
-        )
-    return (
-        f"{hours.oracle}: about {hours.hours:.2g} h at most, divided by the number of calls at a time "
-        f"({hours.seconds_per_call:.2g} s a call, by {hours.known_calls} earlier calls in the label cache)"
-    )
+        console.note(one.sentence)

@@ -27,8 +27,9 @@ from typing import Any, TypeVar
 from golfbench.contracts import Label
 from golfbench.durable import replacing
 from golfbench.errors import ConfigurationError, GolfbenchError, NothingToDoError, WriteError
-from golfbench.oracles.cache_rows import COLUMNS, SCHEMA_VERSION, Row, parse_line, utc_text
+from golfbench.oracles.cache_rows import COLUMNS, SCHEMA_VERSION, Row, atomic_numbers, parse_line, utc_text
 from golfbench.oracles.question import Question
+from golfbench.oracles.sizes import basis_functions
 
 #: A file; by default one in the user's cache folder.
 PATH_VARIABLE = "GOLFBENCH_CACHE"
@@ -49,7 +50,7 @@ _ANSWERS = """SELECT * FROM labels WHERE key = :key AND (:engine IS NULL OR engi
     ORDER BY created_utc DESC, id DESC"""
 _SOURCES = """SELECT oracle, method, engine, count(*), sum(wall_s), sum(cpu_s), count(*) - count(cpu_s)
     FROM labels GROUP BY oracle, method, engine ORDER BY oracle, method, engine"""
-_TIMINGS = """SELECT length(numbers) / 2, wall_s FROM labels WHERE oracle = :oracle AND method = :method
+_TIMINGS = """SELECT numbers, wall_s FROM labels WHERE oracle = :oracle AND method = :method
     ORDER BY id DESC LIMIT :most"""
 log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -259,12 +260,17 @@ class LabelCache(_File):
             return [Source(*values) for values in db.execute(_SOURCES)]
 
     def timings(self, oracle: str, method: str) -> list[tuple[int, float]]:
-        """Return atoms and wall time (s) of the newest calls of an oracle at a level of theory, at most ``PAGE``."""
+        """Return size (see ``sizes``) and wall time (s) of the newest calls of an oracle at a level of theory.
+
+        Damaged rows are left out; there are ``PAGE`` at most.
+        """
         wanted = {"oracle": oracle, "method": method, "most": PAGE}
 
         def fetch() -> list[tuple[int, float]]:
             with contextlib.closing(self._open()) as db:
-                return [(int(atoms), float(wall_s)) for atoms, wall_s in db.execute(_TIMINGS, wanted)]
+                rows = db.execute(_TIMINGS, wanted).fetchall()
+            sound = [row for row in rows if isinstance(row[0], bytes) and len(row[0]) % 2 == 0 and row[1] is not None]
+            return [(basis_functions(atomic_numbers(numbers)), float(wall_s)) for numbers, wall_s in sound]
 
         return self._tolerant(fetch, [])
 

@@ -94,7 +94,7 @@ class Row(NamedTuple):
         yield not all(name.isprintable() for name in names), "a name has characters that do not print"
         yield self.options_sha256 != hashlib.sha256(self.options.encode()).hexdigest(), "the options' hash is wrong"
         positions, forces = _vectors(self.positions_angstrom), _vectors(self.forces_hartree_per_angstrom)
-        molecule = Molecule("", self.atomic_numbers(), positions, self.charge, self.multiplicity)
+        molecule = Molecule("", atomic_numbers(self.numbers), positions, self.charge, self.multiplicity)
         yield self.geometry_sha256 != molecule.geometry_hash(), "the geometry hash is wrong"
         yield max(abs(self.charge), abs(self.multiplicity)) > _LARGEST, "charge and multiplicity are out of range"
         key = label_key(self.oracle, self.method, self.options_sha256, self.geometry_sha256)
@@ -108,10 +108,6 @@ class Row(NamedTuple):
         named = _FILE_NAME.search(self.options) or _FILE_NAME.search(self.engine)
         yield named is not None, "its options name a file or an address, which does not say what is in it"
 
-    def atomic_numbers(self) -> np.ndarray[Any, np.dtype[np.int64]]:
-        """Return the atomic numbers, (n_atoms,)."""
-        return np.frombuffer(self.numbers, "<i2").astype(np.int64)
-
     def label(self) -> Label:
         """Return the label."""
         return Label(self.energy_hartree, _vectors(self.forces_hartree_per_angstrom), self.method)
@@ -120,7 +116,7 @@ class Row(NamedTuple):
         """Return it as a line of JSON whose numbers are exact."""
         facts: dict[str, Any] = {"schema_version": SCHEMA_VERSION} | self._asdict()
         del facts["key"]
-        facts["options"], facts["numbers"] = json.loads(self.options), self.atomic_numbers().tolist()
+        facts["options"], facts["numbers"] = json.loads(self.options), atomic_numbers(self.numbers).tolist()
         for name in _ARRAYS:
             facts[name] = _vectors(facts[name]).tolist()
         return json.dumps(facts, allow_nan=False) + "\n"
@@ -157,6 +153,11 @@ def _options_text(options: Any) -> str:
 def _vectors(data: bytes) -> FloatArray:
     """Return (n, 3) numbers from little-endian float64."""
     return np.frombuffer(data, "<f8").astype(np.float64).reshape(-1, 3)
+
+
+def atomic_numbers(data: bytes) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Return atomic numbers (n_atoms,) from little-endian int16."""
+    return np.frombuffer(data, "<i2").astype(np.int64)
 
 
 def utc_text(moment: datetime) -> str:

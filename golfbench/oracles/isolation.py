@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import re
 import select
@@ -30,6 +31,7 @@ import psutil
 from golfbench.contracts import FloatArray
 from golfbench.errors import ComponentMissingError, ConfigurationError, GolfbenchError, OracleError
 from golfbench.molecules import Molecule
+from golfbench.oracles.sizes import basis_functions
 from golfbench.specs import Scalar
 from golfbench.threads import THREAD_VARIABLES
 
@@ -42,8 +44,8 @@ _ENDING_S = 15.0
 #: The memory of a busy child is looked at so often (s), and with fewer than so many parts of a core.
 _LOOK_S = 0.2
 _LOOKS_PER_CORE = 50
-#: A child whose memory grew by more than this (bytes) since its first call is replaced.
-_GROWTH_BYTES = 500 * 10**6
+#: A child whose processes hold so much more (bytes) than the calculations themselves asked for is replaced.
+_GROWTH_BYTES = 300 * 10**6
 #: What C++, Fortran and Python processes say at last when there was no memory for them.
 _OUT_OF_MEMORY = re.compile(r"bad_alloc|MemoryError|(?i:out of memory|(cannot|could not|failed to|error) allocat)")
 #: Its last words are waited for this long (s); a process that it left behind may hold its stderr open.
@@ -64,7 +66,9 @@ class WorkerOracle:
     """An oracle whose engine runs in a child process; see ``contracts.Oracle``.
 
     The child starts with the first call. It is replaced after a crash, a timeout, the end of its memory, an answer
-    outside the protocol, ``max_calls`` calls, and when it has grown. One instance belongs to one thread at a time.
+    outside the protocol, and when it leaks: when its processes together hold ``_GROWTH_BYTES`` more than they came to
+    hold by calls on molecules larger than any before (the first one among them). So much the calculations themselves
+    need, and no fresh child would hold less. One instance belongs to one thread at a time.
 
     Args:
         factory: ``"module:attribute"`` of the engine, resolved in the child.
@@ -73,7 +77,6 @@ class WorkerOracle:
         install_hint: The command that installs what the factory needs, for messages.
         threads: Threads of the engine.
         time_limit_s: Wall-clock limit of one call, s.
-        max_calls: Calls after which the child is replaced, against engines that leak.
         memory_limit_bytes: Memory that the child may have together with the processes it starts; all that there is by
             default. No single process can allocate more than that either (Linux).
 
@@ -90,7 +93,6 @@ class WorkerOracle:
         install_hint: str = "",
         threads: int = 1,
         time_limit_s: float = 600.0,
-        max_calls: int = 500,
         memory_limit_bytes: int | None = None,
     ) -> None:
         self.name = name
@@ -105,9 +107,6 @@ class WorkerOracle:
         }
         self._threads = threads
         self._time_limit_s = time_limit_s
-        self._max_calls = max_calls
-        self._calls = 0
-        self._first_rss_bytes = 0
         self._version = ""
         self._child: _Child | None = None
 
@@ -135,8 +134,9 @@ class WorkerOracle:
             ConfigurationError: If the factory refuses its parameters.
         """
         child = self._ready()
-        self._calls += 1
         answer = self._ask(child, _encode(molecule), self._time_limit_s, f"{molecule.id}: {self.name}")
+        if child.growth_bytes(basis_functions(molecule.numbers)) > _GROWTH_BYTES:
+            self.close()
         if "error" in answer:
             raise self._failure(answer, molecule.id)
         try:
@@ -146,7 +146,6 @@ class WorkerOracle:
         except (KeyError, TypeError, ValueError) as error:
             self.close()
             raise OracleError(f"{molecule.id}: {self.name} sent no usable answer ({error})") from error
-        self._replace_if_grown(child)
         return energy, forces
 
     def close(self) -> None:
@@ -163,12 +162,11 @@ class WorkerOracle:
 
     def _ready(self) -> _Child:
         """Return a child that waits for a molecule."""
-        if self._child is not None and (self._calls >= self._max_calls or self._child.is_dead()):
+        if self._child is not None and self._child.is_dead():
             self.close()
         if self._child is not None:
             return self._child
         child = self._child = _Child(self._threads, self._memory_limit_bytes)
-        self._calls = 0
         answer = self._ask(child, json.dumps(self._setup, allow_nan=False), _START_LIMIT_S, self.name)
         if "version" not in answer:
             self.close()
@@ -177,7 +175,6 @@ class WorkerOracle:
                 raise start_error(answer["error"])
             raise self._failure(answer, f"{self.name} did not start")
         self._version = str(answer["version"])
-        child.serving = int(answer["pid"])
         return child
 
     def _ask(self, child: _Child, line: str, limit_s: float, what: str) -> dict[str, Any]:
@@ -215,14 +212,6 @@ class WorkerOracle:
         self.close()
         return OracleError(f"{error} (all of its processes: {self._memory_limit})", "memory")
 
-    def _replace_if_grown(self, child: _Child) -> None:
-        with contextlib.suppress(psutil.Error):
-            rss_bytes = psutil.Process(child.serving).memory_info().rss
-            if self._calls == 1:
-                self._first_rss_bytes = rss_bytes
-            elif rss_bytes > self._first_rss_bytes + _GROWTH_BYTES:
-                self.close()
-
     @property
     def _memory_limit(self) -> str:
         return f"{self._memory_limit_bytes / 2**20:.0f} MiB"
@@ -232,12 +221,10 @@ class _Child:
     """One worker process below its guard, with its scratch directory, its pipes and the tail of its stderr.
 
     Attributes:
-        serving: Process identifier of the engine's process, once it is known.
         stop: Ends everything and removes the scratch directory.
     """
 
     def __init__(self, threads: int, memory_limit_bytes: int) -> None:
-        self.serving = 0
         scratch = tempfile.TemporaryDirectory(prefix="golfbench-", ignore_cleanup_errors=True)
         lifeline, our_end = os.pipe()
         try:
@@ -267,7 +254,10 @@ class _Child:
         self._answers = self._process.stdout.fileno()
         os.set_blocking(self._requests, False)
         self._memory_limit_bytes = memory_limit_bytes
-        self._pause_s = _LOOK_S
+        self._look_s = 0.0
+        self._judged = -math.inf
+        self._held_bytes = self._needed_bytes = 0
+        self._largest, self._is_larger = 0, False
         self._received = bytearray()
         self._tail = bytearray()
         self._reader = threading.Thread(target=_drain, args=(self._process.stderr, self._tail), daemon=True)
@@ -304,13 +294,42 @@ class _Child:
             TimeoutError: If ``deadline`` (monotonic clock, s) comes first.
             _MemoryLimitError: If its processes take more memory than they may.
         """
-        while not _ready(descriptor, event, min(self._pause_s, deadline - time.monotonic())):
-            started = time.monotonic()
-            if started >= deadline:
+        while not _ready(descriptor, event, min(max(_LOOK_S, self._pause_s), deadline - time.monotonic())):
+            if time.monotonic() >= deadline:
                 raise TimeoutError
-            if _memory_bytes_below(self._process.pid) > self._memory_limit_bytes:
+            if self._memory_bytes() > self._memory_limit_bytes:
                 raise _MemoryLimitError
-            self._pause_s = max(_LOOK_S, _LOOKS_PER_CORE * (time.monotonic() - started))
+
+    def growth_bytes(self, size: int) -> int:
+        """Return how much more memory its processes hold than its calculations asked for, as far as that was looked at.
+
+        What came with a calculation larger than any before is what that calculation needs; all that came with others
+        is growth, less what was given back. A child whose calls are short is not looked at after each.
+
+        Args:
+            size: Of the calculation that has just ended.
+        """
+        self._is_larger |= size > self._largest
+        self._largest = max(self._largest, size)
+        if time.monotonic() >= self._judged + self._pause_s:
+            held = self._memory_bytes()
+            self._judged = time.monotonic()
+            if self._is_larger:
+                self._needed_bytes += held - self._held_bytes
+            self._held_bytes, self._is_larger = held, False
+        return self._held_bytes - self._needed_bytes
+
+    @property
+    def _pause_s(self) -> float:
+        """How long (s) its memory is not looked at again, so that looking takes a small share of a core only."""
+        return _LOOKS_PER_CORE * self._look_s
+
+    def _memory_bytes(self) -> int:
+        """Look at the resident memory (bytes) of all its processes."""
+        started = time.monotonic()
+        total = _memory_bytes_below(self._process.pid)
+        self._look_s = time.monotonic() - started
+        return total
 
     def is_dead(self) -> bool:
         """Tell whether it ended while nobody was asking, or spoke without being asked."""

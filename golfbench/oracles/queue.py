@@ -17,6 +17,7 @@ from golfbench.oracles.isolation import stop_all
 from golfbench.oracles.policy import with_changes
 from golfbench.oracles.request import Attempt, Request, failed
 from golfbench.oracles.running import RunningCalls
+from golfbench.oracles.sizes import basis_functions
 
 #: Lost workers in a row after which the run ends: then something is wrong with all of them.
 MOST_LOST = 12
@@ -56,7 +57,7 @@ class CallQueue:
     def put(self, request: Request) -> None:
         """Ask when a worker is free; the largest molecules of a turn first, lest one of them is the last to end."""
         with self._lock:
-            place = request.turn, -len(request.question.molecule), next(self._order)
+            place = request.turn, -basis_functions(request.question.molecule.numbers), next(self._order)
             heapq.heappush(self._waiting, (place, request))
         self._dispatch()
 

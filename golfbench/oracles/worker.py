@@ -5,7 +5,7 @@ head of this module.
 
 JSON lines. The parent's first line names the factory, every further line is one molecule; each line gets one answer:
 
-    {"factory": "module:attribute", "parameters": {...}, ...}   ->  {"version": "xtb 22.1", "pid": 4711}
+    {"factory": "module:attribute", "parameters": {...}, ...}   ->  {"version": "xtb 22.1"}
     {"id": ..., "numbers": [...], ...}  ->  {"energy_hartree": ..., "forces_hartree_per_angstrom": [...], "cpu_s": ...}
     anything that fails                 ->  {"error": text, "type": class of the exception, "kind": OracleError kind}
 
@@ -39,7 +39,7 @@ def main() -> None:
         return
     try:
         oracle = _open(setup)
-        _send(answers, {"version": oracle.version, "pid": os.getpid()})
+        _send(answers, {"version": oracle.version})
     except Exception as error:  # noqa: BLE001 - the parent decides what it means
         _send(answers, _describe(error))
         return

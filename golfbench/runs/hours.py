@@ -1,4 +1,4 @@
-"""How long the oracle calls of a plan will take, by earlier calls on this machine."""
+"""How long the oracle calls of a plan will take, by earlier calls on this machine, or by what the oracle declares."""
 
 from __future__ import annotations
 
@@ -10,15 +10,20 @@ import numpy as np
 from golfbench.benchmark.prepare import limited
 from golfbench.contracts import Dataset
 from golfbench.oracles.cache import LabelCache
+from golfbench.oracles.sizes import basis_functions
 from golfbench.registry import registry
 from golfbench.runs.config import RunConfig
-from golfbench.specs import OracleSpec
+from golfbench.specs import ExecutorSpec, OracleSpec
 from golfbench.training_sets import sample
 
-#: Sizes (atoms) from which the growth with size is fitted, as a power; fewer give the median time.
-FEWEST_SIZES = 3
-#: The power of the number of atoms lies in here: from engines that only start up to coupled cluster.
-POWERS = (0.0, 7.0)
+#: The power of the size that the time of a call grows with, where nothing is known of the oracle: between Hartree-Fock
+#: with screening and density fitting without; and what it can be, from engines that only start up to coupled cluster.
+POWER, POWERS = 2.5, (0.0, 7.0)
+#: Spread of the logarithm of the times of molecules of one size, and how far the power of an oracle may lie from what
+#: is expected: together they say how many calls, of how different sizes, outweigh that expectation.
+TIME_SPREAD, POWER_SPREAD = 0.3, 1.0
+#: A run is told beforehand how long its calls take where that is more than this, h.
+WORTH_TELLING = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +32,34 @@ class Hours:
 
     Attributes:
         oracle: As a person writes it.
-        hours: Of all calls one after the other; ``None`` where no earlier call is known.
+        hours: Of all calls one after the other; ``None`` where nothing is known of it.
         seconds_per_call: Their mean.
-        known_calls: Earlier calls that this rests on.
+        known_calls: Earlier calls that this rests on; none where the oracle itself declares what its calls take.
+        workers: Calls at a time, ``None`` where nobody knows.
     """
 
     oracle: str
     hours: float | None = None
     seconds_per_call: float | None = None
     known_calls: int = 0
+    workers: int | None = None
+
+    @property
+    def sentence(self) -> str:
+        """What a person is told."""
+        if self.hours is None:
+            return (
+                f"how long they take is not known: no earlier call of {self.oracle} is in the label cache. Start the "
+                "run, and interrupt it when golfbench status shows some calls: their labels are kept"
+            )
+        source = f"by {self.known_calls} earlier calls in the label cache" if self.known_calls else "as its plugin says"
+        call = f"({self.seconds_per_call:.2g} s a call, {source})"
+        if self.workers is None:
+            return (
+                f"{self.oracle}: about {_spelled(self.hours)} at most, divided by the number of calls at a time {call}"
+            )
+        where = f"{self.workers} worker{'s' * (self.workers != 1)}"
+        return f"{self.oracle}: about {_spelled(self.hours / self.workers)} at most on {where} {call}"
 
 
 def hours_of(
@@ -50,32 +74,73 @@ def hours_of(
         cache: Has the wall times of earlier calls.
     """
     dataset = limited(dataset, config.limit)
-    trained = np.array([len(row.molecule) for row in sample(dataset.initial)])
-    tested = np.array([len(item.molecule) for item in dataset.test])
+    trained = [basis_functions(row.molecule.numbers) for row in sample(dataset.initial)]
+    tested = [basis_functions(item.molecule.numbers) for item in dataset.test]
     sizes = {"initial": trained, "training": trained, "reference": tested, "evaluation": tested}
-    sizes |= {"base": np.concatenate([trained, tested]), "selection": trained}
-    found = []
+    sizes |= {"base": [*trained, *tested], "selection": trained}
+    workers, found = _workers(config), []
     for oracle, counts in calls.items():
         component = registry().component(OracleSpec, oracle)
         spec = component.spec
         if spec.cheap:
             continue
-        known = cache.timings(spec.name, spec.level_of_theory(component.parameters))
+        method = spec.level_of_theory(component.parameters)
+        known, declared = cache.timings(spec.name, method), spec.timings.get(method, ())
         total = sum(counts.values())
-        if not known or not total:
-            found.append(Hours(oracle))
+        if not total or not (known or declared):
+            found.append(Hours(oracle, workers=workers))
             continue
-        seconds = sum(count * float(_seconds(known, sizes[purpose]).mean()) for purpose, count in counts.items())
-        found.append(Hours(oracle, seconds / 3600, seconds / total, len(known)))
+        seconds = sum(
+            count * float(call_seconds(known, declared, sizes[purpose]).mean()) for purpose, count in counts.items()
+        )
+        found.append(Hours(oracle, seconds / 3600, seconds / total, len(known), workers))
     return found
 
 
-def _seconds(known: Sequence[tuple[int, float]], atoms: np.ndarray) -> np.ndarray:
-    """Return the time of a call, s, for each number of atoms: a power of it, fitted to the calls that are known."""
-    sizes, times = np.array([n for n, _ in known], dtype=np.float64), np.array([max(t, 1e-3) for _, t in known])
-    if len(set(sizes)) < FEWEST_SIZES:
-        return np.full(len(atoms), float(np.median(times)))
-    x, y = np.log(sizes), np.log(times)
-    power = float(np.clip(np.polyfit(x, y, 1)[0], *POWERS))
+def call_seconds(
+    known: Sequence[tuple[int, float]], declared: Sequence[tuple[int, float]], sizes: Sequence[int]
+) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """Return the time of a call, s, for each size of a molecule (basis functions): a power of it.
+
+    The power is fitted to the calls that are known, and drawn towards the one that is declared where they are few or of
+    one size (ridge regression of the logarithms). Its factor is the median over the known calls, which a call that
+    waited for a busy machine does not move.
+
+    Args:
+        known: Size and time of earlier calls.
+        declared: The same, as the oracle declares it; taken as it is where no call is known.
+        sizes: Of the molecules that are asked about.
+    """
+    power = _power(declared, POWER)
+    if known:
+        power = _power(known, power)
+    x, y = _logarithms(known or declared)
     level = float(np.median(y - power * x))
-    return np.asarray(np.exp(level + power * np.log(atoms)))
+    return np.asarray(np.exp(level + power * np.log(np.asarray(sizes, dtype=np.float64))))
+
+
+def _power(points: Sequence[tuple[int, float]], expected: float) -> float:
+    if not points:
+        return expected
+    x, y = (values - values.mean() for values in _logarithms(points))
+    weight = (TIME_SPREAD / POWER_SPREAD) ** 2
+    return float(np.clip((x @ y + weight * expected) / (x @ x + weight), *POWERS))
+
+
+def _logarithms(points: Sequence[tuple[int, float]]) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+    return np.log([(size, max(time, 1e-3)) for size, time in points]).T
+
+
+def _workers(config: RunConfig) -> int | None:
+    """Return how many calls run at a time, if the configuration says it."""
+    if config.workers is not None:
+        return config.workers
+    workers = registry().component(ExecutorSpec, config.executor).resolved().get("workers")
+    return workers if isinstance(workers, int) and workers > 0 else None
+
+
+def _spelled(hours: float) -> str:
+    """Return hours, or minutes where they are few, with two figures."""
+    if hours < 1:
+        return f"{max(1, round(60 * hours))} min"
+    return f"{hours:.1f} h" if hours < 10 else f"{hours:.0f} h"

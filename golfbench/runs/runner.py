@@ -26,7 +26,8 @@ from golfbench.runs.baseline import Permission
 from golfbench.runs.config import RunConfig
 from golfbench.runs.directory import RunDirectory, write_json
 from golfbench.runs.examine import examine
-from golfbench.runs.grid import Combination, combinations, fixed_rows
+from golfbench.runs.grid import Combination, combinations, fixed_rows, plan
+from golfbench.runs.hours import WORTH_TELLING, hours_of
 from golfbench.runs.loggers import Loggers
 from golfbench.runs.manifest import Manifest, Origin, PartFacts, Place, RunData
 from golfbench.runs.parts import run_part, split
@@ -98,6 +99,8 @@ def run(
         if directory.manifest.exists():  # a resumed run began when it was first started
             before = directory.read_manifest()
             manifest = manifest.model_copy(update={"started_utc": before.started_utc, "merged": before.merged})
+        else:
+            _tell_hours(config, dataset, share, permission)
         manifest.write(directory.manifest)
         facts = run_here(here, directory, report, permission, share, ends or {})
         baselines, unjudged, processes = dict(facts.baselines), dict(facts.unjudged), {}
@@ -115,6 +118,14 @@ def run(
             directory.manifest
         )
         return write_summary(directory)
+
+
+def _tell_hours(config: RunConfig, dataset: Dataset, share: Share, permission: Permission) -> None:
+    """Say before a run starts how long its oracle calls will take, where that is long and can be known."""
+    calls = plan(config, dataset, share.owns).calls_by_oracle
+    for one in hours_of(config, dataset, calls, LabelCache(default_path())):
+        if one.hours is not None and one.hours > WORTH_TELLING:
+            permission.tell(one.sentence)
 
 
 def _shard_facts(shard: Shard | None, share: Share, dataset: Dataset, permission: Permission) -> dict[str, Any]:

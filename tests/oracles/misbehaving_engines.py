@@ -21,6 +21,14 @@ DAEMON = (
     "daemon = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL)\n"
     "print(daemon.pid)\n"
 )
+#: Keeps 20 MB for each line that it reads.
+LEAK = (
+    "import sys\n"
+    "kept = []\n"
+    "for line in sys.stdin:\n"
+    "    kept.append(b'x' * 20_000_000)\n"
+    "    print(len(kept), flush=True)\n"
+)
 HOARDER = "import time; hoard = b'x' * 160_000_000; time.sleep(300)"
 
 
@@ -105,6 +113,28 @@ class Engine:
     def grow(self, molecule):
         self.kept = [*getattr(self, "kept", []), b"x" * 20_000_000]
         return float(os.getpid())
+
+    def grow_a_lot(self, molecule):
+        for _ in range(5):
+            self.grow(molecule)
+
+    def grow_and_fail(self, molecule):
+        self.grow(molecule)
+        self.not_converged(molecule)
+
+    def grow_in_a_grandchild(self, molecule):
+        if not hasattr(self, "grandchild"):
+            command = [sys.executable, "-c", LEAK]
+            self.grandchild = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.grandchild.stdin.write(b"more\n")
+        self.grandchild.stdin.flush()
+        self.grandchild.stdout.readline()
+
+    def need(self, molecule):
+        """Hold, once and for all, 50 MB for each atom of the largest molecule."""
+        size = 50_000_000 * len(molecule)
+        if size > len(getattr(self, "workspace", b"")):
+            self.workspace = b"x" * size
 
     def segfault(self, molecule):
         print("about to read address zero", file=sys.stderr, flush=True)

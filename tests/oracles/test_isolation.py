@@ -101,13 +101,6 @@ def test_one_warm_child_pinned_threads_no_torch_and_its_cpu_time(open_engine: An
     assert 0.1 <= oracle.last_cpu_s < 0.5
 
 
-def test_child_is_recycled(open_engine: Any) -> None:
-    oracle = open_engine(max_calls=2)
-    pids = [oracle.label(h2("pid"))[0] for _ in range(5)]
-    assert pids[0] == pids[1] != pids[2] == pids[3] != pids[4]
-    assert len(workers()) == 1
-
-
 def test_segfault_is_a_crash_and_the_next_call_works(open_engine: Any) -> None:
     oracle = open_engine()
     with pytest.raises(OracleError, match=r"segfault: bad crashed: SIGSEGV .*about to read address zero") as caught:
@@ -352,11 +345,54 @@ def test_too_little_memory_has_its_kind(open_engine: Any, tmp_path: Path, id: st
     assert oracle.label(h2())[0] == 0.25
 
 
-def test_child_that_has_grown_is_replaced(open_engine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def pids_of(open_engine: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Make calls by id and number of hydrogens, and say by which child each was answered: 0, 1 and so on."""
     monkeypatch.setattr(isolation, "_GROWTH_BYTES", 50 * 10**6)
+    monkeypatch.setattr(isolation, "_LOOKS_PER_CORE", 0)
     oracle = open_engine()
-    pids = [oracle.label(h2("grow"))[0] for _ in range(8)]
-    assert pids[0] == pids[3] != pids[4] == pids[7]  # after 60 MB more than after the first call
+
+    def ask(*calls: tuple[str, int]) -> list[int]:
+        answered: list[int] = []
+        for id, atoms in calls:
+            positions = np.arange(3.0 * atoms).reshape(-1, 3)
+            with contextlib.suppress(OracleError):
+                oracle.label(Molecule(id, np.ones(atoms, dtype=np.int64), positions))
+            answered += [worker.pid for worker in workers()] or [0]
+        seen = list(dict.fromkeys(pid for pid in answered if pid))
+        return [seen.index(pid) if pid else -1 for pid in answered]
+
+    return ask
+
+
+#: The child is gone after the call that was one too many.
+GONE = -1
+
+
+@pytest.mark.parametrize("id", ["grow", "grow_in_a_grandchild", "grow_and_fail"])
+def test_child_that_leaks_is_replaced(pids_of: Any, id: str) -> None:
+    """By 20 MB with each call: 60 MB more than after the first one."""
+    assert pids_of(*[(id, 2)] * 9) == [0, 0, 0, GONE, 1, 1, 1, GONE, 2]
+
+
+def test_what_a_calculation_needs_is_no_leak(pids_of: Any) -> None:
+    """A process that holds 100 MB after its first call would hold as much after every restart."""
+    assert pids_of(*[("need", 2)] * 6) == [0] * 6
+
+
+def test_a_larger_molecule_needs_more(pids_of: Any) -> None:
+    assert pids_of(("fine", 2), *[("need", 3), ("fine", 2)] * 4) == [0] * 9
+    assert pids_of(("need", 4), ("fine", 2), ("need", 3), ("need", 4)) == [0] * 4
+
+
+def test_larger_and_larger_molecules_do_not_hide_what_leaked_before(pids_of: Any) -> None:
+    """Growth of 40 MB by twos stays counted when the threes come, whose first call is their need."""
+    calls = [("grow", 2)] * 3 + [("grow", 3)] * 3
+    assert pids_of(*calls) == [0, 0, 0, 0, GONE, 1]
+
+
+def test_a_molecule_whose_every_call_leaks_more_than_allowed_has_a_fresh_child_each_second_call(pids_of: Any) -> None:
+    assert pids_of(*[("grow_a_lot", 2)] * 6) == [0, GONE, 1, GONE, 2, GONE]
 
 
 @pytest.mark.parametrize(

@@ -110,11 +110,12 @@ def test_the_largest_molecules_are_asked_for_first(open_service: Any) -> None:
     big = Molecule("big", np.array([8, 1, 1]), WATER.positions + 0.5)
     late = Molecule("late", np.array([8, 1, 1]), WATER.positions + 0.7)
     rest = [service.submit(GATE, late, TRAINING, turn=1)]
-    rest += [service.submit(GATE, m, TRAINING) for m in (hydrogen("b"), big, hydrogen("c"))]
+    heavy = Molecule("heavy", np.array([8, 8]), np.array([[0, 0, 0], [0, 0, 1.2]]))  # one atom less than big
+    rest += [service.submit(GATE, m, TRAINING) for m in (hydrogen("b"), big, heavy, hydrogen("c"))]
     Gate.opened.set()
     for future in (first, *rest):
         future.result(20)
-    assert Gate.asked == ["first", "big", "b", "c", "late"]  # what a later round asks for overtakes nobody
+    assert Gate.asked == ["first", "heavy", "big", "b", "c", "late"]  # a later round overtakes nobody
 
 
 def test_an_interrupted_service_ends_its_calls_and_blames_nobody(open_service: Any, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from golfbench.errors import ComponentMissingError, OracleError
 from golfbench.molecules import Molecule
+from golfbench.oracles import isolation
 from golfbench.oracles.opening import CheckedOracle, open_oracle
 from golfbench.registry import registry
 from golfbench.specs import ComponentRef, OracleSpec
@@ -152,22 +153,32 @@ def test_psi4_killed_while_idle_is_replaced(psi4: Installation, water: Molecule,
     assert list(scratch.iterdir()) == []
 
 
-def test_psi4_is_recycled_and_memory_stays_bounded(
-    psi4: Installation, scratch: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(engine, "MAX_CALLS", 20)
-    oracle = engine.Psi4Oracle(**SMALL)
+def test_psi4_that_leaks_is_replaced(open_psi4: Open, water: Molecule, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Psi4 1.3.2 loses 0.3 MB with each gradient of water at HF/STO-3G, in a process below that of the worker."""
+    allowed = 1_000_000
+    monkeypatch.setattr(isolation, "_GROWTH_BYTES", allowed)
+    monkeypatch.setattr(isolation, "_LOOKS_PER_CORE", 0)
+    oracle = open_psi4()
+    if "psi4 1.3" not in oracle.version:
+        pytest.skip("other versions may not leak")
     seen: dict[int, list[int]] = {}
-    for _ in range(60):
-        oracle.label(H2)
-        (driver,) = drivers()
-        seen.setdefault(driver.pid, []).append(driver.memory_info().rss)
-    assert [len(sizes) for sizes in seen.values()] == [20, 20, 20]
-    first = min(sizes[0] for sizes in seen.values())
-    assert max(map(max, seen.values())) < first + 20e6
-    assert len(list(scratch.iterdir())) == 1  # the folder of the running process
-    oracle.close()
-    assert list(scratch.iterdir()) == []
+    for _ in range(10):
+        energy, _ = oracle.label(water)
+        assert energy == pytest.approx(-74.9, abs=0.2)
+        for driver in drivers():
+            seen.setdefault(driver.pid, []).append(driver.memory_info().rss)
+    assert len(seen) > 1
+    assert all(sizes[-1] - sizes[0] <= allowed for sizes in seen.values())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is given back to the system with glibc")
+def test_memory_of_a_calculation_is_given_back(open_psi4: Open, water: Molecule) -> None:
+    """The grid of water takes 50 MB while its gradient is computed; an oracle at rest keeps the libraries and leaks."""
+    oracle = open_psi4("psi4")
+    _ = oracle.version
+    (driver,) = drivers()
+    oracle.label(water)
+    assert driver.memory_info().rss < 135e6  # 156 without giving back
 
 
 # Installations that are none: an environment made of this interpreter and a module called psi4.

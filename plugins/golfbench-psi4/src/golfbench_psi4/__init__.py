@@ -8,6 +8,10 @@ REFUSED_ENGINES = r"psi4 1\.4(\.0)?([^.\d].*)?"
 #: Psi4 is no PyPI package.
 INSTALL_HINT = "apt-get install psi4, or conda install -c conda-forge psi4"
 
+#: Psi4 1.3.2 on one core, s of CPU: thiamazole (13 atoms), nicotinamide (15), paracetamol (20) and zonisamide (22), by
+#: their sizes (see ``golfbench.oracles.sizes``).
+TIMINGS = ((132, 16.6), (156, 23.0), (199, 41.1), (240, 77.0))
+
 PLAIN = "plain"
 #: Other ways to the same SCF, in the order in which they are tried.
 HARDER = ("guess", "damping", "second-order")
@@ -17,7 +21,7 @@ PARAMETERS = (
     Parameter("basis", "def2-SVP", "Any basis set of Psi4."),
     Parameter("scf", "plain", "How the SCF is found.", choices=(PLAIN, *HARDER), technical=True),
     Parameter("threads", 1, "Threads of one calculation.", technical=True),
-    Parameter("memory", "2 GB", "Working memory of one calculation; a bare number is GB.", technical=True),
+    Parameter("memory", "1 GB", "Working memory of one step of a calculation; a bare number is GB.", technical=True),
     Parameter("max_iterations", 100, "Limit of the SCF iterations; twice as many unless scf=plain.", technical=True),
     Parameter("python", "", "The psi4 program, its interpreter or environment; empty: a search.", technical=True),
 )
@@ -41,5 +45,6 @@ def golfbench_oracles() -> list[OracleSpec]:
             install_hint=INSTALL_HINT,
             fallbacks=tuple({"scf": way} for way in HARDER),
             refused_engines=REFUSED_ENGINES,
+            timings={"wB97X-D/def2-SVP": TIMINGS},
         )
     ]

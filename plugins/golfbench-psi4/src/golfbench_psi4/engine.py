@@ -11,16 +11,14 @@ import numpy as np
 from ase.data import chemical_symbols
 
 from golfbench.contracts import FloatArray
-from golfbench.curvature import without_net_force
 from golfbench.errors import ComponentMissingError, ConfigurationError, OracleError
 from golfbench.molecules import Molecule
+from golfbench.rigid import without_net_force
 from golfbench.units import BOHR_TO_ANGSTROM
 from golfbench_psi4 import INSTALL_HINT, PLAIN, REFUSED_ENGINES
 from golfbench_psi4.location import LOCATION_VARIABLE, Installation, candidates
 from golfbench_psi4.process import DriverProcess
 
-#: Psi4 loses 3 MB with each gradient of water at wB97X-D/def2-SVP; a fresh process costs less than a second.
-MAX_CALLS = 50
 #: The grid and the integral threshold of the nabla2DFT data set, which are Psi4's defaults, written out so that they
 #: hold for every version. Convergence is left to Psi4's gradients (1e-8 for SCF methods), as in the GOLF paper.
 KEYWORDS = {"dft_radial_points": 75, "dft_spherical_points": 302, "ints_tolerance": 1e-12}
@@ -51,9 +49,9 @@ class Psi4Oracle:
     everything else is unrestricted. A call is one attempt. The net force and torque that the grid of a functional
     leaves (up to 0.02 eV/Å for 15 atoms) are taken off the forces.
 
-    Psi4's process starts with the first call or the first look at ``version``. It is replaced after ``MAX_CALLS``
-    calls and after each failure: Psi4 1.3.2 leaves files and timers open behind an error, and fails or crashes in the
-    next calculation.
+    Psi4's process starts with the first call or the first look at ``version``. It is replaced after each failure: Psi4
+    1.3.2 leaves files and timers open behind an error, and fails or crashes in the next calculation. It leaks, too;
+    ``golfbench.oracles.isolation`` replaces it, with the process around it, when that has added up.
 
     Args:
         method: Any method of Psi4 with gradients.
@@ -142,10 +140,9 @@ class Psi4Oracle:
         return answer
 
     def _ready(self) -> DriverProcess:
-        if self._driver is not None and (self._calls >= MAX_CALLS or self._driver.is_dead()):
+        if self._driver is not None and self._driver.is_dead():
             self.close()
         if self._driver is None:
-            self._calls = 0
             self._driver = start_driver(self._location, self._threads, self._memory_bytes)
         return self._driver
 
