@@ -79,6 +79,7 @@ def evaluate(
     done: Iterable[str],
     endpoints: Path,
     advance: Callable[[int], None],
+    judged: Callable[[int], None] = lambda count: None,
 ) -> None:
     """Minimize the test molecules, and append the records that are not there yet.
 
@@ -93,6 +94,7 @@ def evaluate(
         done: Ids that already have a record.
         endpoints: Extended-XYZ file that end points are appended to.
         advance: Told how many molecules have stopped walking.
+        judged: Told how many have a record, each of which may have taken the oracle minutes.
     """
     done = set(done)
     footprints: list[dict[int, FloatArray]] = [{} for _ in judge.test]
@@ -108,7 +110,7 @@ def evaluate(
     for outcome in minimize(model, starts, optimizer, judge.protocol.rule, observe):
         ends[outcome.point.index] = outcome
         advance(len(ends))
-    _judge(judge, identity, ends, footprints, done, endpoints, lambda judged: None)
+    _judge(judge, identity, ends, footprints, done, endpoints, judged)
 
 
 def evaluate_given(

@@ -407,7 +407,7 @@ def run_judge(
     done, count = context.records.judged(row.id, stage), len(context.dataset.test)
     if len(done) == count:
         return
-    name = f"minimizing: {row.model} {row.selection or stage}" + ("" if row.seed is None else f", seed {row.seed}")
+    name = f"{row.model} {row.selection or stage}" + ("" if row.seed is None else f", seed {row.seed}")
     walker = model()
     if isinstance(walker, Potential):
         context.note_cost(row, stage, walker, labels=labels)
@@ -418,7 +418,8 @@ def run_judge(
         context.optimizer(row.optimizer),
         done,
         _endpoints(context, row, stage),
-        lambda walked: context.report(name, walked, count),
+        lambda walked: context.report(f"minimizing: {name}", walked, count),
+        lambda judged: context.report(f"judging: {name}", judged, count),
     )
     with context.loggers.log(row.id) as log:
         if log:
