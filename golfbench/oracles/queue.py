@@ -6,6 +6,7 @@ import heapq
 import itertools
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Executor, Future
 from functools import partial
@@ -19,6 +20,8 @@ from golfbench.oracles.request import Attempt, Request, failed
 from golfbench.oracles.running import RunningCalls
 from golfbench.oracles.sizes import basis_functions
 
+#: Told, after a call of a slow oracle, which oracle it was, how many of its calls have ended, and how many were asked.
+OnCall = Callable[[str, int, int], None]
 #: Lost workers in a row after which the run ends: then something is wrong with all of them.
 MOST_LOST = 12
 
@@ -33,6 +36,9 @@ class CallQueue:
         running: Told which calls are under way, for whoever looks at the run.
         begin: Called when a request leaves the queue; gives the attempt its number.
         finished: Called with what came back, in the thread that brought it, when its worker has its next call.
+
+    Attributes:
+        on_call: Called in the thread that brought an answer.
     """
 
     def __init__(
@@ -53,12 +59,16 @@ class CallQueue:
         self._running = 0
         self._lost_in_a_row = 0
         self._this_thread = threading.local()
+        self._asked: Counter[str] = Counter()
+        self._ended: Counter[str] = Counter()
+        self.on_call: OnCall = lambda oracle, ended, asked: None
 
     def put(self, request: Request) -> None:
         """Ask when a worker is free; the largest molecules of a turn first, lest one of them is the last to end."""
         with self._lock:
             place = request.turn, -basis_functions(request.question.molecule.numbers), next(self._order)
             heapq.heappush(self._waiting, (place, request))
+            self._asked[str(request.oracle)] += 1
         self._dispatch()
 
     def run_now(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
@@ -125,8 +135,13 @@ class CallQueue:
         running.add_done_callback(partial(self._free_worker, request, attempt))
 
     def _free_worker(self, request: Request, attempt: Attempt, done: Future[Answer]) -> None:
+        oracle = str(request.oracle)
         with self._lock:
             self._running -= 1
+            self._ended[oracle] += 1
+            counts = self._ended[oracle], self._asked[oracle]
         self._under_way.end(attempt.call_id)
         self._dispatch()
+        if request.spec.slow:
+            self.on_call(oracle, *counts)
         self._finished(request, attempt, done)

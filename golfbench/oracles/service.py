@@ -22,7 +22,7 @@ from golfbench.oracles.labels import LabelStore
 from golfbench.oracles.ledger import Ledger
 from golfbench.oracles.local import DEFAULT_WORKERS, LocalExecutor
 from golfbench.oracles.question import Question
-from golfbench.oracles.queue import CallQueue
+from golfbench.oracles.queue import CallQueue, OnCall
 from golfbench.oracles.request import Account, Attempt, Request, failed, resolve
 from golfbench.oracles.running import RUNNING, RunningCalls
 from golfbench.registry import registry
@@ -69,6 +69,10 @@ class OracleService:
         # Files are written by a thread of their own: a worker whose answer is being kept is free already.
         self._clerk = ThreadPoolExecutor(1, thread_name_prefix="clerk")
         self._closing = False
+
+    def watch(self, on_call: OnCall) -> None:
+        """Name who is told of each call of a slow oracle that has ended."""
+        self._queue.on_call = on_call
 
     @property
     def ledger(self) -> Ledger:

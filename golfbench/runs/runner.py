@@ -163,7 +163,7 @@ def run_here(
     if share.common and any(grid.lacks_labels for grid in grids):
         _prepare_for_all(grids, config, share, share.common, permission)
     if grids:
-        with _opened(config, directory.path) as service:
+        with _opened(config, directory.path, report) as service:
             for grid in grids:
                 grid.run(service)
                 baselines |= grid.baselines
@@ -189,7 +189,7 @@ def _prepare_for_all(
     """Ask for what the rows of all shards rest on: one shard at a time, so that nothing is asked twice."""
     with share.locked("labels and minima", permission.tell):
         try:
-            with _opened(config, common) as service:
+            with _opened(config, common, grids[0].report) as service:
                 for grid in grids:
                     grid.prepare(service)
         finally:
@@ -197,8 +197,9 @@ def _prepare_for_all(
 
 
 @contextmanager
-def _opened(config: RunConfig, path: Path) -> Iterator[OracleService]:
+def _opened(config: RunConfig, path: Path, report: Report) -> Iterator[OracleService]:
     service = open_service(config, path)
+    service.watch(lambda oracle, ended, asked: report(f"calls of {oracle}", ended, asked))
     try:
         yield service
     except KeyboardInterrupt:

@@ -82,6 +82,7 @@ class Plugins:
                 fallbacks=({"ceiling": 2.0}, {"ceiling": 3.0}),
                 **common,
             ),
+            OracleSpec(name="slow", factory=f"{__name__}:gate", isolated=False, slow=True, **common),
             OracleSpec(name="bad", factory=engine, parameters=(basis,), **common),
             OracleSpec(name="absent", factory="no_such_engine:make", isolated=False, install_hint="pip x", **common),
         ]

@@ -21,6 +21,7 @@ from golfbench.oracles.calls import Limits, run_call
 from golfbench.oracles.opening import open_oracle
 from golfbench.oracles.service import OracleService
 from golfbench.registry import registry
+from golfbench.specs import ComponentRef
 
 from .conftest import BAD, GATE, LADDER, MMFF94, TRAINING, WATER, XTB, Gate, calls, hydrogen, raised, waters
 
@@ -42,6 +43,17 @@ def test_an_engine_that_fails_is_charged_and_the_next_molecule_is_served(
     assert {(c.outcome, c.error, c.engine) for c in lost} == {(failed.kind, str(failed), "misbehaving 1.0")}
     assert [c.attempt for c in lost] == list(range(1, len(lost) + 1))
     assert (served.outcome, served.molecule) == ("ok", "fine")
+
+
+def test_each_call_of_a_slow_oracle_is_told_and_no_other(open_service: Any) -> None:
+    Gate.opened.set()
+    told: list[tuple[str, int, int]] = []
+    service = open_service(workers=1)
+    service.watch(lambda oracle, ended, asked: told.append((oracle, ended, asked)))
+    service.label_all(ComponentRef("slow"), [hydrogen("a"), raised("b", 0.5), raised("c", 0.75)], TRAINING)
+    service.label_all(GATE, waters(2), TRAINING)
+    assert [(oracle, ended) for oracle, ended, _ in told] == [("slow", 1), ("slow", 2), ("slow", 3)]
+    assert told[-1] == ("slow", 3, 3)
 
 
 def test_an_xtb_that_is_killed_in_the_middle_is_asked_again(open_service: Any, tmp_path: Path) -> None:
