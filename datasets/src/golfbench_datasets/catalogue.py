@@ -21,6 +21,12 @@ def _nabla2(split: str, name: str) -> DataFile:
     return DataFile(split=split, name=name, url=_NABLA2 + name, check=_FORMATION)
 
 
+_WHERE = Parameter("path", None, "Folder of the repository.", kind=str)
+_TRAIN = Parameter(
+    "train", "druglike-xtb", "Whose initial set is learned from.", ("druglike-mini", "druglike-xtb", "druglike-xtb-10k")
+)
+
+
 #: D_0, the trajectories that training adds to it, and D_test. Sizes and checksums were never published.
 GOLF_FILES = (
     _golf("d0", "D-0.db", "FpEvS", "test"),
@@ -39,6 +45,16 @@ NABLA2_FILES = (
     _nabla2("additional-traj", "additional_trajectories.db"),
     _nabla2("test", "test_trajectories_initial.db"),
     _nabla2("test-traj", "test_trajectories.db"),
+)
+
+SPICE_FILES = (
+    DataFile(
+        split="2.0.1",
+        name="SPICE-2.0.1.hdf5",
+        url="https://zenodo.org/records/10975225/files/SPICE-2.0.1.hdf5",
+        size_bytes=37_479_271_148,
+        check="golfbench_datasets.spice:check_file",
+    ),
 )
 
 
@@ -89,5 +105,49 @@ def specs() -> list[DatasetSpec]:
                 _PATH,
                 _energies("formation"),
             ),
+        ),
+        DatasetSpec(
+            name="spice",
+            factory="golfbench_datasets.spice:open_spice",
+            summary=f"SPICE, 2 million conformations of 114 000 systems; another level of theory, {SPICE_METHOD}.",
+            method=SPICE_METHOD,
+            license="CC0-1.0",
+            citation="10.1038/s41597-022-01882-6",
+            requires=("h5py",),
+            install_hint="pip install 'golfbench-datasets[spice]'",
+            files=SPICE_FILES,
+            parameters=(
+                Parameter("subset", "PubChem", "What the name of a molecule's subset contains; '' for all."),
+                _PATH,
+                Parameter("version", "2.0.1", "The release.", ("2.0.1",)),
+            ),
+        ),
+        DatasetSpec(
+            name="mpconf196gen",
+            factory="golfbench_datasets.outside:open_mpconf",
+            summary="13 peptides and macrocycles with GFN2-xTB minima of CREST, to test on; read where you have them.",
+            method="GFN2-xTB",
+            license="CC-BY-4.0",
+            citation="10.1021/acs.jctc.7b01074",
+            parameters=(
+                _WHERE,
+                Parameter(
+                    "starts",
+                    "input",
+                    "The geometries that CREST began from, or its minima.",
+                    ("input", "crest"),
+                ),
+                Parameter("conformers", 4, "Minima of each molecule, spread over its ensemble, for starts=crest."),
+                _TRAIN,
+            ),
+        ),
+        DatasetSpec(
+            name="conformer-benchmark",
+            factory="golfbench_datasets.outside:open_conformers",
+            summary="Conformers of 700 drug-like molecules, no minima, to start from; read where you have them.",
+            method="GFN2-xTB",
+            license="MIT",
+            citation="10.1002/qua.26381",
+            parameters=(_WHERE, Parameter("conformers", 1, "Conformers of each molecule, of ten."), _TRAIN),
         ),
     ]

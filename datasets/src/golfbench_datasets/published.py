@@ -33,7 +33,7 @@ FIRST = 20
 BONDS = (-0.4, -0.02)
 #: Hartree/Å, root mean square over the components; those rows have 0.04, in eV/Å 1.1.
 MOST_FORCE = 0.4
-#: Sums of covalent radii: no bond is as long as this. A hydrogen that moved to a neighbour has 1.7.
+#: Sums of covalent radii: no bond is longer than this. A hydrogen that moved to a neighbour has 1.7.
 LONGEST_BOND = 1.8
 #: What a Hartree is in units that energies are found in by mistake.
 UNITS = {"eV": HARTREE_TO_EV, "kcal/mol": HARTREE_TO_KCAL_MOL, "kJ/mol": 4.184 * HARTREE_TO_KCAL_MOL}
@@ -98,16 +98,8 @@ class PublishedRows:
         return replace(read, start=start, minimum=minimum)
 
     def _total(self, row: AtomsRow, molecule: Molecule, label: Label) -> Label:
-        if not label.forces.any():
-            raise self._refused(row, molecule, "all its forces are zero")
         total = self._with_atoms(row, molecule, label)
-        objection = label_objection(molecule, total.energy, total.forces)
-        objection = objection or energy_objection(molecule, total.energy, self.references)
-        if not objection and molecule.smiles is not None and (longest := most_stretched_bond(molecule)) > LONGEST_BOND:
-            objection = (
-                f"a bond of its SMILES '{molecule.smiles}' is {longest:.2g} times as long as one can be: are its atoms "
-                "in another order?"
-            )
+        objection = label_fault(molecule, total) or energy_objection(molecule, total.energy, self.references)
         if objection:
             raise self._refused(row, molecule, objection)
         return total
@@ -149,6 +141,20 @@ class PublishedRows:
                 f"{self.path}: forces of {forces:.3g} Hartree/Å (root mean square) in its first {len(known)} rows; are "
                 "they in eV/Å or kcal/mol/Å?"
             )
+
+
+def label_fault(molecule: Molecule, label: Label) -> str:
+    """Return why a label cannot be that of a molecule, or an empty text: its forces, or its bonds in the geometry."""
+    if not label.forces.any():
+        return "all its forces are zero"
+    if objection := label_objection(molecule, label.energy, label.forces):
+        return objection
+    if molecule.smiles is not None and (longest := most_stretched_bond(molecule)) > LONGEST_BOND:
+        return (
+            f"a bond of its SMILES '{molecule.smiles}' is {longest:.1f} times as long as the atoms' radii: are its "
+            "atoms in another order?"
+        )
+    return ""
 
 
 def _sum(molecule: Molecule, references: Mapping[int, float]) -> float:
