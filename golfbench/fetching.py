@@ -254,9 +254,10 @@ class _Transfer:
             self.forget()
             raise CheckpointError(f"{self.url} is {total} bytes long, not {self.size_bytes}: it is another file")
         with write_errors(self.partial):
-            if (free := shutil.disk_usage(self.partial.parent).free) < total - start:
+            missing, free = total - start, shutil.disk_usage(self.partial.parent).free
+            if missing > free:
                 raise WriteError(
-                    f"{self.partial} has no room: {(total - start) / 1e9:.1f} GB, free {free / 1e9:.1f} GB"
+                    f"{self.partial}: {missing / 1e9:.3g} GB are to come, and {free / 1e9:.3g} GB are free"
                 )
             self._mark.write_text(_version(response), encoding="utf-8")
             file = self.partial.open("ab" if start else "wb")

@@ -29,15 +29,15 @@ from golfbench_datasets.files import labelled_of, name_of, open_database, tested
 Energies = Literal["total", "formation"]
 #: Rows that prove what kind of energies and which units a file has.
 FIRST = 20
-#: Hartree per atom that bonds are worth; 50 rows of nabla2DFT have -0.18 to -0.15.
-BONDS = (-0.4, -0.02)
-#: Hartree/Å, root mean square over the components; those rows have 0.04, in eV/Å 1.1.
+#: Hartree per atom that bonds are worth, and what they typically are; 50 rows of nabla2DFT have -0.19 to -0.16.
+BONDS, TYPICAL_BONDS = (-0.4, -0.02), -0.17
+#: Hartree/Å, root mean square over the components; those rows have 0.045, in eV/Å 1.2.
 MOST_FORCE = 0.4
 #: Sums of covalent radii: no bond is longer than this. A hydrogen that moved to a neighbour has 1.7.
 LONGEST_BOND = 1.8
 #: What a Hartree is in units that energies are found in by mistake.
 UNITS = {"eV": HARTREE_TO_EV, "kcal/mol": HARTREE_TO_KCAL_MOL, "kJ/mol": 4.184 * HARTREE_TO_KCAL_MOL}
-_SQLITE = b"SQLite format 3\0"
+_SQLITE, _HEADER_BYTES = b"SQLite format 3\0", 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,21 +173,33 @@ def _prove_energies(path: Path, declared: Energies, energies: np.ndarray, atoms:
         sizes: (n,) numbers of atoms.
     """
 
-    def bonds(kind: Energies, unit: float) -> float:
-        return float(np.nanmedian((energies / unit - (atoms if kind == "total" else 0.0)) / sizes))
+    def bonds(kind: Energies, unit: float) -> np.ndarray:
+        found = (energies / unit - (atoms if kind == "total" else 0.0)) / sizes
+        return found[np.isfinite(found)]
 
-    def fits(kind: Energies, unit: float = 1.0) -> bool:
-        return BONDS[0] < bonds(kind, unit) < BONDS[1]
+    def fits(values: np.ndarray) -> bool:
+        return bool(BONDS[0] < np.median(values) < BONDS[1])
 
-    if np.isnan(atoms).all() or fits(declared):
+    def oddity(values: np.ndarray) -> float:
+        """Say how far values are from what bonds are worth, and from each other."""
+        return abs(float(np.log(np.median(values) / TYPICAL_BONDS))) + 10.0 * float(
+            np.std(values) / abs(np.mean(values))
+        )
+
+    if np.isnan(atoms).all() or fits(bonds(declared, 1.0)):
         return
     other: Energies = "formation" if declared == "total" else "total"
-    why = f"they lie {bonds(declared, 1.0):.3g} Hartree an atom from what {declared} energies would be"
-    for unit, factor in UNITS.items():
-        if fits(declared, factor) or fits(other, factor):
-            why = f"they look like {declared if fits(declared, factor) else other} energies in {unit}"
-    if fits(other):
+    if fits(bonds(other, 1.0)):
         why = f"they are {other} energies: write energies={other} if that is right"
+    else:
+        found = [(kind, unit) for kind in (declared, other) for unit in UNITS if fits(bonds(kind, UNITS[unit]))]
+        likely = min(found, key=lambda pair: oddity(bonds(pair[0], UNITS[pair[1]])), default=None)
+        off = float(np.median(bonds(declared, 1.0)))
+        why = (
+            f"they look like {likely[0]} energies in {likely[1]}"
+            if likely
+            else f"{off:.3g} Hartree an atom for the bonds"
+        )
     raise ConfigurationError(
         f"{path}: the energies of its first {len(energies)} rows are no {declared} energies in Hartree: {why}"
     )
@@ -211,12 +223,14 @@ def check_whole(path: Path) -> None:
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
-            head = file.read(100)
+            head = file.read(_HEADER_BYTES)
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror or error}") from None
     if not head.startswith(_SQLITE):
         begin = head[:30].decode("ascii", "replace").split("\n")[0] if size else "nothing"
         raise ConfigurationError(f"{path} is no SQLite database: it begins with {begin!r}")
+    if size < _HEADER_BYTES:
+        raise ConfigurationError(f"{path} is cut off: it has {size} bytes")
     page, pages = int.from_bytes(head[16:18], "big"), int.from_bytes(head[28:32], "big")
     stated = (65536 if page == 1 else page) * pages
     if head[24:28] == head[92:96] and size < stated:  # else an old version of SQLite did not keep the number of pages

@@ -174,7 +174,7 @@ def _unmapped(mapped: str) -> tuple[str, Chem.Mol]:
     Raises:
         MoleculeError: If it cannot be parsed, or not every atom has a number of its own.
     """
-    parameters = Chem.SmilesParserParams()
+    parameters: Any = Chem.SmilesParserParams()
     parameters.removeHs = False
     with BlockLogs():
         mol = Chem.MolFromSmiles(mapped, parameters)
