@@ -117,7 +117,7 @@ def specs() -> list[DatasetSpec]:
             install_hint="pip install 'golfbench-datasets[spice]'",
             files=SPICE_FILES,
             parameters=(
-                Parameter("subset", "PubChem", "What the name of a molecule's subset contains; '' for all."),
+                Parameter("subset", "PubChem", "What the name of a molecule's subset contains, or all."),
                 _PATH,
                 Parameter("version", "2.0.1", "The release.", ("2.0.1",)),
             ),

@@ -255,4 +255,4 @@ def check_file(path: Path) -> None:
 
 def open_spice(subset: str, path: str | None, version: str) -> SpiceReader:
     """Open SPICE."""
-    return SpiceReader(subset, None if path is None else Path(path).expanduser())
+    return SpiceReader("" if subset == "all" else subset, None if path is None else Path(path).expanduser())
