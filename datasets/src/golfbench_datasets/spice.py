@@ -222,7 +222,8 @@ class SpiceLabels(Sequence[LabelledMolecule]):
 
     def ids(self) -> Sequence[str]:
         """Return the ids of all molecules, in order."""
-        return [f"{name}/{k}" for name in self._groups for k in range(self._file.count(name))]
+        counts = np.diff([0, *self._ends]).tolist()
+        return [f"{name}/{k}" for name, count in zip(self._groups, counts, strict=True) for k in range(count)]
 
     def place(self, index: int) -> str:
         """Return the file and the conformation of a label."""
