@@ -134,7 +134,7 @@ def specs() -> list[DatasetSpec]:
                 Parameter(
                     "starts",
                     "input",
-                    "The geometries that CREST began from, or its minima.",
+                    "The geometries that CREST began from, or places near its minima.",
                     ("input", "crest"),
                 ),
                 Parameter("conformers", 4, "Minima of each molecule, spread over its ensemble, for starts=crest."),

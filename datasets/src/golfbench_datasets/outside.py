@@ -23,6 +23,7 @@ from golfbench.errors import ConfigurationError, MoleculeError
 from golfbench.molecules import check_molecule
 from golfbench.oracles.opening import open_oracle
 from golfbench.registry import registry
+from golfbench.seeds import derived
 from golfbench_datasets.atom_order import in_order
 from golfbench_datasets.check import MINIMUM_FORCE, largest_force
 from golfbench_datasets.files import content_hash
@@ -30,6 +31,8 @@ from golfbench_datasets.loading import data_folder
 from golfbench_datasets.reader import FolderReader
 
 METHOD, ORACLE = "GFN2-xTB", "gfn2-xtb"
+#: Å, standard deviation of each coordinate: so far is a start from the minimum that it is made of.
+DISPLACEMENT = 0.05
 #: A total energy that CREST writes agrees with that of the oracle within this, Hartree.
 SAME_ENERGY = 1e-5
 NO_MINIMA = (
@@ -48,7 +51,7 @@ class _Found:
     renamed: list[str] = field(default_factory=list)
 
     def add(self, id: str, smiles: str, atoms: Atoms, energy: float | None = None) -> None:
-        """Add a molecule, at a minimum with this energy (Hartree) or somewhere."""
+        """Add a molecule, at a minimum with this energy (Hartree), which its start is near, or somewhere."""
         try:
             molecule, _ = in_order(id, smiles, np.asarray(atoms.numbers, dtype=np.int64), atoms.positions)
             check_molecule(molecule, owner="the oracle")
@@ -61,7 +64,8 @@ class _Found:
             self.test.append(TestMolecule(molecule))
         else:
             minimum = Label(energy, np.full(molecule.positions.shape, np.nan), METHOD)
-            self.test.append(TestMolecule(molecule, None, molecule.positions, minimum))
+            away = derived(0, "displacement", id).normal(0.0, DISPLACEMENT, molecule.positions.shape)
+            self.test.append(TestMolecule(molecule.at(molecule.positions + away), None, molecule.positions, minimum))
 
     def dataset(self, name: str, path: Path, train: str) -> Dataset:
         """Return the dataset, and tell what is not in it.
@@ -86,7 +90,7 @@ class MpconfReader:
 
     Attributes:
         path: A checkout of the repository.
-        starts: ``input``, what CREST began from, or ``crest``, its minima.
+        starts: ``input``, what CREST began from, or ``crest``, near its minima, which are the references then.
         conformers: Minima of each molecule.
         train: Whose initial set is learned from.
     """
@@ -190,7 +194,8 @@ def _unproven(items: Sequence[TestMolecule]) -> Iterator[str]:
     """Yield one line for each geometry that is no minimum of the oracle, or has another energy there."""
     with open_oracle(ORACLE, registry()) as oracle:
         for item in items:
-            energy, forces = oracle.label(item.molecule)
+            at_rest = item.molecule if item.minimum_positions is None else item.molecule.at(item.minimum_positions)
+            energy, forces = oracle.label(at_rest)
             if (force := largest_force(forces)) > MINIMUM_FORCE:
                 yield f"{item.molecule.id}: no minimum of {METHOD}: the largest force is {force:.3f} eV/Å"
             if item.minimum and abs(item.minimum.energy - energy) > SAME_ENERGY:
