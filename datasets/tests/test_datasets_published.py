@@ -127,7 +127,8 @@ def test_the_real_sample_becomes_total_energies(tmp_path):
 
 
 def test_the_real_sample_is_no_file_of_total_energies(tmp_path):
-    shutil.copy(sample_file(), tmp_path / TINY)
+    for name in (TINY, TEST):
+        shutil.copy(sample_file(), tmp_path / name)
     with pytest.raises(ConfigurationError, match="no total energies in Hartree: they are formation energies"):
         reader(tmp_path, energies="total").read()
 
