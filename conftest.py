@@ -14,6 +14,7 @@ os.environ["GOLFBENCH_CACHE_POLICY"] = "off"
 # Published weights that the set-up fetched are read where they are; workers inherit the first value.
 os.environ.setdefault("GOLFBENCH_SETUP_WEIGHTS", str(store.folder()))
 os.environ["GOLFBENCH_WEIGHTS"] = os.path.join(_folder.name, "weights")
+os.environ["GOLFBENCH_DATA"] = os.path.join(_folder.name, "datasets")
 
 #: Takes minutes, whole runs with Psi4: begun last, it would keep one process busy while the others have nothing to do.
 LONGEST = "test_psi4_run.py"

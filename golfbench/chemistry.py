@@ -327,6 +327,27 @@ def bond_graph_changed(molecule: Molecule, positions: FloatArray) -> bool:
     return not bool(((distances >= shortest) & (distances <= longest)).all())
 
 
+def most_stretched_bond(molecule: Molecule) -> float:
+    """Return the length of the longest bond of the SMILES, in sums of the covalent radii; 0 if it has no bond.
+
+    Args:
+        molecule: At its positions.
+
+    Raises:
+        MoleculeError: If the molecule has no usable SMILES.
+    """
+    bonds = _bonds(check_topology(molecule))
+    lengths = np.linalg.norm(molecule.positions[bonds[:, 0]] - molecule.positions[bonds[:, 1]], axis=1)
+    radii = covalent_radii[molecule.numbers]
+    return float((lengths / radii[bonds].sum(axis=1)).max(initial=0.0))
+
+
+@lru_cache(maxsize=_CACHED_TOPOLOGIES)
+def _bonds(smiles: str) -> IntArray:
+    ends = [(bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()) for bond in _template(smiles).GetBonds()]
+    return np.array(ends, dtype=np.int64).reshape(-1, 2)
+
+
 def stereo_changes(molecule: Molecule, positions: FloatArray) -> tuple[str, ...]:
     """Return in which centres and double bonds a conformation is another stereoisomer than ``molecule``, in words.
 

@@ -9,6 +9,7 @@ import hashlib
 import http.client
 import importlib.metadata
 import importlib.util
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -16,13 +17,16 @@ import time
 import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from golfbench.durable import UNFINISHED, write_atomically, write_errors
-from golfbench.errors import CheckpointError, ComponentMissingError, ConfigurationError
+from filelock import FileLock, Timeout
+
+from golfbench.durable import UNFINISHED, replacing, write_atomically, write_errors
+from golfbench.errors import CheckpointError, ComponentMissingError, ConfigurationError, WriteError
 
 #: Told of bytes done and bytes in all; zero where the server does not say.
 OnBytes = Callable[[int, int], None]
@@ -38,6 +42,69 @@ def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file, in hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def held(lock: Path, tell: Callable[[str], None], what: str) -> Iterator[None]:
+    """Let one process at a time fetch.
+
+    Args:
+        lock: A file; its folder is made.
+        tell: Shows a sentence to who has to wait.
+        what: Is fetched: ``weights``.
+
+    Raises:
+        WriteError: If the folder cannot be written.
+    """
+    waiting = FileLock(lock)
+    with write_errors(lock.parent):
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            waiting.acquire(timeout=0)
+        except Timeout:
+            tell(f"another process fetches {what}: waiting for it")
+            waiting.acquire()
+    try:
+        yield
+    finally:
+        waiting.release()
+
+
+def check_known(path: Path, found: str, expected: str, what: str, origin: str) -> None:
+    """Refuse a file that is not the one that is known, and remove it.
+
+    Args:
+        path: The file.
+        found: Its SHA-256.
+        expected: That of the file that is known; empty where none is.
+        what: What it is for: ``weights 'off23-small'``.
+        origin: Where it came from.
+
+    Raises:
+        CheckpointError: If it is another one.
+    """
+    if expected and found != expected:
+        path.unlink()
+        raise CheckpointError(
+            f"{what}: {origin} is another file than the one known by that name "
+            f"(SHA-256 {found[:12]}..., expected {expected[:12]}...)"
+        )
+
+
+def copy(source: Path, target: Path, report: OnBytes = lambda done, total: None) -> None:
+    """Copy a file that somebody brought, whole or not at all.
+
+    Raises:
+        CheckpointError: If there is none.
+        WriteError: If the copy cannot be written.
+    """
+    if not source.is_file():
+        raise CheckpointError(f"{source} does not exist")
+    total, done = source.stat().st_size, 0
+    with replacing(target, sync=False) as unfinished, source.open("rb") as file, unfinished.open("wb") as copied:
+        while block := file.read(_BLOCK):
+            done += copied.write(block)
+            report(done, total)
 
 
 def from_wheel(requirement: str, member: str, target: Path) -> None:
@@ -181,12 +248,17 @@ class _Transfer:
 
     def _receive(self, response: Any, have: int) -> bool:
         start = have if response.status == _PARTIAL and _first_byte(response) == have else 0
-        length = int(response.headers.get("Content-Length") or 0)
-        total = start + length if length else 0
+        length = str(response.headers.get("Content-Length") or "")
+        total = start + int(length) if length.isdecimal() and int(length) else 0
         if self.size_bytes and total and total != self.size_bytes:
             self.forget()
             raise CheckpointError(f"{self.url} is {total} bytes long, not {self.size_bytes}: it is another file")
         with write_errors(self.partial):
+            missing, free = total - start, shutil.disk_usage(self.partial.parent).free
+            if missing > free:
+                raise WriteError(
+                    f"{self.partial}: {missing / 1e9:.3g} GB are to come, and {free / 1e9:.3g} GB are free"
+                )
             self._mark.write_text(_version(response), encoding="utf-8")
             file = self.partial.open("ab" if start else "wb")
         with file:

@@ -325,15 +325,46 @@ class OracleSpec(Spec):
         return self.method.format(**self.resolve(parameters))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataFile:
+    """A file of a dataset that does not ship: ``golfbench datasets fetch`` brings it, and readers find it in the store.
+
+    Attributes:
+        split: What a person types: ``--split traj-10k``, or as the value of a parameter of the dataset.
+        name: What the file is called in the store.
+        url: Its address, ``http`` or ``https``.
+        size_bytes: Zero where it is not known.
+        sha256: Another file is refused. Empty: that of the first file that passed ``check`` is remembered.
+        check: ``"module:function"``, called with the path; raises ``ConfigurationError`` for what is no such file.
+        together_with: Splits that are read whenever this one is.
+    """
+
+    split: str
+    name: str
+    url: str
+    size_bytes: int = 0
+    sha256: str = ""
+    check: str = ""
+    together_with: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, kw_only=True)
 class DatasetSpec(Spec):
     """A dataset (see ``contracts.DatasetReader``).
 
     Attributes:
         method: Level of theory of its labels and minima.
+        files: What it is made of, where it does not ship.
     """
 
     method: str
+    files: tuple[DataFile, ...] = ()
+
+    def wanted(self, parameters: Mapping[str, Any]) -> list[DataFile]:
+        """Return the files that are read with these parameters: those whose split is the value of one."""
+        values = set(self.resolve(parameters).values())
+        values.update(split for file in self.files if file.split in values for split in file.together_with)
+        return [file for file in self.files if file.split in values]
 
 
 @dataclass(frozen=True, kw_only=True)

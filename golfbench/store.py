@@ -1,29 +1,39 @@
-"""Named weights on this machine: a folder with one checkpoint of this suite for each set. Runs read nothing else.
+"""What was fetched to this machine: named weights, one checkpoint of this suite for each set, and files of datasets.
 
-Listing asks here what is there, so nothing here imports torch.
+Runs read these and never the network. Listing asks here what is there, so nothing here imports torch.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from golfbench.errors import ComponentMissingError
-from golfbench.specs import ModelSpec, NamedWeights
+from golfbench.specs import DataFile, ModelSpec, NamedWeights
 
-#: Folder of the store; by default one of the user's data folder.
-VARIABLE = "GOLFBENCH_WEIGHTS"
+#: Folders of the store; by default those in the user's data folder.
+VARIABLE, DATA_VARIABLE = "GOLFBENCH_WEIGHTS", "GOLFBENCH_DATA"
 #: Digits of the source file's SHA-256 in the name of what was made of it.
 DIGITS = 12
 
 
 def folder() -> Path:
-    """Return the folder of the store."""
-    if given := os.environ.get(VARIABLE):
+    """Return the folder of the weights."""
+    return _folder(VARIABLE, "weights")
+
+
+def data_folder() -> Path:
+    """Return the folder of the datasets."""
+    return _folder(DATA_VARIABLE, "datasets")
+
+
+def _folder(variable: str, name: str) -> Path:
+    if given := os.environ.get(variable):
         return Path(given).absolute()
     from platformdirs import user_data_path
 
-    return user_data_path("golfbench") / "weights"
+    return user_data_path("golfbench") / name
 
 
 def place(spec: ModelSpec, weights: NamedWeights, sha256: str) -> Path:
@@ -61,3 +71,30 @@ def required(spec: ModelSpec, weights: NamedWeights) -> Path:
 def named(spec: ModelSpec, name: str | None) -> NamedWeights | None:
     """Return a model's weights by name, or for ``None`` the first."""
     return next((weights for weights in spec.weights if name in (None, weights.name)), None)
+
+
+def data_place(dataset: str, file: DataFile) -> Path:
+    """Return where a file of a dataset lies."""
+    return data_folder() / dataset / file.name
+
+
+def required_data(dataset: str, files: Sequence[DataFile], folder: Path | None = None) -> list[Path]:
+    """Return the files of a dataset.
+
+    Args:
+        dataset: Its name.
+        files: Those that are needed.
+        folder: Where they lie, if not in the store.
+
+    Raises:
+        ComponentMissingError: If one is not there, with the command that brings what is missing.
+    """
+    paths = [folder / file.name if folder else data_place(dataset, file) for file in files]
+    if missing := [file for file, path in zip(files, paths, strict=True) if not path.is_file()]:
+        names = ", ".join(file.name for file in missing)
+        splits = " ".join(f"--split {file.split}" for file in missing)
+        where = f"in {folder}" if folder else "on this machine"
+        raise ComponentMissingError(
+            f"dataset '{dataset}': not {where}: {names}; golfbench datasets fetch {dataset} {splits}"
+        )
+    return paths

@@ -26,7 +26,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     # ``golfbench`` is what the package itself offers: its version
     ("golfbench", "registry", "minimize", "loggers", "curves", "rigid", "training_sets"),
     ("environments", "templates", "oracles", "curvature", "store"),
-    ("learning", "benchmark"),
+    ("learning", "benchmark", "data_files"),
     ("runs",),
     ("leaderboard", "molecule_files", "ase", "testing"),
     ("site", "compare"),

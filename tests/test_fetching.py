@@ -3,77 +3,22 @@
 import hashlib
 import subprocess
 import sys
-import threading
-import time
 import zipfile
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
 import pytest
 
 from golfbench import fetching
-from golfbench.errors import CheckpointError, ComponentMissingError, ConfigurationError
+from golfbench.errors import CheckpointError, ComponentMissingError, ConfigurationError, WriteError
 from golfbench.fetching import download, from_wheel, out_of_wheel, sha256_of
 
 CONTENT = bytes(range(256)) * 4000
 
 
-class Handler(BaseHTTPRequestHandler):
-    """Answers as ``server.way`` says; what it was asked for is in ``server.asked``."""
-
-    def log_message(self, *arguments):
-        pass
-
-    def do_GET(self):
-        way = self.server.way
-        asked = self.headers.get("Range")
-        self.server.asked.append(asked)
-        if way.status != 200:
-            self.send_error(way.status)
-            return
-        content, start = way.content, 0
-        if way.leads_to and not self.path.endswith("?again"):
-            self.send_response(302)
-            self.send_header("Location", way.leads_to)
-            self.end_headers()
-            return
-        if asked and way.resumes and self.headers.get("If-Range") == way.mark:
-            start = int(asked.removeprefix("bytes=").removesuffix("-"))
-        if start >= len(content):
-            self.send_error(416)
-            return
-        rest = content[start:]
-        self.send_response(206 if start else 200)
-        if start:
-            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
-        if way.length is not False:
-            self.send_header("Content-Length", str(len(rest) if way.length is None else way.length))
-        if way.mark:
-            self.send_header("ETag", way.mark)
-        self.end_headers()
-        if way.silent:
-            time.sleep(way.silent)
-        cut = way.cuts.pop(0) if way.cuts else len(rest)
-        for k in range(0, min(cut, len(rest)), 100_000):
-            self.wfile.write(rest[k : min(k + 100_000, cut)])
-            time.sleep(way.pause)
-        self.close_connection = True
-
-
 @pytest.fixture
-def server(monkeypatch):
-    monkeypatch.setattr(fetching, "PAUSE_S", 0.01)
-    made = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    made.daemon_threads = True
-    made.asked = []
-    made.way = SimpleNamespace(
-        status=200, content=CONTENT, length=None, mark='"1"', resumes=True, cuts=[], pause=0.0, silent=0.0, leads_to=""
-    )
-    made.url = f"http://127.0.0.1:{made.server_port}/weights.model"
-    threading.Thread(target=made.serve_forever, args=(0.05,), daemon=True).start()
-    yield made
-    made.shutdown()
-    made.server_close()
+def server(file_server):
+    file_server.way.content = CONTENT
+    return file_server
 
 
 def test_a_file_arrives_whole_and_progress_is_shown(server, tmp_path):
@@ -275,3 +220,17 @@ def test_no_pip(monkeypatch, tmp_path):
     monkeypatch.setattr(fetching.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ComponentMissingError, match="-m ensurepip"):
         from_wheel("weights-of-a-test==1.0", "a.pt", tmp_path / "file")
+
+
+@pytest.mark.parametrize("length", ["many", "-5"])
+def test_a_length_that_is_none_is_not_believed(server, tmp_path, length):
+    server.way.length = length
+    download(server.url, tmp_path / "file", len(CONTENT))
+    assert (tmp_path / "file").read_bytes() == CONTENT
+
+
+def test_a_disk_without_room_is_told_before_it_is_full(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(fetching.shutil, "disk_usage", lambda path: SimpleNamespace(free=500_000))
+    with pytest.raises(WriteError, match=r"0\.00102 GB are to come, and 0\.0005 GB are free"):
+        download(server.url, tmp_path / "file")
+    assert not (tmp_path / "file").exists()

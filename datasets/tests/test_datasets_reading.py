@@ -50,7 +50,7 @@ def own(tmp_path: Path) -> Path:
 
 def test_offering_datasets_imports_nothing_heavy() -> None:
     code = (
-        "import sys, golfbench_datasets as g; assert len(g.golfbench_datasets()) == 4;"
+        "import sys, golfbench_datasets as g; assert g.golfbench_datasets();"
         "print([m for m in ('torch', 'rdkit', 'ase', 'yaml', 'pydantic') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

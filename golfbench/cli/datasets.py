@@ -1,4 +1,4 @@
-"""``golfbench datasets list|check|build``.
+"""``golfbench datasets list|check|build|fetch``.
 
 ``read`` is all that a dataset must offer. A reader that can prove its content has ``check(recompute)``, which returns
 one line a problem; one that can be made anew has ``build(output)``.
@@ -6,6 +6,7 @@ one line a problem; one that can be made anew has ``build(output)``.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,9 +17,10 @@ from golfbench.cli.components import lister
 from golfbench.cli.describe import SCHEMA_VERSION
 from golfbench.cli.options import JsonOption, complete
 from golfbench.cli.streams import session
-from golfbench.errors import ConfigurationError
+from golfbench.errors import ConfigurationError, NothingToDoError, unknown_name
 from golfbench.registry import registry
-from golfbench.specs import DatasetSpec
+from golfbench.specs import DataFile, DatasetSpec
+from golfbench.store import DATA_VARIABLE
 
 if TYPE_CHECKING:
     from golfbench.contracts import Dataset
@@ -32,6 +34,20 @@ RecomputeOption = Annotated[
 BuildOutputOption = Annotated[
     Path, typer.Option("--output", "-o", help="Folder that the dataset is built in.", show_default=False)
 ]
+SplitOption = Annotated[
+    list[str] | None,
+    typer.Option("--split", help="A part of the dataset (repeat for several); default: those that NAME reads."),
+]
+MirrorOption = Annotated[
+    str | None,
+    typer.Option(
+        "--mirror", metavar="URL", help="Another address of the file, or of a folder (ends with /).", show_default=False
+    ),
+]
+FileOption = Annotated[
+    Path | None,
+    typer.Option("--file", help="The file, got by other means, or the folder that it lies in.", show_default=False),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -40,6 +56,7 @@ def register(app: typer.Typer) -> None:
     group.command("list", help="List the datasets that are installed.")(lister("dataset"))
     group.command("check")(check)
     group.command("build")(build)
+    group.command("fetch", help=f"{fetch.__doc__}".replace("STORE", DATA_VARIABLE))(fetch)
     app.add_typer(group, name="datasets")
 
 
@@ -84,3 +101,41 @@ def build(name: NameArgument, output: BuildOutputOption) -> None:
     session.resumes = True
     reader.build(output)
     console.saved(f"{name} is built in {output}")
+
+
+def fetch(name: NameArgument, split: SplitOption = None, mirror: MirrorOption = None, file: FileOption = None) -> None:
+    """Bring the files of a dataset to this machine; the same command goes on after an interruption.
+
+    A file is proven by its size and SHA-256 (those of the first that could be read, where no others are known), and
+    takes its place only then. It lies in the folder STORE, by default one of the user's data.
+    """
+    component = registry().component(DatasetSpec, name)
+    wanted = _wanted(component.spec, component.parameters, split or [])
+    if file is not None and mirror is not None:
+        raise ConfigurationError("--file and --mirror exclude each other")
+    one = (file is not None and not file.is_dir()) or (mirror is not None and not mirror.endswith("/"))
+    if one and len(wanted) > 1:
+        splits = ", ".join(each.split for each in wanted)
+        raise ConfigurationError(f"one file for {len(wanted)} parts ({splits}): choose one by --split")
+    from golfbench.data_files import Wish, fetch
+
+    session.resumes = True
+    for each in wanted:
+        with console.Progress() as progress:
+
+            def report(done: int, total: int, show: console.Progress = progress, what: str = each.name) -> None:
+                if total:
+                    show(f"{what}, kB", done // 1000, total // 1000)
+
+            path = fetch(component.spec, each, Wish(file, mirror or "", console.note, report))
+        console.note(f"{component.spec.name}, {each.split} is in {path}")
+
+
+def _wanted(spec: DatasetSpec, parameters: Mapping[str, Any], splits: list[str]) -> list[DataFile]:
+    """Return the files that a person wants: some by their split, else those that are read with the parameters."""
+    if not spec.files:
+        raise NothingToDoError(f"dataset '{spec.name}' has no files to fetch")
+    known = {file.split: file for file in spec.files}
+    if unknown := [split for split in splits if split not in known]:
+        raise ConfigurationError(f"dataset '{spec.name}': {unknown_name('split', unknown[0], known)}")
+    return [known[split] for split in dict.fromkeys(splits)] or spec.wanted(parameters)

@@ -6,23 +6,20 @@ The file is fetched, proven, read once in a process of its own, and kept as a ch
 from __future__ import annotations
 
 import json
-import shutil
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from golfbench import store
 from golfbench.durable import write_atomically, write_errors
 from golfbench.environments import check_here, missing
 from golfbench.errors import CheckpointError, ComponentMissingError, ConfigurationError
-from golfbench.fetching import OnBytes, download, from_wheel, out_of_wheel, sha256_of
+from golfbench.fetching import OnBytes, check_known, copy, download, from_wheel, held, out_of_wheel, sha256_of
 from golfbench.learning import checkpoint
 from golfbench.learning.foreign import format_of, read_apart, rebuilt
 from golfbench.learning.opening import potential_header, save_potential
@@ -81,7 +78,7 @@ def fetch(spec: ModelSpec, weights: NamedWeights, wish: Wish) -> Path:
         )
     if path := _sound(spec, weights, wish.tell):  # without the lock: a store that many share may be read-only
         return path
-    with _held(wish.tell):
+    with held(store.folder() / "lock", wish.tell, "weights"):
         if path := _sound(spec, weights, lambda text: None):  # another process may have fetched it meanwhile
             return path
         memory = _accepted(spec, weights, wish)
@@ -93,12 +90,8 @@ def fetch(spec: ModelSpec, weights: NamedWeights, wish: Wish) -> Path:
             )
         source = _source(spec, weights, wish)
         found = sha256_of(source)
-        if expected and found != expected:
-            source.unlink()
-            raise CheckpointError(
-                f"weights '{weights.name}': {wish.file or wish.url or _origin(weights)} is another file than the one "
-                f"known by that name (SHA-256 {found[:12]}..., expected {expected[:12]}...)"
-            )
+        origin = str(wish.file or wish.url or _origin(weights))
+        check_known(source, found, expected, f"weights '{weights.name}'", origin)
         try:
             path = _convert(spec, weights, source, found)
         finally:
@@ -107,23 +100,6 @@ def fetch(spec: ModelSpec, weights: NamedWeights, wish: Wish) -> Path:
             memory.sha256[f"{spec.name}/{weights.name}"] = found
             _remember(memory)
         return path
-
-
-@contextmanager
-def _held(tell: Callable[[str], None]) -> Iterator[None]:
-    """Let one process at a time write to the store."""
-    lock = FileLock(store.folder() / "lock")
-    with write_errors(store.folder()):
-        store.folder().mkdir(parents=True, exist_ok=True)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            tell("another process fetches weights: waiting for it")
-            lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _sound(spec: ModelSpec, weights: NamedWeights, tell: Callable[[str], None]) -> Path | None:
@@ -183,13 +159,10 @@ def _source(spec: ModelSpec, weights: NamedWeights, wish: Wish) -> Path:
     with write_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
     if wish.file is not None:
-        if not wish.file.is_file():
-            raise CheckpointError(f"{wish.file} does not exist")
-        if source.wheel and wish.file.suffix == ".whl":
+        if source.wheel and wish.file.suffix == ".whl" and wish.file.is_file():
             out_of_wheel(wish.file, source.member, target)
         else:
-            with write_errors(target):
-                shutil.copyfile(wish.file, target)
+            copy(wish.file, target, wish.report)
         return target
     wish.tell(f"getting {wish.url or _origin(weights)}")
     try:

@@ -234,7 +234,7 @@ def test_a_store_that_cannot_be_written_is_one_line_and_can_be_read(file, folder
     def refuse(*given, **more):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(fetch.FileLock, "acquire", refuse)
+    monkeypatch.setattr("golfbench.fetching.FileLock.acquire", refuse)
     assert fetch.fetch(spec_with(weights), weights, Wish(file)) == path
     path.unlink()
     with pytest.raises(WriteError, match="store cannot be written: Permission denied"):

@@ -1,14 +1,15 @@
-"""The datasets that ship with golfbench, and a reader for folders in the same format."""
+"""The datasets that ship with golfbench, a reader for folders in the same format, and readers of others' datasets."""
 
 from golfbench import hookimpl
 from golfbench.specs import DatasetSpec, Parameter
+from golfbench_datasets import catalogue
 
 _READER = "golfbench_datasets.reader"
 
 
 @hookimpl
 def golfbench_datasets() -> list[DatasetSpec]:
-    """Offer the datasets that ship and ``folder`` for one's own."""
+    """Offer the datasets that ship, ``folder`` for one's own, and those of others."""
     return [
         DatasetSpec(
             name="druglike-mini",
@@ -38,4 +39,5 @@ def golfbench_datasets() -> list[DatasetSpec]:
             method="from dataset.yaml",
             parameters=(Parameter("path", None, "The folder.", kind=str),),
         ),
+        *catalogue.specs(),
     ]

@@ -61,7 +61,7 @@ def check(folder: Path, recompute: int = 0) -> list[str]:
             *label_faults(dataset),
         ]
         if recompute:
-            problems += _recompute(description, dataset, recompute)
+            problems += recomputed(description, dataset, recompute)
     except GolfbenchError as error:
         problems.append(str(error))
     return problems
@@ -176,7 +176,7 @@ def largest_force(forces: FloatArray) -> float:
     return float(np.linalg.norm(forces, axis=1).max()) * HARTREE_TO_EV
 
 
-def _recompute(description: Description, dataset: Dataset, count: int) -> Iterator[str]:
+def recomputed(description: Description, dataset: Dataset, count: int) -> Iterator[str]:
     """Ask the oracle again for labels spread evenly over the initial set, the starts and the minima."""
     labelled = _labelled(dataset)
     chosen = np.unique(np.linspace(0, len(labelled) - 1, min(count, len(labelled))).round().astype(int))

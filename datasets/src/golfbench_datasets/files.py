@@ -141,16 +141,23 @@ def read_test(path: Path, method: str) -> list[TestMolecule]:
     Raises:
         ConfigurationError: As for ``read_initial``.
     """
-    molecules = []
-    for row in _rows(path, method):
-        molecule = _molecule(row, path)
-        start = _label(row, path, molecule, method, "") if "energy" in row.data else None
-        minimum = _label(row, path, molecule, method, "optimal_") if "optimal_energy" in row.data else None
-        positions = row.data.get("optimal_positions")
-        if positions is not None:
-            positions = _minimum_positions(positions, row, path, molecule)
-        molecules.append(TestMolecule(molecule, start, positions, minimum))
-    return molecules
+    return [tested_of(row, path, method) for row in _rows(path, method)]
+
+
+def tested_of(row: AtomsRow, path: Path, method: str) -> TestMolecule:
+    """Return a test molecule with what the row has of labels.
+
+    Raises:
+        ConfigurationError: If the row has a label that is not usable.
+        MoleculeError: If no engine should see its molecule.
+    """
+    molecule = _molecule(row, path)
+    start = _label(row, path, molecule, method, "") if "energy" in row.data else None
+    minimum = _label(row, path, molecule, method, "optimal_") if "optimal_energy" in row.data else None
+    positions = row.data.get("optimal_positions")
+    if positions is not None:
+        positions = _minimum_positions(positions, row, path, molecule)
+    return TestMolecule(molecule, start, positions, minimum)
 
 
 def read_trajectories(path: Path, method: str) -> dict[str, list[Molecule]]:
@@ -182,8 +189,13 @@ def _rows(path: Path, method: str) -> Iterator[AtomsRow]:
         yield from database.select(sort="id")
 
 
-def open_database(path: Path, method: str) -> Database:
+def open_database(path: Path, method: str, *, must_tell_units: bool = True) -> Database:
     """Open a database whose metadata fit, and insist on at least one row.
+
+    Args:
+        path: The file.
+        method: Level of theory of its labels.
+        must_tell_units: Whether metadata without units are refused, as those with other units are.
 
     Raises:
         ConfigurationError: If the file is missing, damaged, empty, in other units or of another method.
@@ -194,7 +206,7 @@ def open_database(path: Path, method: str) -> Database:
         raise ConfigurationError(f"{path} is empty")
     with unreadable(path):
         database = connect(str(path), type="db", use_lock_file=False)
-        _check_metadata(path, database.metadata, method)
+        _check_metadata(path, database.metadata, method, must_tell_units)
         if database.count() == 0:
             raise ConfigurationError(f"{path} is empty: it has no rows")
     return database
@@ -213,13 +225,12 @@ def unreadable(path: Path) -> Iterator[None]:
         raise ConfigurationError(f"{path} is not a readable ASE database ({error})") from None
 
 
-def _check_metadata(path: Path, metadata: dict[str, Any], method: str) -> None:
-    distance, properties = metadata.get("_distance_unit"), metadata.get("_property_unit_dict") or {}
-    if distance != DISTANCE_UNIT:
-        raise ConfigurationError(f"{path}: distances must be in {DISTANCE_UNIT}; its metadata say {distance}")
-    for name, unit in PROPERTY_UNITS.items():
-        if properties.get(name) != unit:
-            raise ConfigurationError(f"{path}: {name} must be in {unit}; its metadata say {properties.get(name)}")
+def _check_metadata(path: Path, metadata: dict[str, Any], method: str, must_tell_units: bool) -> None:
+    properties = metadata.get("_property_unit_dict") or {}
+    told = {"distances": metadata.get("_distance_unit")} | {name: properties.get(name) for name in PROPERTY_UNITS}
+    for name, unit in {"distances": DISTANCE_UNIT, **PROPERTY_UNITS}.items():
+        if told[name] != unit and (must_tell_units or told[name] is not None):
+            raise ConfigurationError(f"{path}: {name} must be in {unit}; its metadata say {told[name]}")
     if metadata.get("method", method) != method:
         raise ConfigurationError(f"{path}: labelled by {metadata['method']}, but {DESCRIPTION} says {method}")
 

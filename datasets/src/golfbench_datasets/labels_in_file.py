@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
-from typing import Any, overload
+from typing import Any, Protocol, overload
 from urllib.parse import quote
 
 import numpy as np
@@ -26,20 +27,62 @@ _KEPT = 4096
 _DAMAGE = (sqlite3.Error, ValueError, KeyError, TypeError, IndexError, AttributeError, EOFError, OverflowError)
 
 
+class Rows(Protocol):
+    """How the rows of a file are read."""
+
+    def open(self) -> Database:
+        """Open the file and prove what it says of itself."""
+        ...
+
+    def name(self, facts: dict[str, Any], row: int) -> str:
+        """Return the id of a row's molecule, by its ``key_value_pairs``."""
+        ...
+
+    def labelled(self, row: AtomsRow) -> LabelledMolecule:
+        """Return the molecule and the label of a row, or refuse it by its number."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class FolderRows:
+    """Rows of a dataset folder, see ``files``.
+
+    Attributes:
+        path: The file.
+        method: Level of theory of its labels.
+    """
+
+    path: Path
+    method: str
+
+    def open(self) -> Database:
+        """Open the file; see ``files.open_database``."""
+        return open_database(self.path, self.method)
+
+    def name(self, facts: dict[str, Any], row: int) -> str:
+        """Return the id of a row's molecule."""
+        return name_of(facts, row)
+
+    def labelled(self, row: AtomsRow) -> LabelledMolecule:
+        """Return what the row has; see ``files.labelled_of``."""
+        return labelled_of(row, self.path, self.method)
+
+
 class LabelsInFile(Sequence[LabelledMolecule]):
     """The rows of an ASE SQLite file, in the order of their ids (see ``contracts.HasRows`` and ``HasContents``).
 
     Args:
         path: The file.
         method: Level of theory of its labels.
+        rows: How rows are read; ``None`` for those of a dataset folder.
 
     Raises:
         ConfigurationError: If the file is missing, damaged, empty, in other units or of another method.
     """
 
-    def __init__(self, path: Path, method: str) -> None:
-        self._path, self._method = path, method
-        self._database: Database = open_database(path, method)
+    def __init__(self, path: Path, method: str, rows: Rows | None = None) -> None:
+        self._path, self._read_as = path, rows or FolderRows(path, method)
+        self._database: Database = self._read_as.open()
         self._lock = Lock()  # batches are made in a thread
         with unreadable(path):
             self._connection = sqlite3.connect(
@@ -67,7 +110,7 @@ class LabelsInFile(Sequence[LabelledMolecule]):
         if not self._ids:
             with unreadable(self._path):
                 rows = self._all("SELECT id, key_value_pairs FROM systems ORDER BY id")
-                self._ids = [name_of(json.loads(text), row) for row, text in rows]
+                self._ids = [self._read_as.name(json.loads(text), row) for row, text in rows]
         return self._ids
 
     def place(self, index: int) -> str:
@@ -95,12 +138,28 @@ class LabelsInFile(Sequence[LabelledMolecule]):
         return rows
 
     def _read_row(self, row: int) -> LabelledMolecule:
+        return self._read_as.labelled(self.row(row))
+
+    def numbers(self) -> list[int]:
+        """Return the ids of the rows, in order."""
+        return [int(number) for number in self._rows]
+
+    def rows(self, most: int | None = None) -> Iterator[AtomsRow]:
+        """Yield the rows in order, so many of them or all."""
+        yield from map(self.row, self.numbers()[:most])
+
+    def row(self, number: int) -> AtomsRow:
+        """Return a row of the file by its id.
+
+        Raises:
+            ConfigurationError: If it is damaged.
+        """
         statement = "SELECT numbers, positions, key_value_pairs, data FROM systems WHERE id = ?"
         deblob, decode = self._database.deblob, self._database.decode
         try:
-            ((numbers, positions, facts, data),) = self._all(statement, (row,))
+            ((numbers, positions, facts, data),) = self._all(statement, (number,))
             values = {
-                "id": row,
+                "id": number,
                 "numbers": deblob(numbers, np.int32),
                 "positions": deblob(positions, shape=(-1, 3)),
                 "key_value_pairs": decode(facts),
@@ -109,5 +168,5 @@ class LabelsInFile(Sequence[LabelledMolecule]):
             read = AtomsRow(values)
             read.data  # noqa: B018 - it is decoded here
         except _DAMAGE as error:
-            raise ConfigurationError(f"{self._path}, row {row} cannot be read ({error})") from None
-        return labelled_of(read, self._path, self._method)
+            raise ConfigurationError(f"{self._path}, row {number} cannot be read ({error})") from None
+        return read
