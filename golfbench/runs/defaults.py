@@ -70,11 +70,11 @@ def suited(config: RunConfig) -> Suited:
 
 
 def _dataset_at(method: str, usual: ComponentRef) -> ComponentRef | None:
-    """Return the first dataset with labels at a level of theory; ``None`` where the usual one has it, or none has."""
+    """Return the first dataset that ships with labels at a level of theory; ``None`` where the usual one has it."""
     specs = {spec.name: spec for spec in registry().specs("dataset") if isinstance(spec, DatasetSpec)}
     if specs[usual.name].method == method:
         return None
-    return next((ComponentRef(spec.name) for spec in specs.values() if spec.method == method), None)
+    return next((ComponentRef(s.name) for s in specs.values() if s.method == method and not s.files), None)
 
 
 def _is_pretrained(choice: ModelChoice) -> bool:
