@@ -115,6 +115,37 @@ class Dataset:
     trajectories: Mapping[str, Sequence[Molecule]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class BuildOrder:
+    """What a dataset is to be made of, of a person's own molecules; see ``specs.DatasetSpec.builder``.
+
+    Attributes:
+        inputs: Files (SMILES, SDF) or SMILES; training and test molecules where ``test`` is empty.
+        output: The folder of the dataset.
+        oracle: Gives every label; with parameters, as a person writes it.
+        test: Files or SMILES of the test molecules; empty: a share of ``inputs``.
+        test_share: That share.
+        conformers: Conformers of each training molecule, at most.
+        first_walk: Walks test molecules before the oracle does: a model or an oracle, ``none``, or ``auto``.
+        seed: Of the conformers and of the split.
+        executor: Where oracle calls run, with parameters.
+        workers: Oracle calls at a time; as many as the executor has room for if not given.
+        dry_run: Say what there is to do, and stop.
+    """
+
+    inputs: tuple[str, ...]
+    output: Path
+    oracle: str
+    test: tuple[str, ...] = ()
+    test_share: float = 0.2
+    conformers: int = 3
+    first_walk: str = "auto"
+    seed: int = 0
+    executor: str = "local"
+    workers: int | None = None
+    dry_run: bool = False
+
+
 class DatasetReader(Protocol):
     """What a dataset factory returns."""
 

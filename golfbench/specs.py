@@ -326,9 +326,13 @@ class DatasetSpec(Spec):
 
     Attributes:
         method: Level of theory of its labels and minima.
+        builder: ``"module:function"`` that makes such a dataset of a person's own molecules; called with a
+            ``contracts.BuildOrder`` and with a function that is told lines for the person, it returns the number of
+            molecules that were left out for a failure. Empty: there is none.
     """
 
     method: str
+    builder: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

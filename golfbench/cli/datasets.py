@@ -6,6 +6,7 @@ one line a problem; one that can be made anew has ``build(output)``.
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,9 +15,9 @@ import typer
 from golfbench.cli import console
 from golfbench.cli.components import lister
 from golfbench.cli.describe import SCHEMA_VERSION
-from golfbench.cli.options import JsonOption, complete
+from golfbench.cli.options import DEFAULTS, JsonOption, complete
 from golfbench.cli.streams import session
-from golfbench.errors import ConfigurationError
+from golfbench.errors import ConfigurationError, unknown_name
 from golfbench.registry import registry
 from golfbench.specs import DatasetSpec
 
@@ -29,9 +30,74 @@ NameArgument = Annotated[
 RecomputeOption = Annotated[
     int, typer.Option("--recompute", min=0, metavar="N", help="Ask the oracle again for N labels and compare.")
 ]
+BuildArgument = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="INPUT",
+        help="Files of molecules (.smi, .csv, .sdf; also .gz) or SMILES; or the name of a dataset that ships.",
+        autocompletion=complete("dataset"),
+        show_default=False,
+    ),
+]
 BuildOutputOption = Annotated[
     Path, typer.Option("--output", "-o", help="Folder that the dataset is built in.", show_default=False)
 ]
+BuildOracleOption = Annotated[
+    str | None,
+    typer.Option(
+        "--oracle",
+        metavar="NAME",
+        autocompletion=complete("oracle"),
+        help=f"Engine that labels. Parameters follow a colon: NAME:KEY=VALUE,... [default: {DEFAULTS['oracle']}]",
+    ),
+]
+TestOption = Annotated[
+    list[str] | None,
+    typer.Option("--test", metavar="INPUT", help="Files or SMILES of the test molecules, instead of a share. Repeat."),
+]
+ShareOption = Annotated[
+    float | None,
+    typer.Option(
+        "--test-share",
+        min=0.0,
+        max=0.9,
+        metavar="SHARE",
+        help="Share of the molecules that are test molecules; no scaffold is in both parts. [default: 0.2]",
+    ),
+]
+BuildConformersOption = Annotated[
+    int | None,
+    typer.Option(
+        "--conformers",
+        "-n",
+        min=1,
+        help="Conformers of each training molecule, at most: centroids of clusters. [default: 3]",
+    ),
+]
+FirstOption = Annotated[
+    str | None,
+    typer.Option(
+        "--first-walk",
+        metavar="NAME",
+        autocompletion=complete("model"),
+        help="Walks test molecules before the oracle does: a fixed model, named weights, a cheap oracle, or none. "
+        "[default: aimnet2 for a DFT oracle, else none]",
+    ),
+]
+BuildSeedOption = Annotated[
+    int | None, typer.Option("--seed", min=0, help="Seed of conformers and split. [default: 0]")
+]
+BuildWorkersOption = Annotated[int | None, typer.Option("--workers", min=1, help="Oracle calls at a time.")]
+BuildExecutorOption = Annotated[
+    str | None,
+    typer.Option(
+        "--executor",
+        metavar="NAME",
+        autocompletion=complete("executor"),
+        help="Where oracle calls run. Parameters follow a colon. [default: local]",
+    ),
+]
+BuildDryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what there is to do and what it costs.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -74,13 +140,72 @@ def _facts(dataset: Dataset) -> dict[str, str | int]:
     }
 
 
-def build(name: NameArgument, output: BuildOutputOption) -> None:
-    """Build a dataset anew from its sources, as its card says; the same command goes on after an interruption."""
+def build(
+    inputs: BuildArgument,
+    output: BuildOutputOption,
+    oracle: BuildOracleOption = None,
+    test: TestOption = None,
+    test_share: ShareOption = None,
+    conformers: BuildConformersOption = None,
+    first_walk: FirstOption = None,
+    seed: BuildSeedOption = None,
+    workers: BuildWorkersOption = None,
+    executor: BuildExecutorOption = None,
+    dry_run: BuildDryRunOption = False,
+) -> None:
+    """Build a dataset from molecules of your own, or anew one that ships.
+
+    Each training molecule gets conformers (ETKDGv3; the centroids of the largest clusters by RMSD) that the oracle
+    labels; each test molecule one, from which the oracle walks to a minimum. No scaffold is in both parts. How many
+    oracle calls that takes is said before the first one. `golfbench run --dataset folder:path=FOLDER` takes it.
+
+    Interrupted anywhere, the same command goes on. Exit codes: 0 all is in it, 1 some molecules are left out, 4 it is
+    there already.
+    """
+    given = {
+        "oracle": oracle,
+        "test": tuple(test or ()) or None,
+        "test_share": test_share,
+        "conformers": conformers,
+        "first_walk": first_walk,
+        "seed": seed,
+        "workers": workers,
+        "executor": executor,
+        "dry_run": dry_run or None,
+    }
+    chosen = {key: value for key, value in given.items() if value is not None}
+    if registry().has("dataset", inputs[0]):
+        _build_anew(inputs, output, list(chosen))
+    else:
+        _build_own(inputs, output, chosen)
+
+
+def _build_anew(names: list[str], output: Path, options: list[str]) -> None:
     from golfbench.contracts import DatasetBuilds
 
+    name = names[0]
+    if len(names) > 1 or options:
+        what = f"--{options[0].replace('_', '-')}" if options else names[1]
+        raise ConfigurationError(f"dataset '{name}' is built by its own recipe, which has no place for {what}")
     reader = _open(name)
     if not isinstance(reader, DatasetBuilds):
         raise ConfigurationError(f"dataset '{name}' cannot be built: it can only be read")
     session.resumes = True
     reader.build(output)
     console.saved(f"{name} is built in {output}")
+
+
+def _build_own(inputs: list[str], output: Path, chosen: dict[str, Any]) -> None:
+    from golfbench.contracts import BuildOrder
+    from golfbench.specs import load_factory
+
+    names = [spec.name for spec in registry().specs("dataset")]
+    if not Path(inputs[0]).exists() and get_close_matches(inputs[0], names, n=1, cutoff=0.7):
+        raise ConfigurationError(unknown_name("dataset", inputs[0], names))
+    spec = registry().find(DatasetSpec, "folder")
+    order = BuildOrder(tuple(inputs), output, **{"oracle": str(DEFAULTS["oracle"]), **chosen})
+    session.resumes = not order.dry_run
+    left_out = load_factory(spec.builder, spec.name)(order, console.note)
+    if not order.dry_run:
+        console.saved(f"{output} is built")
+    raise typer.Exit(1 if left_out else 0)

@@ -20,7 +20,7 @@ from golfbench.molecules import Molecule, group_of
 from golfbench.oracles.gate import label_objection
 from golfbench.oracles.opening import open_oracle
 from golfbench.registry import registry
-from golfbench.specs import OracleSpec
+from golfbench.specs import Component, OracleSpec
 from golfbench.training_sets import ids_of, is_large, sample
 from golfbench.units import BOHR_TO_ANGSTROM, HARTREE_TO_EV, HARTREE_TO_KCAL_MOL
 from golfbench_datasets.files import (
@@ -39,6 +39,11 @@ MINIMUM_FORCE = 0.01
 LABEL_TOLERANCE = 1e-9
 #: What a Hartree is in units that energies are found in by mistake.
 UNITS = {"eV": HARTREE_TO_EV, "kcal/mol": HARTREE_TO_KCAL_MOL}
+
+
+def is_dear(oracle: Component[OracleSpec]) -> bool:
+    """Return whether a label costs so much that none is asked for without need: neither a force field nor xTB."""
+    return not oracle.spec.cheap and "xtb" not in oracle.spec.level_of_theory(oracle.parameters).lower()
 
 
 def check(folder: Path, recompute: int = 0) -> list[str]:
