@@ -102,6 +102,7 @@ class Dataset:
         unlabelled: Geometries of the initial set, where its labels are only those that a run asked for.
         trajectories: Geometries of given walks in their order, by the molecule whatever its conformation
             (``ibuprofen``); what the explorer ``given`` offers.
+        oracle: The oracle that gives these labels, as on the command line; empty: found by the level of theory.
     """
 
     name: str
@@ -113,6 +114,7 @@ class Dataset:
     checkpoints: Mapping[str, str] = field(default_factory=dict)
     unlabelled: Sequence[Molecule] = ()
     trajectories: Mapping[str, Sequence[Molecule]] = field(default_factory=dict)
+    oracle: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,14 +162,13 @@ class DatasetReader(Protocol):
 
 @runtime_checkable
 class DatasetChecks(Protocol):
-    """A reader that can prove more of its dataset than that it can be read."""
+    """A reader that can prove what only it knows, statements of its files for example.
 
-    def check(self, recompute: int = 0) -> list[str]:
-        """Return one line for each thing that is wrong.
+    What holds for any dataset (geometries, labels, minima, separation) the suite looks at itself.
+    """
 
-        Args:
-            recompute: Labels to compute anew with the engine of the dataset; 0 for none.
-        """
+    def check(self) -> list[str]:
+        """Return one line for each thing that is wrong; a file that cannot be read is one, too."""
         ...
 
 

@@ -186,7 +186,7 @@ def test_a_wrong_formula_in_the_list_of_drugs_stops_the_build(tmp_path: Path) ->
 
 
 def test_an_unknown_recipe_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="druglike-mini, druglike-xtb, druglike-xtb-10k can be built"):
+    with pytest.raises(ConfigurationError, match="druglike-xtb-10k, druglike-dft can be built"):
         build_module.build("druglike-maxi", tmp_path / "maxi")
 
 

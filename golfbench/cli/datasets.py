@@ -1,11 +1,13 @@
 """``golfbench datasets list|check|build``.
 
-``read`` is all that a dataset must offer. A reader that can prove its content has ``check(recompute)``, which returns
-one line a problem; one that can be made anew has ``build(output)``.
+``read`` is all that a dataset must offer. A reader that can prove what only it knows has ``check()``, which returns one
+line a problem; one that can be made anew has ``build(output)``, and one whose kind can be made of a person's own
+molecules names a ``builder`` in its spec.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,7 +19,7 @@ from golfbench.cli.components import lister
 from golfbench.cli.describe import SCHEMA_VERSION
 from golfbench.cli.options import DEFAULTS, JsonOption, complete
 from golfbench.cli.streams import session
-from golfbench.errors import ConfigurationError, unknown_name
+from golfbench.errors import ConfigurationError, GolfbenchError, unknown_name
 from golfbench.registry import registry
 from golfbench.specs import DatasetSpec
 
@@ -28,7 +30,13 @@ NameArgument = Annotated[
     str, typer.Argument(metavar="NAME", help="A dataset.", autocompletion=complete("dataset"), show_default=False)
 ]
 RecomputeOption = Annotated[
-    int, typer.Option("--recompute", min=0, metavar="N", help="Ask the oracle again for N labels and compare.")
+    int | None,
+    typer.Option(
+        "--recompute",
+        min=0,
+        metavar="N",
+        help="Ask the oracle again for N labels and compare. [default: 3 where one costs little, else 0]",
+    ),
 ]
 BuildArgument = Annotated[
     list[str],
@@ -113,17 +121,31 @@ def _open(name: str) -> Any:
     return registry().component(DatasetSpec, name).create()
 
 
-def check(name: NameArgument, recompute: RecomputeOption = 0, json: JsonOption = False) -> None:
-    """Read a dataset and prove what it says of itself; exit 1 when something is wrong."""
+def check(name: NameArgument, recompute: RecomputeOption = None, json: JsonOption = False) -> None:
+    """Look at everything in a dataset, and prove what it says of itself; exit 1 when something is wrong.
+
+    Looked at are ids, duplicates (also moved, turned or in another order), bonds, levels of theory, units and signs of
+    labels, outliers, minima, and molecules and scaffolds that are in both parts. Facts are printed as well.
+    """
+    from golfbench.benchmark.inspection import Inspection, inspect
     from golfbench.contracts import DatasetChecks
 
     reader = _open(name)
-    problems: list[str] = reader.check(recompute=recompute) if isinstance(reader, DatasetChecks) else []
-    facts = {} if problems else _facts(reader.read())
+    own: list[str] = reader.check() if isinstance(reader, DatasetChecks) else []
+    try:
+        dataset = reader.read()
+    except GolfbenchError as error:
+        found, facts = Inspection(problems=[] if own else [str(error)]), {}
+    else:
+        found, facts = inspect(dataset, recompute), _facts(dataset)
+    problems = list(dict.fromkeys([*own, *found.problems]))
     if json:
-        console.print_json({"schema_version": SCHEMA_VERSION, "dataset": name, **facts, "problems": problems})
+        every = {**facts, **found.facts, "notes": found.notes, "problems": problems}
+        console.print_json({"schema_version": SCHEMA_VERSION, "dataset": name, **every})
     elif facts:
-        console.print_table(tuple(facts), [tuple(facts.values())])
+        _show_facts(facts, found.facts)
+    for note in found.notes if not json else ():
+        console.note(note)
     for problem in problems:
         console.fail(problem)
     if problems:
@@ -138,6 +160,23 @@ def _facts(dataset: Dataset) -> dict[str, str | int]:
         "test": len(dataset.test),
         "content_hash": dataset.content_hash,
     }
+
+
+def _show_facts(facts: dict[str, str | int], found: dict[str, Any]) -> None:
+    console.print_table(tuple(facts), [tuple(facts.values())])
+    columns = ("element", "initial atoms", "initial conformations", "test atoms", "test conformations")
+    console.print_table(columns, [(symbol, *counts.values()) for symbol, counts in found["elements"].items()])
+    rows = [(key.replace("_", " "), value) for key, value in _flat(found) if not key.startswith("elements")]
+    console.print_table(("fact", "value"), rows)
+
+
+def _flat(facts: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield facts with the names of those that they belong to before their own; what is not known is left out."""
+    for key, value in facts.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{above}{key}: ")
+        elif value is not None:
+            yield f"{above}{key}", f"{value:.3g}" if isinstance(value, float) else value
 
 
 def build(

@@ -8,10 +8,11 @@ from statistics import median
 from textwrap import fill
 from typing import Any
 
+from golfbench.benchmark.inspection import largest_force
+from golfbench.benchmark.recomputing import MINIMUM_FORCE
 from golfbench.contracts import Dataset
 from golfbench.durable import write_atomically
 from golfbench.units import HARTREE_TO_KCAL_MOL
-from golfbench_datasets.check import MINIMUM_FORCE, largest_force
 from golfbench_datasets.druglike import SCREENING_FILE
 from golfbench_datasets.files import TEST, Description, PartFacts, molecule_name
 from golfbench_datasets.structures import CLUSTER_RMSD, POOL

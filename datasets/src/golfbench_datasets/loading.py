@@ -35,6 +35,7 @@ def load(folder: Path, description: Description) -> Dataset:
         content_hash=content_hash(description.method, initial, test, trajectories),
         checkpoints={path.stem: str(path) for path in baselines},
         trajectories=trajectories,
+        oracle=description.oracle,
     )
 
 

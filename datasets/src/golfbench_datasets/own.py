@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from golfbench.benchmark.recomputing import is_dear
 from golfbench.contracts import BuildOrder, Dataset, Label, LabelledMolecule, TestMolecule
 from golfbench.durable import write_atomically
 from golfbench.errors import ConfigurationError, MoleculeError, NothingToDoError
@@ -34,7 +35,7 @@ from golfbench.runs.service import open_service
 from golfbench.specs import Component, ExecutorSpec, OracleSpec
 from golfbench_datasets.build import engine_of, workplace
 from golfbench_datasets.card import write_own_card
-from golfbench_datasets.check import check, describe, is_dear
+from golfbench_datasets.check import check, describe
 from golfbench_datasets.files import DESCRIPTION, Description, read_description, write_description
 from golfbench_datasets.laboratory import Laboratory, Recipe, closing, say
 from golfbench_datasets.loading import load
