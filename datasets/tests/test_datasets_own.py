@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
+import subprocess
+import sys
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -15,13 +19,13 @@ from rdkit.Chem import AllChem
 from rdkit.Chem.Scaffolds.MurckoScaffold import MurckoScaffoldSmiles
 
 from golfbench.chemistry import best_rmsd
-from golfbench.contracts import BuildOrder, Dataset
+from golfbench.contracts import BuildOrder, Dataset, LabelledMolecule
 from golfbench.errors import ConfigurationError, NothingToDoError
 from golfbench.oracles.ledger import Ledger, OracleCall, read_calls
 from golfbench.units import HARTREE_TO_EV
 from golfbench_datasets import own
 from golfbench_datasets.check import check
-from golfbench_datasets.files import molecule_name, read_description, read_initial
+from golfbench_datasets.files import molecule_name, read_description, read_initial, write_initial
 from golfbench_datasets.reader import FolderReader
 from golfbench_datasets.structures import CLUSTER_RMSD, Structure, centroids, read_structures, split
 
@@ -270,3 +274,62 @@ def test_the_plan_on_disk_is_what_is_labelled(ten: str, tmp_path: Path, monkeypa
     assert [m["id"] for m in planned] == [row.molecule.id for row in data.initial]
     for molecule, row in zip(planned, data.initial, strict=True):
         assert np.array_equal(molecule["positions_angstrom"], row.molecule.positions)
+
+
+# --- The command line ------------------------------------------------------------------------------------------------
+
+
+def golfbench(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "golfbench", "datasets", *words], capture_output=True, text=True)
+
+
+def test_the_command_builds_and_the_check_prints_all_that_it_found(ten: str, tmp_path: Path) -> None:
+    made = tmp_path / "made"
+    done = golfbench("build", ten, "--oracle", "mmff94", "--output", str(made), "--conformers", "1")
+    assert done.returncode == 1, done.stderr
+    assert "left out: " in done.stderr
+    assert f"next: golfbench run --dataset folder:path={made} --oracle mmff94" in done.stderr
+    again = golfbench("build", ten, "--oracle", "mmff94", "--output", str(made), "--conformers", "1")
+    assert again.returncode == 4
+    checked = golfbench("check", f"folder:path={made}", "--json")
+    assert checked.returncode == 0, checked.stderr
+    found = json.loads(checked.stdout)
+    assert (found["initial"], found["test"], found["problems"]) == (6, 2, [])
+    assert found["minima"]["proven"] == 2
+    assert found["recomputed"] == {
+        "oracle": "mmff94",
+        "labels": 3,
+        "energy_difference_hartree": 0.0,
+        "force_difference_hartree_per_angstrom": 0.0,
+    }
+    write_initial(made / "initial.db", "MMFF94", [gradient(row) for row in read_initial(made / "initial.db", "MMFF94")])
+    text = (made / "dataset.yaml").read_text()
+    (made / "dataset.yaml").write_text(re.sub("content_sha256: .*", "content_sha256: ''", text))
+    spoiled = golfbench("check", f"folder:path={made}")
+    assert spoiled.returncode == 1
+    assert "the forces are gradients in Hartree/Å" in spoiled.stderr
+    assert "element\tinitial atoms" in spoiled.stdout
+
+
+def gradient(row: LabelledMolecule) -> LabelledMolecule:
+    return replace(row, label=replace(row.label, forces=-row.label.forces))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("druglike-mny",), "unknown dataset 'druglike-mny': did you mean 'druglike-mini'"),
+        (("druglike-mini", "--seed", "1"), "is built by its own recipe, which has no place for --seed"),
+        (("druglike-mini", "CCO"), "is built by its own recipe, which has no place for CCO"),
+        (("nothere.sdf",), "nothere.sdf does not exist"),
+        (("xyzzy",), "no molecule is left: 'xyzzy' is neither a file that exists nor a valid SMILES"),
+        (("CCO", "CC", "--oracle", "xtbb"), "unknown oracle 'xtbb'"),
+        (("CCO", "CC", "--executor", "lokal"), "unknown executor 'lokal'"),
+    ],
+)
+def test_what_cannot_be_built_gets_one_line_and_leaves_nothing(words, message: str, tmp_path: Path) -> None:
+    done = golfbench("build", *words, "--output", str(tmp_path / "made"))
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
