@@ -322,7 +322,7 @@ def gradient(row: LabelledMolecule) -> LabelledMolecule:
         (("druglike-mini", "--seed", "1"), "is built by its own recipe, which has no place for --seed"),
         (("druglike-mini", "CCO"), "is built by its own recipe, which has no place for CCO"),
         (("nothere.sdf",), "nothere.sdf does not exist"),
-        (("xyzzy",), "no molecule is left: 'xyzzy' is neither a file that exists nor a valid SMILES"),
+        (("xyzzy",), "no molecule is left: xyzzy: 'xyzzy' is neither a file that exists nor a valid SMILES"),
         (("CCO", "CC", "--oracle", "xtbb"), "unknown oracle 'xtbb'"),
         (("CCO", "CC", "--executor", "lokal"), "unknown executor 'lokal'"),
     ],
