@@ -8,6 +8,7 @@ its topology.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -277,6 +278,26 @@ def best_rmsd(molecule: Molecule, positions_a: FloatArray, positions_b: FloatArr
         return float(rdMolAlign.GetBestRMS(a, b, maxMatches=MAX_MATCHES, numThreads=1))
 
 
+def conformer_rmsds(conformers: Sequence[Molecule]) -> FloatArray:
+    """Return ``best_rmsd`` of each pair of conformers of one molecule, Å.
+
+    Returns:
+        (n (n - 1) / 2,) of the pairs (1, 0), (2, 0), (2, 1), (3, 0), ..., in the order of RDKit's Butina clustering.
+
+    Raises:
+        MoleculeError: If there is none, or they have no usable SMILES.
+    """
+    if not conformers:
+        raise MoleculeError("no conformers to compare")
+    template, kept = _heavy_template(check_topology(conformers[0]))
+    mol = Chem.Mol(template)
+    for molecule in conformers:
+        mol.AddConformer(_at(template, molecule.positions[kept]).GetConformer(), assignId=True)
+    with BlockLogs():
+        found = rdMolAlign.GetAllConformerBestRMS(mol, numThreads=1, maxMatches=MAX_MATCHES)
+    return np.asarray(found, dtype=np.float64)
+
+
 @lru_cache(maxsize=_CACHED_TOPOLOGIES)
 def _heavy_template(smiles: str) -> tuple[Chem.Mol, IntArray]:
     """Return the molecule without hydrogens and the indices of its atoms among all atoms."""
@@ -397,6 +418,15 @@ def formula(molecule: Molecule | str) -> str:
     neutral = Formula.from_dict(Counter(chemical_symbols[z] for z in numbers)).format("hill")
     size = str(abs(charge)) if abs(charge) > 1 else ""
     return f"{neutral}{'+' if charge > 0 else '-'}{size}" if charge else f"{neutral}"
+
+
+def flat_smiles(smiles: str) -> str:
+    """Return the canonical SMILES without stereochemistry.
+
+    Raises:
+        MoleculeError: If the SMILES is not valid.
+    """
+    return str(Chem.MolToSmiles(Chem.RemoveHs(_template(smiles)), isomericSmiles=False))
 
 
 def scaffold(smiles: str) -> str:

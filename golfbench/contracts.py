@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
+from golfbench.datasets import BuildOrder as BuildOrder
 from golfbench.datasets import Dataset as Dataset
 from golfbench.datasets import DatasetBuilds as DatasetBuilds
 from golfbench.datasets import DatasetChecks as DatasetChecks

@@ -104,6 +104,7 @@ class Dataset:
             (``ibuprofen``); what the explorer ``given`` offers.
         known_labels: File of labels that runs on this dataset paid for, as ``golfbench cache export`` writes it: a run
             finds them in the label cache. Empty if there is none.
+        oracle: The oracle that gives these labels, as on the command line; empty: found by the level of theory.
     """
 
     name: str
@@ -116,6 +117,38 @@ class Dataset:
     unlabelled: Sequence[Molecule] = ()
     trajectories: Mapping[str, Sequence[Molecule]] = field(default_factory=dict)
     known_labels: str = ""
+    oracle: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BuildOrder:
+    """What a dataset is to be made of, of a person's own molecules; see ``specs.DatasetSpec.builder``.
+
+    Attributes:
+        inputs: Files (SMILES, SDF) or SMILES; training and test molecules where ``test`` is empty.
+        output: The folder of the dataset.
+        oracle: Gives every label; with parameters, as a person writes it.
+        test: Files or SMILES of the test molecules; empty: a share of ``inputs``.
+        test_share: That share.
+        conformers: Conformers of each training molecule, at most.
+        first_walk: Walks test molecules before the oracle does: a model or an oracle, ``none``, or ``auto``.
+        seed: Of the conformers and of the split.
+        executor: Where oracle calls run, with parameters.
+        workers: Oracle calls at a time; as many as the executor has room for if not given.
+        dry_run: Say what there is to do, and stop.
+    """
+
+    inputs: tuple[str, ...]
+    output: Path
+    oracle: str
+    test: tuple[str, ...] = ()
+    test_share: float = 0.2
+    conformers: int = 3
+    first_walk: str = "auto"
+    seed: int = 0
+    executor: str = "local"
+    workers: int | None = None
+    dry_run: bool = False
 
 
 class DatasetReader(Protocol):
@@ -132,14 +165,13 @@ class DatasetReader(Protocol):
 
 @runtime_checkable
 class DatasetChecks(Protocol):
-    """A reader that can prove more of its dataset than that it can be read."""
+    """A reader that can prove what only it knows, statements of its files for example.
 
-    def check(self, recompute: int = 0) -> list[str]:
-        """Return one line for each thing that is wrong.
+    What holds for any dataset (geometries, labels, minima, separation) the suite looks at itself.
+    """
 
-        Args:
-            recompute: Labels to compute anew with the engine of the dataset; 0 for none.
-        """
+    def check(self) -> list[str]:
+        """Return one line for each thing that is wrong; a file that cannot be read is one, too."""
         ...
 
 

@@ -355,10 +355,14 @@ class DatasetSpec(Spec):
     Attributes:
         method: Level of theory of its labels and minima.
         files: What it is made of, where it does not ship.
+        builder: ``"module:function"`` that makes such a dataset of a person's own molecules; called with a
+            ``contracts.BuildOrder`` and with a function that is told lines for the person, it returns the number of
+            molecules that were left out for a failure. Empty: there is none.
     """
 
     method: str
     files: tuple[DataFile, ...] = ()
+    builder: str = ""
 
     def wanted(self, parameters: Mapping[str, Any]) -> list[DataFile]:
         """Return the files that are read with these parameters: those whose split is the value of one."""

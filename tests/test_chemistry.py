@@ -181,3 +181,18 @@ def test_scaffolds() -> None:
     assert scaffold(DRUGS["diazepam"][0]) == Chem.CanonSmiles("O=C1CN=C(c2ccccc2)c2ccccc2N1")
     assert scaffold("CCO") == ""
     assert scaffold("C[C@H]1CCCN(C1)c1ccccc1") == scaffold("C[C@@H]1CCCN(C1)c1ccccc1")
+
+
+def test_the_rmsds_of_all_pairs_are_those_of_each_pair() -> None:
+    conformers = chemistry.embed("CC(C)CC(N)C(=O)O", "leucine", 4, 3)
+    found = chemistry.conformer_rmsds(conformers)
+    pairs = [(i, j) for i in range(4) for j in range(i)]
+    expected = [chemistry.best_rmsd(conformers[0], conformers[i].positions, conformers[j].positions) for i, j in pairs]
+    assert np.allclose(found, expected, atol=1e-6)
+    assert len(chemistry.conformer_rmsds(conformers[:1])) == 0
+
+
+def test_flat_smiles_are_the_same_for_all_stereoisomers() -> None:
+    isomers = ("C[C@H](N)C(=O)O", "C[C@@H](N)C(=O)O", "OC(=O)C(N)C")
+    assert {chemistry.flat_smiles(smiles) for smiles in isomers} == {"CC(N)C(=O)O"}
+    assert chemistry.flat_smiles(r"F/C=C\Cl") == chemistry.flat_smiles("F/C=C/Cl")

@@ -19,7 +19,7 @@ from rdkit import Chem
 from rdkit.Chem.rdMolDescriptors import CalcMolFormula
 from rdkit.Chem.Scaffolds.MurckoScaffold import MurckoScaffoldSmiles
 
-from golfbench.chemistry import scaffold
+from golfbench.chemistry import flat_smiles, scaffold
 from golfbench.contracts import Dataset
 from golfbench.errors import ConfigurationError
 from golfbench.oracles.ledger import Ledger, OracleCall, read_calls
@@ -186,7 +186,7 @@ def test_a_wrong_formula_in_the_list_of_drugs_stops_the_build(tmp_path: Path) ->
 
 
 def test_an_unknown_recipe_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="druglike-mini, druglike-xtb, druglike-xtb-10k can be built"):
+    with pytest.raises(ConfigurationError, match="druglike-xtb-10k, druglike-dft can be built"):
         build_module.build("druglike-maxi", tmp_path / "maxi")
 
 
@@ -230,7 +230,7 @@ def test_training_molecules_come_from_the_screening_file_as_recorded() -> None:
     with druglike.SCREENING_FILE.open(encoding="utf-8") as lines:
         source = {name.lower(): smiles for smiles, name in csv.reader(lines)}
     smiles = {molecule_name(row.molecule): row.molecule.smiles for row in dataset("druglike-xtb").initial}
-    assert all(druglike.flat_smiles(source[name]) == druglike.flat_smiles(found) for name, found in smiles.items())
+    assert all(flat_smiles(source[name]) == flat_smiles(found) for name, found in smiles.items())
 
 
 @pytest.fixture

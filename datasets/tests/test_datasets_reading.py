@@ -83,7 +83,11 @@ def test_a_folder_in_the_papers_format_is_read(own: Path) -> None:
     assert item.minimum.energy == -5.08
     assert np.isnan(item.minimum.forces).all()
     assert item.minimum_positions is None
-    assert check(own) == ["7/2: this id occurs 2 times", "7/2: is in the initial set as well"]
+    assert check(own) == [
+        "7/2: this id occurs 2 times",
+        "7/2: the same geometry as 7/2",
+        "7/2: is in the initial set as well",
+    ]
 
 
 def test_the_hash_covers_every_number(own: Path) -> None:

@@ -52,6 +52,8 @@ class Reading:
         seed: Seed of their coordinates.
         charge: Total charge of XYZ frames that do not say it. What bonds say can be confirmed only.
         multiplicity: Multiplicity of what does not say it: frames and records without a field for it, SMILES.
+        bonds_only: Whether of an SDF record the bonds alone count: conformers are made of it as of a SMILES, and it may
+            be a drawing and without hydrogens.
         notes: Where the readers say what they assumed.
     """
 
@@ -59,6 +61,7 @@ class Reading:
     seed: int = 0
     charge: int | None = None
     multiplicity: int | None = None
+    bonds_only: bool = False
     notes: Notes = field(default_factory=Notes, compare=False)
 
 

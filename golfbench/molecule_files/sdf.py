@@ -18,6 +18,7 @@ from golfbench.molecule_files.bonds import charge_of_bonds, guessed_multiplicity
 from golfbench.molecule_files.drawings import MOST_FLAT_NEIGHBOURS, NEVER_FLAT, is_flat
 from golfbench.molecule_files.entries import Entry, Reading, Unusable, attempt
 from golfbench.molecule_files.sdf_records import SdfRecord, split_records
+from golfbench.molecule_files.smiles import embedded
 from golfbench.molecule_files.text import empty, file_name, text_of
 from golfbench.molecules import Molecule, check_electrons
 from golfbench.states import State, stated
@@ -40,7 +41,33 @@ def read_sdf(path: str, reading: Reading) -> Iterator[Entry | Unusable]:
         yield empty(path)
     for number, record in enumerate(records, start=1):
         id, source = record.title or f"{file_name(path)}:{number}", f"{path}:{number}"
-        yield attempt(id, source, partial(_from_record, record, id, source, reading))
+        if reading.bonds_only:
+            yield from _from_bonds(record, id, source, reading)
+        else:
+            yield attempt(id, source, partial(_from_record, record, id, source, reading))
+
+
+def _from_bonds(record: SdfRecord, id: str, source: str, reading: Reading) -> Iterator[Entry | Unusable]:
+    """Yield conformers of the molecule that a record's bonds say; its coordinates say the stereoisomer only."""
+    try:
+        smiles = _smiles_of(record, id)
+    except MoleculeError as error:
+        yield Unusable(id, source, error)
+    else:
+        yield from embedded(smiles, id, source, reading, record.fields)
+
+
+def _smiles_of(record: SdfRecord, id: str) -> str:
+    if record.empty:
+        raise MoleculeError(f"{id}: the record is empty")
+    mol = _mol(record.block, id)
+    if mol.GetNumAtoms() == 0:
+        raise MoleculeError(f"{id}: no atoms")
+    spatial = _sanitized(mol, id)  # it says what is wrong with the bonds of a drawing, too
+    with BlockLogs():
+        if is_flat(mol.GetConformer().GetPositions()):
+            spatial = Chem.MolFromMolBlock(record.block) or spatial  # wedges
+        return str(Chem.MolToSmiles(Chem.RemoveHs(spatial)))
 
 
 def _from_record(record: SdfRecord, id: str, source: str, reading: Reading) -> Entry:

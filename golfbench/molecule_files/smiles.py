@@ -59,7 +59,7 @@ def read_smiles_file(path: str, reading: Reading) -> Iterator[Entry | Unusable]:
         name = cells[columns.name] if columns.name is not None and columns.name < len(cells) else ""
         fields = [(key, cell) for key, cell in zip(columns.names, cells, strict=False) if cell and cell != name]
         id, source = name or f"{file_name(path)}:{number}", f"{path}:{number}"
-        yield from _embedded(cells[columns.smiles] + extension, id, source, reading, tuple(fields[1:]))
+        yield from embedded(cells[columns.smiles] + extension, id, source, reading, tuple(fields[1:]))
     if not found:
         yield empty(path)
 
@@ -100,7 +100,7 @@ def read_smiles(smiles: str, reading: Reading) -> Iterator[Entry | Unusable]:
     """Yield the conformers of a SMILES as it was typed."""
     text, extension = _without_extension(smiles.strip())
     bare, *name = text.split(maxsplit=1)
-    for made in _embedded(bare + extension, name[0] if name else text + extension, smiles, reading):
+    for made in embedded(bare + extension, name[0] if name else text + extension, smiles, reading):
         if isinstance(made, Unusable):
             said = f"'{smiles}' is neither a file that exists nor a valid"
             reason = str(made.error).replace(f"'{bare}' is not a valid", said, 1)
@@ -141,9 +141,10 @@ def _plain(smiles: str, id: str, source: str, reading: Reading) -> str:
         return bare if said == Chem.MolToSmiles(Chem.RemoveHs(plain)) else said
 
 
-def _embedded(
+def embedded(
     smiles: str, id: str, source: str, reading: Reading, fields: Sequence[tuple[str, str]] = ()
 ) -> Iterator[Entry | Unusable]:
+    """Yield the conformers of a SMILES, with its CXSMILES extension behind a blank if it has one."""
     try:
         made = _conformers(smiles, id, source, reading)
     except MoleculeError as error:

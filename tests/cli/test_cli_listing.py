@@ -16,22 +16,28 @@ def golfbench_models():
     return [ModelSpec(name="probe-net", factory="m:a", summary="Another one.")]
 """
 DATASETS = """
-from types import SimpleNamespace
+import numpy as np
 from golfbench import hookimpl
+from golfbench.contracts import Dataset, Label, LabelledMolecule, TestMolecule
+from golfbench.molecules import Molecule
 from golfbench.specs import DatasetSpec
+
+
+def water(id, length):
+    positions = length * np.array([[0.0, 0.0, 0.0], [0.8, 0.6, 0.0], [-0.8, 0.6, 0.0]])
+    return Molecule(id, np.array([8, 1, 1]), positions)
 
 
 class Reader:
     def read(self):
-        return SimpleNamespace(name="sound", method="GFN2-xTB", initial=[1, 2, 3], test=[4], content_hash="ab12")
-
-    def check(self, recompute=0):
-        return []
+        label = Label(-5.07, np.zeros((3, 3)), "GFN2-xTB")
+        rows = [LabelledMolecule(water(f"water/{k}", 0.9 + 0.1 * k), label) for k in range(3)]
+        return Dataset("sound", "GFN2-xTB", rows, [TestMolecule(water("other/0", 0.95))], "ab12")
 
 
 class Damaged(Reader):
-    def check(self, recompute=0):
-        return [f"label {number} differs by 0.3 Hartree" for number in range(recompute)] or ["no card"]
+    def check(self):
+        return ["no card", "no licence"]
 
     def build(self, output):
         output.mkdir()
@@ -133,17 +139,31 @@ def test_datasets_check_shows_the_facts_of_a_sound_one(golfbench, add_plugin):
     add_plugin("sets", DATASETS)
     done = golfbench("datasets", "check", "sound", plugins="sets")
     assert done.returncode == 0
-    assert table(done.stdout) == [
+    lines = done.stdout.splitlines()
+    assert table("\n".join(lines[:2])) == [
         {"name": "sound", "method": "GFN2-xTB", "initial": "3", "test": "1", "content_hash": "ab12"}
     ]
+    assert lines[3:5] == ["H\t6\t3\t2\t1", "O\t3\t3\t1\t1"]
+    assert "golfbench: 1 of 1 test molecules have no minimum" in done.stderr
+
+
+def test_a_dataset_without_a_check_of_its_own_is_looked_at_as_well(golfbench, add_plugin):
+    add_plugin("sets", DATASETS.replace("0.9 + 0.1 * k", "0.9 + 0.1 * (k % 2)").replace("-5.07", "-5.07 * 27.2114"))
+    done = golfbench("datasets", "check", "sound", "--json", plugins="sets")
+    assert done.returncode == 1
+    found = json.loads(done.stdout)
+    assert (found["duplicates"], found["elements"]["O"]["initial_atoms"]) == (1, 3)
+    assert any(line.startswith("water/2: the same geometry as water/0") for line in found["problems"])
+    assert any("is it in eV or kcal/mol?" in line for line in found["problems"])
+    assert any("names no oracle" in note for note in found["notes"])
 
 
 def test_datasets_check_exits_with_1_and_one_line_a_problem(golfbench, add_plugin):
     add_plugin("sets", DATASETS)
-    done = golfbench("datasets", "check", "damaged", "--recompute", "2", "--json", plugins="sets")
+    done = golfbench("datasets", "check", "damaged", "--json", plugins="sets")
     assert done.returncode == 1
     assert len(json.loads(done.stdout)["problems"]) == 2
-    assert done.stderr.splitlines()[1] == "golfbench: error: label 1 differs by 0.3 Hartree"
+    assert done.stderr.splitlines()[1] == "golfbench: error: no licence"
 
 
 def test_datasets_build_calls_the_reader_or_says_that_it_cannot(golfbench, add_plugin, tmp_path):

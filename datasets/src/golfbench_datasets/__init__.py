@@ -38,6 +38,7 @@ def golfbench_datasets() -> list[DatasetSpec]:
             summary="A folder of your own with dataset.yaml, initial.db and test.db (ASE SQLite).",
             method="from dataset.yaml",
             parameters=(Parameter("path", None, "The folder.", kind=str),),
+            builder="golfbench_datasets.own:build",
         ),
         *catalogue.specs(),
     ]

@@ -1,16 +1,21 @@
-"""The card of a dataset: README.md with the counts and the provenance, written by the builder."""
+"""The card of a dataset: README.md with the counts and the provenance, written by the builders."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from textwrap import fill
+from typing import Any
 
+from golfbench.benchmark.inspection import largest_force
+from golfbench.benchmark.recomputing import MINIMUM_FORCE
 from golfbench.contracts import Dataset
+from golfbench.durable import write_atomically
 from golfbench.units import HARTREE_TO_KCAL_MOL
-from golfbench_datasets.check import MINIMUM_FORCE, largest_force
 from golfbench_datasets.druglike import SCREENING_FILE
 from golfbench_datasets.files import TEST, Description, PartFacts, molecule_name
+from golfbench_datasets.structures import CLUSTER_RMSD, POOL
 
 _CARD = """\
 # {name}
@@ -94,36 +99,110 @@ _LARGER = """\
 """
 
 
-def write_card(folder: Path, description: Description, dataset: Dataset) -> None:
-    """Write README.md of a dataset folder."""
-    assert description.initial is not None
-    assert description.test is not None
+_OWN = """\
+# {name}
+
+A dataset of golfbench, for training a neural network potential with gradual optimization learning and judging it as a
+minimizer. Every energy and force is {method} (`{oracle}`, {engine}).
+
+| | molecules | conformations | atoms with H (median) |
+|---|---|---|---|
+| initial training set (`initial.db`) | {train.molecules} | {train.conformations} | {train_atoms} |
+| test part with reference minima (`test.db`) | {test.molecules} | {test.conformations} | {test_atoms} |
+
+Elements: {elements}. Test molecules:
+{names}.
+
+## How it was built
+    {command}
+
+- **Conformers.** ETKDGv3, not optimized; of {pool} or more for each molecule, clustered by the RMSD of heavy atoms
+  (Butina, threshold {rmsd} Å), the centroids of the largest clusters: up to {conformers} of a training molecule, one
+  of a test molecule. Centres and double bonds that the input leaves open are one stereoisomer in all conformers.
+- **Split.** No Murcko scaffold is in both parts; of molecules without rings, no molecule is.
+- **Test part.** {first}`{optimizer}` walks on the {method} surface until no force is above the threshold; the largest
+  force norm at a minimum is {worst_force:.4f} eV/Å (demanded: below {limit} eV/Å). The energy falls from start to
+  minimum by {drop_min:.1f} to {drop_max:.1f} kcal/mol (median {drop_median:.1f}), and no bond is formed or broken. A
+  minimum is a local one: lower ones may exist. The oracle's walks are in `walks.db`, state by state, with energies and
+  forces.
+- Seed {seed}, RDKit {rdkit}.
+{left_out}
+## Format
+ASE SQLite databases as in the GOLF paper: positions in Å, `data` with `energy` (Hartree) and `forces` (Hartree/Å), in
+the test part also `optimal_energy`, `optimal_positions` and `optimal_forces`. Atoms are in the order of
+`Chem.AddHs(Chem.MolFromSmiles(smiles))`.
+
+    golfbench datasets check folder:path={name}
+    golfbench run --dataset folder:path={name} --oracle {oracle}
+
+Content SHA-256: `{sha256}`
+"""
+
+
+def write_own_card(folder: Path, description: Description, dataset: Dataset, left_out: Sequence[str]) -> None:
+    """Write README.md of a dataset of a person's own molecules.
+
+    Args:
+        folder: The dataset.
+        description: With what it was built with.
+        dataset: Its content.
+        left_out: What was given and is not in it, with the reason.
+    """
+    first = description.built_with["first_walk"]
+    lines = "".join(f"- {line}\n" for line in left_out)
+    text = _OWN.format(
+        **_numbers(description, dataset),
+        **{
+            key: description.built_with[key]
+            for key in ("command", "seed", "rdkit", "engine", "conformers", "optimizer")
+        },
+        oracle=description.oracle,
+        names=fill(", ".join(molecule_name(item.molecule) for item in dataset.test), 116, break_on_hyphens=False),
+        pool=POOL,
+        rmsd=CLUSTER_RMSD,
+        first="" if first == "none" else f"First a walk on `{first}`; from its end ",
+        left_out=f"\n## Left out\n{lines}" if lines else "",
+    )
+    write_atomically(folder / "README.md", text)
+
+
+def _numbers(description: Description, dataset: Dataset) -> dict[str, Any]:
+    """Return what every card says of the content."""
     drops = sorted(
         (item.start.energy - item.minimum.energy) * HARTREE_TO_KCAL_MOL
         for item in dataset.test
         if item.start and item.minimum
     )
+    return {
+        "name": description.name,
+        "method": description.method,
+        "train": description.initial,
+        "test": description.test,
+        "train_atoms": _sizes([len(row.molecule) for row in dataset.initial]),
+        "test_atoms": _sizes([len(item.molecule) for item in dataset.test]),
+        "elements": " ".join(description.elements),
+        "worst_force": max(largest_force(item.minimum.forces) for item in dataset.test if item.minimum),
+        "limit": MINIMUM_FORCE,
+        "drop_median": median(drops),
+        "drop_min": drops[0],
+        "drop_max": drops[-1],
+        "sha256": description.content_sha256,
+    }
+
+
+def write_card(folder: Path, description: Description, dataset: Dataset) -> None:
+    """Write README.md of a dataset folder."""
+    assert description.initial is not None
+    assert description.test is not None
     text = _CARD.format(
         **description.built_with,
-        name=description.name,
-        method=description.method,
-        train=description.initial,
-        test=description.test,
-        train_atoms=_sizes([len(row.molecule) for row in dataset.initial]),
-        test_atoms=_sizes([len(item.molecule) for item in dataset.test]),
-        elements=" ".join(description.elements),
+        **_numbers(description, dataset),
         drugs=fill(", ".join(molecule_name(item.molecule) for item in dataset.test), 116, break_on_hyphens=False),
-        worst_force=max(largest_force(item.minimum.forces) for item in dataset.test if item.minimum),
-        limit=MINIMUM_FORCE,
-        drop_median=median(drops),
-        drop_min=drops[0],
-        drop_max=drops[-1],
         per_molecule=_per_molecule(description.initial),
         subset=_subset(description, description.initial, description.test),
         test_file=TEST if not description.test_of else f"../{description.test_of}/{TEST}",
         duration="half an hour" if description.test_of else "a few minutes",
         extent="large and" if description.test_of else "small and",
-        sha256=description.content_sha256,
         screening_file=SCREENING_FILE.name,
     )
     (folder / "README.md").write_text(text, encoding="utf-8")

@@ -20,7 +20,7 @@ from rdkit import Chem, RDConfig
 from rdkit.Chem import rdFingerprintGenerator, rdForceFieldHelpers
 from rdkit.SimDivFilters.rdSimDivPickers import MaxMinPicker
 
-from golfbench.chemistry import bond_graph_changed, embed, formula, mol_from_smiles, rdkit_mol, scaffold
+from golfbench.chemistry import bond_graph_changed, embed, flat_smiles, formula, mol_from_smiles, rdkit_mol, scaffold
 from golfbench.errors import ConfigurationError, MoleculeError
 from golfbench.molecules import Molecule, check_molecule
 from golfbench.specs import DRUGLIKE_ELEMENTS
@@ -177,11 +177,6 @@ def eligible(smiles: str, sizes: tuple[int, int] = SIZES) -> bool:
         and len(Chem.GetMolFrags(mol)) == 1
         and bool(rdForceFieldHelpers.MMFFHasAllMoleculeParams(mol))
     )
-
-
-def flat_smiles(smiles: str) -> str:
-    """Return the canonical SMILES without stereochemistry."""
-    return str(Chem.MolToSmiles(Chem.RemoveHs(mol_from_smiles(smiles)), isomericSmiles=False))
 
 
 def settle_stereo(compound: Compound) -> Compound:

@@ -297,14 +297,14 @@ def write_trajectories(path: Path, method: str, states: Iterable[Molecule]) -> N
     _write(path, method, [(state, {}, {}) for state in states])
 
 
-def write_test(path: Path, method: str, rows: Iterable[TestMolecule], formulas: dict[str, str]) -> None:
+def write_test(path: Path, method: str, rows: Iterable[TestMolecule], formulas: Mapping[str, str]) -> None:
     """Write the test part, whole or not at all.
 
     Args:
         path: The file.
         method: Level of theory.
         rows: Molecules with labels of start and minimum.
-        formulas: Known molecular formula by molecule name.
+        formulas: Known molecular formula by molecule name, where one is known.
 
     Raises:
         WriteError: If the file cannot be written.
@@ -318,7 +318,8 @@ def write_test(path: Path, method: str, rows: Iterable[TestMolecule], formulas: 
             "optimal_positions": row.minimum_positions,
             "optimal_forces": row.minimum.forces,
         }
-        entries.append((row.molecule, data, {"known_formula": formulas[molecule_name(row.molecule)]}))
+        known = formulas.get(molecule_name(row.molecule))
+        entries.append((row.molecule, data, {} if known is None else {"known_formula": known}))
     _write(path, method, entries)
 
 

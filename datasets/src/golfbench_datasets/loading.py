@@ -37,6 +37,7 @@ def load(folder: Path, description: Description) -> Dataset:
         checkpoints={path.stem: str(path) for path in baselines},
         trajectories=trajectories,
         known_labels=str(known) if (known := folder / KNOWN_LABELS).is_file() else "",
+        oracle=description.oracle,
     )
 
 

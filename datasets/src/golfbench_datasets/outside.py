@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,8 @@ from ase.io import read as read_atoms
 from golfbench.contracts import Dataset, Label, TestMolecule
 from golfbench.errors import ConfigurationError, MoleculeError
 from golfbench.molecules import check_molecule
-from golfbench.oracles.opening import open_oracle
-from golfbench.registry import registry
 from golfbench.seeds import derived
 from golfbench_datasets.atom_order import in_order
-from golfbench_datasets.check import MINIMUM_FORCE, largest_force
 from golfbench_datasets.files import content_hash
 from golfbench_datasets.loading import data_folder
 from golfbench_datasets.reader import FolderReader
@@ -108,15 +105,10 @@ class MpconfReader:
         """
         return self._found().dataset("mpconf196gen", self.path, self.train)
 
-    def check(self, recompute: int = 0) -> list[str]:
-        """Return what is wrong; some of CREST's minima are proven by the oracle on request."""
+    def check(self) -> list[str]:
+        """Return what is wrong; with labels recomputed, the suite proves CREST's minima."""
         found = self._found()
-        problems = [*found.left_out, *found.renamed]
-        if recompute:
-            ensembles = MpconfReader(self.path, "crest", max(1, self.conformers), self.train)._found().test
-            chosen = np.unique(np.linspace(0, len(ensembles) - 1, min(recompute, len(ensembles))).round().astype(int))
-            problems += _unproven([ensembles[k] for k in chosen])
-        return problems
+        return [*found.left_out, *found.renamed]
 
     def _found(self) -> _Found:
         found = _Found()
@@ -163,14 +155,10 @@ class ConformersReader:
         """
         return self._found().dataset("conformer-benchmark", self.path, self.train)
 
-    def check(self, recompute: int = 0) -> list[str]:
-        """Return what is wrong, first of all that there are no minima; the oracle shows it on request."""
+    def check(self) -> list[str]:
+        """Return what is wrong, first of all that there are no minima."""
         found = self._found()
-        problems = [NO_MINIMA, *found.left_out, *found.renamed]
-        if recompute:
-            chosen = np.unique(np.linspace(0, len(found.test) - 1, min(recompute, len(found.test))).round().astype(int))
-            problems += _unproven([found.test[k] for k in chosen])
-        return problems
+        return [NO_MINIMA, *found.left_out, *found.renamed]
 
     def _found(self) -> _Found:
         found = _Found()
@@ -188,18 +176,6 @@ class ConformersReader:
         """Return the SMILES by the molecule's name; some lines have a blank between them, most a tab."""
         pairs = [line.split() for line in _lines(self.path / "SMILES" / "molecules.smi") if line.strip()]
         return {pair[1]: pair[0] for pair in pairs if len(pair) > 1}
-
-
-def _unproven(items: Sequence[TestMolecule]) -> Iterator[str]:
-    """Yield one line for each geometry that is no minimum of the oracle, or has another energy there."""
-    with open_oracle(ORACLE, registry()) as oracle:
-        for item in items:
-            at_rest = item.molecule if item.minimum_positions is None else item.molecule.at(item.minimum_positions)
-            energy, forces = oracle.label(at_rest)
-            if (force := largest_force(forces)) > MINIMUM_FORCE:
-                yield f"{item.molecule.id}: no minimum of {METHOD}: the largest force is {force:.3f} eV/Å"
-            if item.minimum and abs(item.minimum.energy - energy) > SAME_ENERGY:
-                yield f"{item.molecule.id}: the file says {item.minimum.energy:.6f} Hartree, {METHOD} {energy:.6f}"
 
 
 def _lines(file: Path) -> list[str]:

@@ -37,11 +37,11 @@ class FolderReader:
             )
         return dataset
 
-    def check(self, recompute: int = 0) -> list[str]:
-        """Return what is wrong with the folder; see ``golfbench_datasets.check``."""
-        from golfbench_datasets.check import check
+    def check(self) -> list[str]:
+        """Return what the folder says of itself and is not so; see ``golfbench_datasets.check``."""
+        from golfbench_datasets.check import check_statements
 
-        return check(self.folder, recompute)
+        return check_statements(self.folder)
 
     def build(self, output: Path) -> None:
         """Build the dataset of this name anew; see ``golfbench_datasets.build``."""
