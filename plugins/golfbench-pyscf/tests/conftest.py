@@ -30,3 +30,10 @@ def water() -> Molecule:
 def hydroxyl() -> Molecule:
     """A radical that lies across the axes."""
     return Molecule("OH", np.array([8, 1]), np.array([[0.1, 0, 0], [0.4, 0.8, 0.5]]), multiplicity=2)
+
+
+@pytest.fixture(scope="session")
+def methylene() -> Molecule:
+    """A triplet without degenerate orbitals."""
+    positions = np.array([[0.1, 0, 0], [0.4, 0.9, 0.5], [-0.7, -0.6, 0.3]])
+    return Molecule("CH2", np.array([6, 1, 1]), positions, multiplicity=3)

@@ -127,16 +127,13 @@ def test_the_level_of_theory_is_psi4s_only_where_the_labels_are() -> None:
         spec.resolve({"scf": "soscf"})
 
 
-#: Pure, hybrid, short-range hybrid with attenuation, meta with nonlocal correlation, and no functional.
-METHODS = ["wB97X-D", "pbe", "HYB_GGA_XC_HJS_PBE", "wb97m-v", "mp2"]
+#: Long-range corrected, pure, a hybrid at short range, and no functional.
+METHODS = ["wB97X-D", "pbe", "HYB_GGA_XC_HJS_PBE", "mp2"]
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_forces_are_the_derivative_of_the_energy(method: str, in_this_process: Open) -> None:
+def test_forces_are_the_derivative_of_the_energy(method: str, in_this_process: Open, methylene: Molecule) -> None:
     """Of an open shell, along its forces, but for the grid: its points move with the atoms, and that is left out."""
-    methylene = Molecule(
-        "CH2", np.array([6, 1, 1]), np.array([[0.1, 0, 0], [0.4, 0.9, 0.5], [-0.7, -0.6, 0.3]]), multiplicity=3
-    )
     oracle = in_this_process(f"pyscf:method={method},basis=sto-3g")
     _, forces = oracle.label(methylene)
     size, step = np.linalg.norm(forces), 1e-3
@@ -144,6 +141,16 @@ def test_forces_are_the_derivative_of_the_energy(method: str, in_this_process: O
     up, down = (oracle.label(methylene.at(methylene.positions + s))[0] for s in (shift, -shift))
     assert size > 0.05
     assert size == pytest.approx((up - down) / (-2 * step), abs=1e-4)
+
+
+def test_forces_with_nonlocal_correlation_are_the_derivative_of_the_energy(in_this_process: Open) -> None:
+    oracle = in_this_process("pyscf:method=wb97m-v,basis=sto-3g")
+    energies, forces = [], np.zeros((2, 3))
+    for x in (0.739, 0.741, 0.74):
+        energy, forces = oracle.label(Molecule("H2", np.array([1, 1]), np.array([[0, 0, 0], [x, 0, 0]])))
+        energies.append(energy)
+    assert forces[1, 0] == pytest.approx((energies[0] - energies[1]) / 0.002, abs=1e-4)
+    assert -1.2 < energies[2] < -1.1
 
 
 @pytest.mark.parametrize("spins", [1, 2])
@@ -216,11 +223,11 @@ def test_hartree_fock_is_pyscfs_own(in_this_process: Open, water: Molecule) -> N
     assert forces == pytest.approx(field.nuc_grad_method().kernel() / -BOHR_TO_ANGSTROM, abs=1e-6)
 
 
-def test_every_way_to_the_scf_gives_the_same_label(in_this_process: Open, hydroxyl: Molecule) -> None:
+def test_every_way_to_the_scf_gives_the_same_label(in_this_process: Open, methylene: Molecule) -> None:
     fallbacks = registry().find(OracleSpec, "pyscf").fallbacks
     assert fallbacks == ({"scf": "guess"}, {"scf": "damping"}, {"scf": "second-order"})
     labels = [
-        in_this_process(str(ComponentRef("pyscf", {"basis": "sto-3g", **way}))).label(hydroxyl)
+        in_this_process(str(ComponentRef("pyscf", {"basis": "sto-3g", **way}))).label(methylene)
         for way in ({}, *fallbacks)
     ]
     assert np.ptp([energy for energy, _ in labels]) < 1e-8  # Hartree
