@@ -33,7 +33,7 @@ _ENERGY_CONVERGED, _ORBITALS_CONVERGED = 1e-9, 1e-6
 WAYS: Mapping[str, Mapping[str, Any]] = {
     PLAIN: {},
     "guess": {"init_guess": "huckel"},
-    "damping": {"damp": 0.2},
+    "damping": {"damp": 0.2, "diis_start_cycle": 10},  # damped as long as there is no DIIS
     "second-order": {},
 }
 _LEAST_MEMORY_GB = 0.25
