@@ -14,6 +14,10 @@ PLAIN = "plain"
 #: Other ways to the same SCF, in the order in which they are tried.
 HARDER = ("guess", "damping", "second-order")
 
+#: PySCF 2.14.0 on one core, s of CPU: halothane (8 atoms), thiamazole (13), fluorouracil (12), nicotinamide (15) and
+#: chlorzoxazone (15), by their sizes (see ``golfbench.oracles.sizes``).
+TIMINGS = ((125, 21.1), (132, 28.5), (141, 33.9), (156, 43.0), (178, 59.2))
+
 PARAMETERS = (
     Parameter("method", METHOD, "Functional of PySCF, with or without -d3bj and the like, hf or mp2."),
     Parameter("basis", BASIS, "Any basis set of PySCF."),
@@ -53,10 +57,12 @@ def golfbench_oracles() -> list[OracleSpec]:
             method="{method}/{basis}",
             parameters=PARAMETERS,
             time_limit_s=6 * 3600.0,  # as for psi4
+            slow=True,
             isolated=True,  # the end of memory takes its process down
             citation="10.1063/5.0006074",
             license="Apache-2.0",
             requires=("pyscf",),
+            timings={"wB97X-D/def2-SVP": TIMINGS},
             install_hint='pip install "pyscf>=2.14,<2.15"',
             fallbacks=tuple({"scf": way} for way in HARDER),
         )

@@ -15,9 +15,9 @@ from pyscf.lib.exceptions import BasisNotFoundError
 from pyscf.scf.dispersion import parse_dft
 
 from golfbench.contracts import FloatArray
-from golfbench.curvature import without_net_force
 from golfbench.errors import ComponentMissingError, ConfigurationError, OracleError
 from golfbench.molecules import Molecule
+from golfbench.rigid import without_net_force
 from golfbench.units import BOHR_TO_ANGSTROM
 from golfbench_pyscf import CUDA, METHOD, PLAIN
 from golfbench_pyscf.dispersion import C6, dispersion
