@@ -32,15 +32,15 @@ Elements: {elements}. All molecules are neutral, closed-shell and in one piece. 
 {drugs}.
 
 ## What is in it
-- **Test part.** Known drugs, each with one ETKDGv3 conformer (not optimized) as start, and the minimum that L-BFGS
-  reaches from that start on the {method} surface. The largest force norm at a minimum is {worst_force:.4f} eV/Å
-  (demanded: below {limit} eV/Å), the energy falls from start to minimum by {drop_min:.0f} to {drop_max:.0f} kcal/mol
-  (median {drop_median:.0f}), and no bond is formed or broken. The minimum is a local one: lower ones may exist. Drugs
-  are listed by name, SMILES and molecular formula in `druglike-xtb/drugs.csv`; each formula is checked against the
-  structure.
+- **Test part.** Known drugs, each with one ETKDGv3 conformer (not optimized) as start, and the minimum that
+{walk}
+  The largest force norm at a minimum is {worst_force:.4f} eV/Å (demanded: below {limit} eV/Å), the energy falls from
+  start to minimum by {drop_min:.0f} to {drop_max:.0f} kcal/mol (median {drop_median:.0f}), and no bond is formed or
+  broken. The minimum is a local one: lower ones may exist. Drugs are listed by name, SMILES and molecular formula in
+  `{drugs_of}/drugs.csv`; each formula is checked against the structure.
 - **Initial training set.** {train.molecules} compounds, {per_molecule} ETKDGv3 conformers each, labelled where they
   stand; picked with MaxMin (Morgan fingerprints, radius 2, 2048 bits) from the eligible ones of 10 000 screening
-  compounds. No Murcko scaffold is shared with any drug of druglike-xtb; molecules without rings have no scaffold, so
+  compounds. No Murcko scaffold is shared with any drug of {drugs_of}; molecules without rings have no scaffold, so
   only identical ones are kept apart there. Stereocentres and double bonds that are drawn without a configuration have
   one here, the same in all conformers.
 {subset}
@@ -58,9 +58,9 @@ content.
 ## How it was built
     {command}
 
-with `golfbench-datasets[build]` installed (GFN2-xTB and L-BFGS). Seed {seed}, RDKit {rdkit}, {engine}; {duration} on
-two cores. The same versions on the same machine give the same content, bit by bit. Another version of RDKit may embed
-or pick differently; another machine rounds differently, which a minimization of hundreds of steps makes visible.
+with `golfbench-datasets[build]` installed{and_engine}. Seed {seed}, RDKit {rdkit}, {engine};
+{duration} on two cores. The same versions on the same machine give the same content, bit by bit. Another version of
+RDKit may embed or pick differently; another machine rounds differently, which the last digits of a minimum show.
 
     golfbench datasets check {name} --recompute 10
 
@@ -77,11 +77,11 @@ Content SHA-256: `{sha256}`
   10.1002/minf.201100076; no licence of its own is stated there. Ids are those of that file. Of its 10 000 structures,
   {train.molecules} are used here.
 - Conformers, energies, forces and minima were computed for this dataset and are under the licence of golfbench (MIT).
-- GFN2-xTB: Bannwarth, Ehlert and Grimme, J. Chem. Theory Comput. 15, 1652 (2019), doi 10.1021/acs.jctc.8b01176.
+{sources}
   ETKDGv3: Wang, Witek, Landrum and Riniker, J. Chem. Inf. Model. 60, 2044 (2020), doi 10.1021/acs.jcim.0c00025.
 
 ## Limits
-- GFN2-xTB is a semi-empirical method in the gas phase; its minima are not those of density functional theory.
+{limits}
 - The training set is {extent}, being a MaxMin pick, rich in unusual structures; screening compounds include reactive
   and colourful ones that no chemist would take for drugs.
 - No ions, no salts, no metals, no phosphorus, iodine or silicon; one stereoisomer and one tautomer of each molecule.
@@ -91,6 +91,35 @@ _SUBSET = """\
 - **A subset.** Every row is also in druglike-xtb, with the same geometry and label: its {train.molecules} small
   training compounds and the first {test.molecules} drugs of the list with at most 30 atoms.
 """
+
+_WALKS = """\
+- **The oracle's walks** to the minima are in `walks.db`, state by state, with energies and forces.
+- **Labels that runs paid for** are in `labels.jsonl`, as `golfbench cache export` writes them: a run on this dataset
+  puts them into the label cache. They answer the same question only: the same geometry, to the last digit, and the same
+  version of the engine.
+"""
+
+#: What a card says of the level of theory: of the walks, of the build, of the sources and of the limits.
+_XTB = {
+    "walk": "  L-BFGS reaches from that start on the {method} surface.",
+    "and_engine": " (GFN2-xTB and L-BFGS)",
+    "sources": "- GFN2-xTB: Bannwarth, Ehlert and Grimme, J. Chem. Theory Comput. 15, 1652 (2019), doi "
+    "10.1021/acs.jctc.8b01176.",
+    "limits": "- GFN2-xTB is a semi-empirical method in the gas phase; its minima are not those of density functional "
+    "theory.",
+}
+_DFT = {
+    "walk": "  `rfo-internal` reaches on the {method} surface from the end of a walk on AIMNet2. So a minimum lies in "
+    "a basin\n  that AIMNet2 finds, which favours AIMNet2 a little where a molecule has several.",
+    "and_engine": " (the oracle `psi4`, AIMNet2 and its weights)",
+    "sources": "- wB97X-D: Chai and Head-Gordon, Phys. Chem. Chem. Phys. 10, 6615 (2008), doi 10.1039/b810189b. "
+    "def2-SVP: Weigend and\n  Ahlrichs, Phys. Chem. Chem. Phys. 7, 3297 (2005), doi 10.1039/b508541a. Psi4: J. Chem. "
+    "Phys. 152, 184108 (2020), doi\n  10.1063/5.0006002. AIMNet2: Chem. Sci. 16, 10228 (2025), doi "
+    "10.1039/d4sc08572h.",
+    "limits": "- The level of theory is that of the GOLF paper, in the gas phase, with density fitting and Psi4's "
+    "default grid of 75 x 302\n  points. Forces are freed of net force and torque, which are the grid's noise.\n"
+    "- Few and small molecules: an hour of density functional theory, not a cluster.",
+}
 
 _LARGER = """\
 - **More of druglike-xtb.** The test part is that of druglike-xtb and is read from there. The first compounds of the
@@ -194,14 +223,17 @@ def write_card(folder: Path, description: Description, dataset: Dataset) -> None
     """Write README.md of a dataset folder."""
     assert description.initial is not None
     assert description.test is not None
+    is_dft = description.name == "druglike-dft"
     text = _CARD.format(
         **description.built_with,
         **_numbers(description, dataset),
         drugs=fill(", ".join(molecule_name(item.molecule) for item in dataset.test), 116, break_on_hyphens=False),
         per_molecule=_per_molecule(description.initial),
         subset=_subset(description, description.initial, description.test),
+        drugs_of="druglike-dft" if is_dft else "druglike-xtb",
+        **{key: text.format(method=description.method) for key, text in (_DFT if is_dft else _XTB).items()},
         test_file=TEST if not description.test_of else f"../{description.test_of}/{TEST}",
-        duration="half an hour" if description.test_of else "a few minutes",
+        duration="two hours" if is_dft else "half an hour" if description.test_of else "a few minutes",
         extent="large and" if description.test_of else "small and",
         screening_file=SCREENING_FILE.name,
     )
@@ -220,4 +252,6 @@ def _per_molecule(part: PartFacts) -> str:
 def _subset(description: Description, train: PartFacts, test: PartFacts) -> str:
     if description.test_of:
         return _LARGER
+    if description.name == "druglike-dft":
+        return _WALKS
     return _SUBSET.format(train=train, test=test) if description.name == "druglike-mini" else ""
