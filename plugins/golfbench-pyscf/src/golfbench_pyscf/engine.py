@@ -181,8 +181,8 @@ def _has_core_potential(basis: str, symbol: str) -> bool:
     """Tell whether a basis set leaves the core of an element to an effective potential, which PySCF adds when told."""
     try:
         return bool(gto.basis.load_ecp(basis, symbol))
-    except (BasisNotFoundError, KeyError, OSError):
-        return False
+    except (BasisNotFoundError, KeyError, OSError, RuntimeError):
+        return False  # a name that PySCF does not know, it reads as data; the basis set itself gives the reason
 
 
 def _is_d3_or_d4(method: str) -> bool:
