@@ -17,7 +17,7 @@ from golfbench.benchmark.metrics import Row, Summary
 from golfbench.benchmark.prepare import Report, spread
 from golfbench.benchmark.protocol import Protocol
 from golfbench.benchmark.records import RecordFile, Stage
-from golfbench.contracts import Dataset, LabelledMolecule, Model, Optimizer
+from golfbench.contracts import Dataset, FloatArray, LabelledMolecule, Model, Optimizer
 from golfbench.errors import TrainingError
 from golfbench.learning import checkpoint
 from golfbench.learning.acquisition import Acquisition
@@ -326,33 +326,46 @@ def _parts(
     selection = registry().component(SelectionSpec, combination.selection)
     spec = selection.spec
     acquisition = Acquisition(str(selection), selection.create(), spec.sees)
-    surrogate = surrogate_of_run(context, combination) if spec.needs_surrogate else None
-    explorer = _explorer(context, combination, acquisition, surrogate)
+    forces = "surrogate_forces" in spec.sees
+    surrogate = surrogate_of_run(context, combination, forces) if spec.needs_surrogate else None
+    explorer = _explorer(context, combination, acquisition, surrogate, spec.explorer or context.config.golf.explorer)
     starts = Starts(pool, given, context.unjudged if spec.needs_surrogate else frozenset())
     return Parts(learner, pool, explorer, acquisition, context.oracle, context.service, spec.asks_oracle, starts)
 
 
 def _explorer(
-    context: Context, combination: Combination, acquisition: Acquisition, surrogate: Surrogate | None
+    context: Context, combination: Combination, acquisition: Acquisition, surrogate: Surrogate | None, name: str
 ) -> Explorer:
     golf = context.config.golf
-    if golf.explorer == "given":
+    if name == "given":
         return Given(context.dataset.trajectories, acquisition, surrogate)
     optimizer = partial(context.optimizer, combination.optimizer)
     rule = StoppingRule(context.config.protocol.force_max_ev_per_angstrom, golf.steps * golf.inner_steps)
-    if golf.explorer == "relaxed":
+    if name == "relaxed":
         relaxing = surrogate_model(str(context.config.surrogate), context.service, combination.id)
         return Relaxed(acquisition, relaxing, optimizer, rule)
     return Walks(acquisition, optimizer, rule, golf.inner_steps, surrogate)
 
 
-def surrogate_of_run(context: Context, combination: Combination) -> Surrogate:
-    """Return the energy of the surrogate; an engine is asked through the service, on an account of its own."""
+def surrogate_of_run(context: Context, combination: Combination, forces: bool) -> Surrogate:
+    """Return the surrogate; an engine is asked through the service, on an account of its own.
+
+    Args:
+        context: Of the oracle.
+        combination: Who is charged.
+        forces: Whether the selection looks at forces, too.
+    """
     surrogate = registry().component(OracleSpec, context.config.surrogate)
     if surrogate.spec.cheap:
-        return open_oracle(surrogate, registry()).energy
+        oracle = open_oracle(surrogate, registry())
+        return oracle.label if forces else oracle.energy
     account = Account(combination.id, "after", "selection")
-    return lambda molecule: context.service.submit(surrogate, molecule, account).result().energy
+
+    def ask(molecule: Molecule) -> float | tuple[float, FloatArray]:
+        label = context.service.submit(surrogate, molecule, account).result()
+        return (label.energy, label.forces) if forces else label.energy
+
+    return ask
 
 
 # --- Judge ---------------------------------------------------------------------------------------------------------
