@@ -249,7 +249,7 @@ class OptimizerSpec(Spec):
 
 
 #: What a selection may look at besides positions, energy and forces of a state. It pays for nothing else.
-SIGHTS = ("surrogate", "surrogate_forces", "committee", "features", "training_set")
+SIGHTS = ("surrogate", "surrogate_forces", "twin", "committee", "features", "training_set")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -258,7 +258,8 @@ class SelectionSpec(Spec):
 
     Attributes:
         sees: What it looks at, of ``SIGHTS``: the energy of the surrogate at each state (with ``surrogate_forces`` its
-            forces, too), the spread of a committee, the network's features of a state, those of the training set.
+            forces, too), that of a twin of the network, the spread of a committee, the network's features of a state,
+            those of the training set.
         asks_oracle: Whether it labels anything at all (``none`` does not).
         explorer: The only source of candidates that it makes sense with, whatever the run's is; empty: the run's.
         combines: Its parameter that names other selections, separated by blanks: it sees what they see.

@@ -18,6 +18,7 @@ from golfbench.contracts import Candidate, Evaluation, FloatArray, Model, Optimi
 from golfbench.errors import OracleError
 from golfbench.learning.acquisition import Acquisition
 from golfbench.learning.potential import Potential
+from golfbench.learning.twin import Twin
 from golfbench.minimize import Outcome, Point, StoppingRule, minimize
 from golfbench.molecules import Molecule, group_of
 
@@ -69,6 +70,7 @@ class Walks:
         rule: Step limit in optimizer updates, and the force threshold.
         inner_steps: Optimizer updates per environment step: the selection sees every ``inner_steps``-th state.
         surrogate: See ``Surrogate``; ``None`` when the selection does not look at it.
+        twin: Of the network; ``None`` when the selection does not look at it.
     """
 
     acquisition: Acquisition
@@ -76,12 +78,13 @@ class Walks:
     rule: StoppingRule
     inner_steps: int
     surrogate: Surrogate | None = None
+    twin: Twin | None = None
 
     def offer(self, potential: Model, starts: Sequence[Molecule], streams: Sequence[np.random.Generator]) -> Offer:
         """Return the candidates of one round; see ``Explorer``."""
         model = potential.showing(self.acquisition.sees) if isinstance(potential, Potential) else potential
         watchers = [
-            _Watcher(start, self.acquisition.begin(start, rng), self.inner_steps, self.surrogate, self.acquisition.sees)
+            _Watcher(start, self.acquisition.begin(start, rng), self)
             for start, rng in zip(starts, streams, strict=True)
         ]
         walk = minimize(model, starts, self.optimizer(), self.rule, lambda point: watchers[point.index].look(point))
@@ -108,12 +111,10 @@ class _Watcher:
         self,
         start: Molecule,
         selection: TrajectorySelection,
-        inner_steps: int,
-        surrogate: Surrogate | None,
-        sees: frozenset[str],
+        walks: Walks,
     ) -> None:
-        self._start, self._selection, self._inner_steps, self._surrogate = start, selection, inner_steps, surrogate
-        self._sees = sees
+        self._start, self._selection, self._inner_steps = start, selection, walks.inner_steps
+        self._sees, self._surrogate, self._twin = walks.acquisition.sees, walks.surrogate, walks.twin
         self.candidates: list[Candidate] = []
 
     def look(self, point: Point) -> bool:
@@ -135,6 +136,7 @@ class _Watcher:
             force_spread=point.force_spread if committee else None,
             features=point.features,
             **_said(self._surrogate, self._start, point.positions),
+            twin_energy=_by_twin(self._twin, self._start, point.positions),
         )
 
 
@@ -158,6 +160,14 @@ def _said(surrogate: Surrogate | None, start: Molecule, positions: FloatArray) -
     }
 
 
+def _by_twin(twin: Twin | None, start: Molecule, positions: FloatArray) -> float | None:
+    """Return the twin's energy, if there is a twin; infinite where it is no number."""
+    if twin is None:
+        return None
+    energy = twin.energy(start.at(positions)) if np.isfinite(positions).all() else math.inf
+    return energy if math.isfinite(energy) else math.inf
+
+
 def candidate_of(start: Molecule, state: State) -> Candidate:
     """Return a state as a candidate, with an id that says where it is from."""
     return Candidate(replace(start, id=f"{start.id}@{state.step}", positions=state.positions), state)
@@ -173,11 +183,13 @@ class Given:
         trajectories: Geometries by the molecule whatever its conformation (see ``group_of``), in their order.
         acquisition: Says which states become candidates.
         surrogate: See ``Surrogate``; ``None`` when the selection does not look at it.
+        twin: Of the network; ``None`` when the selection does not look at it.
     """
 
     trajectories: Mapping[str, Sequence[Molecule]]
     acquisition: Acquisition
     surrogate: Surrogate | None = None
+    twin: Twin | None = None
 
     def offer(self, potential: Potential, starts: Sequence[Molecule], streams: Sequence[np.random.Generator]) -> Offer:
         """Return the candidates of one round; see ``Explorer``."""
@@ -189,6 +201,7 @@ class Given:
             for state in (candidate.state for candidate in evaluated(model, states)):
                 if self.surrogate is not None:
                     state = replace(state, **_said(self.surrogate, start, state.positions))
+                state = replace(state, twin_energy=_by_twin(self.twin, start, state.positions))
                 decision = memory.observe(state)
                 offered += [candidate_of(start, state) for state in decision.label]
                 if decision.end:

@@ -58,7 +58,16 @@ def trajectory(surrogate_kcal_mol: Sequence[float], broken: Sequence[int] = ()) 
         # The surrogate pulls the more the higher it is: a rule may look at its forces instead of its energy.
         pull = np.full_like(positions, energy * KCAL_MOL_TO_HARTREE)
         states.append(
-            State(step, positions, model_energy, forces, energy * KCAL_MOL_TO_HARTREE, last, surrogate_forces=pull)
+            State(
+                step,
+                positions,
+                model_energy,
+                forces,
+                energy * KCAL_MOL_TO_HARTREE,
+                last,
+                surrogate_forces=pull,
+                twin_energy=energy * KCAL_MOL_TO_HARTREE,
+            )
         )
     return states
 
@@ -88,6 +97,8 @@ class Bench:
         assert isinstance(subject.spec, SelectionSpec)
         self.spec = subject.spec
         self.selection: Any = subject.create()
+        #: Whether it looks at what the surrogate, or a twin of the network, says of a state.
+        self.watches = self.spec.needs_surrogate or "twin" in self.spec.sees
 
     def follow(self, states: Sequence[State], seed: int = 0, surrogate: bool | None = None) -> Course:
         """Show a trajectory to the selection, until it ends or the selection ends it.
@@ -97,7 +108,7 @@ class Bench:
             seed: Of its random numbers.
             surrogate: Whether the surrogate's energies are shown; where the spec asks for them if not given.
         """
-        shown = self.spec.needs_surrogate if surrogate is None else surrogate
+        shown = self.watches if surrogate is None else surrogate
         course = Course()
         for _ in self.walk(states, course, seed, shown):
             pass
@@ -121,7 +132,8 @@ class Bench:
         memory = self.selection.begin(sample(_MOLECULE), rng) if followed else WholeTrajectory()
         seen: list[State] = []
         for state in states:
-            seen.append(state if shown else replace(state, surrogate_energy=None, surrogate_forces=None))
+            blind = replace(state, surrogate_energy=None, surrogate_forces=None, twin_energy=None)
+            seen.append(state if shown else blind)
             decision = memory.observe(seen[-1])
             for wanted in decision.label:
                 course.states.append(wanted)
@@ -198,7 +210,7 @@ def independent(bench: Bench) -> Finding:
     """Trajectories that run at the same time do not change each other's decisions."""
     made = trajectories()
     courses = {name: Course() for name in made}
-    shown = bench.spec.needs_surrogate
+    shown = bench.watches
     running = {name: bench.walk(states, courses[name], 0, shown) for name, states in made.items()}
     while running:
         running = {name: walk for name, walk in running.items() if next(walk, None) is not None}
@@ -224,7 +236,7 @@ def surrogate(bench: Bench) -> Finding:
     made = trajectories()
     if not isinstance(bench.selection, Selection):
         raise CheckSkipped("it decides in rounds, not along trajectories")
-    if not bench.spec.needs_surrogate:
+    if not bench.watches:
         pairs = {name: (bench.follow(s, surrogate=True), bench.follow(s, surrogate=False)) for name, s in made.items()}
         differing = [f"{name}: it decides by it" for name, (a, b) in pairs.items() if a.decisions != b.decisions]
         return Finding.of_problems(differing, "trajectories")
@@ -259,6 +271,7 @@ def asks_oracle(bench: Bench) -> Finding:
 _SHOWN = {
     "surrogate": ("surrogate_energy",),
     "surrogate_forces": ("surrogate_energy", "surrogate_forces"),
+    "twin": ("twin_energy",),
     "committee": ("energy_spread", "force_spread"),
     "features": ("features",),
 }
@@ -286,6 +299,7 @@ def _candidate(number: int, rng: np.random.Generator, sees: frozenset[str]) -> C
     seen: dict[str, Any] = {
         "surrogate_energy": float(rng.normal()),
         "surrogate_forces": rng.normal(scale=0.02, size=shape),
+        "twin_energy": float(rng.normal()),
         "energy_spread": float(rng.random()) * 0.01,
         "force_spread": rng.random(len(start)) * 0.01,
         "features": rng.normal(size=_FEATURES),

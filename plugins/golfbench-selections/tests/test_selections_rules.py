@@ -1,5 +1,7 @@
 """Selections on hand-made trajectories: which state is labelled, and where the trajectory ends."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -126,6 +128,7 @@ def test_specs_say_what_the_runner_must_know():
         "last": (False, True),
         "committee-force": (False, True),
         "farthest-features": (False, True),
+        "golf-neural": (False, True),
         "none": (False, False),
         "all": (False, True),
         "oracle-trajectory": (False, True),
@@ -159,3 +162,18 @@ def every_label(text, trajectory):
 )
 def test_all_of_a_trajectory_is_every_sound_state_of_it(text, broken, labelled):
     assert every_label(text, states([9, 7, 8, 6, 5], broken)) == labelled
+
+
+def test_golf_watches_the_twin_where_it_is_told_to():
+    """The surrogate rises in the third step, the twin in the second one."""
+    falling = states([9, 8, 7, 9, 6])
+    shown = [
+        replace(state, twin_energy=energy) for state, energy in zip(falling, [3.0, 2.0, 2.5, 1.0, 0.0], strict=True)
+    ]
+    assert follow("golf", shown) == ([2], 3)
+    assert follow("golf-neural", shown) == ([1], 2)
+    assert follow("golf-neural:patience=2", shown) == ([3], 4)
+    with pytest.raises(ConfigurationError, match="golf-neural: needs the energy by a twin"):
+        follow("golf-neural", falling)
+    with pytest.raises(ConfigurationError, match="golf-neural: patience"):
+        made("golf-neural:patience=0")

@@ -28,6 +28,15 @@ def golfbench_selections() -> list[SelectionSpec]:
             sees=frozenset({"surrogate"}),
         ),
         SelectionSpec(
+            name="golf-neural",
+            factory="golfbench_selections.golf:GolfNeural",
+            summary="GOLF with a slow twin of the network in the place of the surrogate.",
+            parameters=(Parameter("patience", 1, "Rises of the twin's energy that end a trajectory."),),
+            citation="arXiv:2311.06295",
+            license="MIT",
+            sees=frozenset({"twin"}),
+        ),
+        SelectionSpec(
             name="random",
             factory="golfbench_selections.controls:Random",
             summary="Label one state of the whole trajectory, drawn uniformly.",
