@@ -283,6 +283,10 @@ class State:
         energy: The model's energy, Hartree.
         forces: (n_atoms, 3), the model's forces, Hartree/Å.
         surrogate_energy: The surrogate's energy, Hartree; ``None`` when the selection did not ask for it.
+        surrogate_forces: (n_atoms, 3), the surrogate's forces, Hartree/Å, NaN where it has none; ``None`` when the
+            selection did not ask for them.
+        twin_energy: Energy by a twin that follows the network slowly (see ``learning.twin``), Hartree; ``None`` when
+            the selection did not ask for it.
         last: True when the runner ends the trajectory here (step limit, convergence, divergence).
         energy_spread: Standard deviation of the committee's energies, Hartree; ``None`` without a committee, or when
             the selection did not ask for it. So are the others below.
@@ -299,6 +303,8 @@ class State:
     energy_spread: float | None = None
     force_spread: FloatArray | None = None
     features: FloatArray | None = None
+    surrogate_forces: FloatArray | None = None
+    twin_energy: float | None = None
 
     @property
     def force_max(self) -> float:

@@ -163,15 +163,18 @@ class Registry:
             ConfigurationError: If no plugin offers it (the nearest names are given, and broken plugins are mentioned)
                 or more than one does (both distributions are named).
         """
-        name = _reference(named).name
-        found = self._specs[kind].get(name, [])
+        ref = _reference(named)
+        name, found = ref.name, self._specs[kind].get(ref.name, [])
         if len(found) > 1:
             raise ConfigurationError(_clash(kind, name, found))
         if not found:
             broken = [p.name for p in self.plugins if p.error]
             note = f" (plugins that did not load: {', '.join(broken)})" if broken else ""
             raise ConfigurationError(unknown_name(kind, name, self._specs[kind]) + note)
-        return found[0]
+        spec = found[0]
+        if isinstance(spec, SelectionSpec):
+            return spec.combining(ref.parameters, lambda part: self.find(SelectionSpec, part))
+        return spec
 
     def find(self, kind: type[S], named: Named) -> S:
         """Return what a plugin offers by that name, typed by the class of its spec."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -249,7 +249,7 @@ class OptimizerSpec(Spec):
 
 
 #: What a selection may look at besides positions, energy and forces of a state. It pays for nothing else.
-SIGHTS = ("surrogate", "committee", "features", "training_set")
+SIGHTS = ("surrogate", "surrogate_forces", "twin", "committee", "features", "training_set")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -257,13 +257,18 @@ class SelectionSpec(Spec):
     """A rule that picks the states to label (see ``contracts.Selection`` and ``contracts.RoundSelection``).
 
     Attributes:
-        sees: What it looks at, of ``SIGHTS``: the energy of the surrogate at each state, the spread of a committee,
-            the network's features of a state, those of the training set.
+        sees: What it looks at, of ``SIGHTS``: the energy of the surrogate at each state (with ``surrogate_forces`` its
+            forces, too), that of a twin of the network, the spread of a committee, the network's features of a state,
+            those of the training set.
         asks_oracle: Whether it labels anything at all (``none`` does not).
+        explorer: The only source of candidates that it makes sense with, whatever the run's is; empty: the run's.
+        combines: Its parameter that names other selections, separated by blanks: it sees what they see.
     """
 
     sees: frozenset[str] = frozenset()
     asks_oracle: bool = True
+    explorer: str = ""
+    combines: str = ""
 
     def __post_init__(self) -> None:
         """Refuse what no selection can see.
@@ -276,8 +281,30 @@ class SelectionSpec(Spec):
 
     @property
     def needs_surrogate(self) -> bool:
-        """Whether it looks at the surrogate's energy of each state."""
-        return "surrogate" in self.sees
+        """Whether it looks at what the surrogate says of each state."""
+        return bool(self.sees & {"surrogate", "surrogate_forces"})
+
+    def combining(self, parameters: Mapping[str, Any], find: Callable[[str], SelectionSpec]) -> SelectionSpec:
+        """Return it as it is with these parameters: a combination sees what its parts see.
+
+        Args:
+            parameters: What was given.
+            find: Looks a part up.
+
+        Raises:
+            ConfigurationError: If a part is not known, or has candidates of its own.
+        """
+        if not self.combines:
+            return self
+        parts = [find(part) for part in str(self.resolve(parameters)[self.combines]).split()]
+        for part in parts:
+            if part.explorer:
+                raise ConfigurationError(
+                    f"{self.name}: '{part.name}' has candidates of its own, the explorer '{part.explorer}', and cannot "
+                    "be combined"
+                )
+        asks = any(part.asks_oracle for part in parts) or not parts
+        return replace(self, sees=self.sees.union(*(part.sees for part in parts)), asks_oracle=asks)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -417,7 +417,8 @@ def _common_identity(records: Sequence[Record]) -> Identity:
     return first
 
 
-def _place(row: Row) -> tuple[int, str, str, str, str, int, str]:
+def _place(row: Row) -> tuple[int, str, str, str, str, float, int, str]:
     seed = -1 if row.seed is None else row.seed
     stage = get_args(Stage).index(row.stage)
-    return stage, row.model, row.optimizer, row.selection, row.oracle, seed, row.combination
+    budget = math.inf if row.budget is None else row.budget  # the end of a training comes after its points
+    return stage, row.model, row.optimizer, row.selection, row.oracle, budget, seed, row.combination

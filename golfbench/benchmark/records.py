@@ -96,6 +96,8 @@ class Identity(FrozenModel):
         seed: Seed of the run; ``None`` where nothing was drawn.
         stage: ``reference`` (a fixed model to compare with), ``before`` or ``after`` the training.
         method: Level of theory of every energy, for example ``GFN2-xTB``.
+        budget: Labels that had been asked for, of a model that was judged on the way; ``None`` at the end of a training
+            and where nothing is trained.
     """
 
     combination: str = Field(min_length=1)
@@ -106,6 +108,7 @@ class Identity(FrozenModel):
     seed: int | None
     stage: Stage
     method: str = Field(min_length=1)
+    budget: PositiveInt | None = None
 
 
 class Record(Identity):
@@ -161,8 +164,9 @@ class Record(Identity):
     def _without_what_was_not_looked_at(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out a field that records of before did not have: their text, and the hashes over it, stay the same."""
         fields: dict[str, Any] = dump(self)
-        if self.stereo_changed is None:
-            fields.pop("stereo_changed", None)
+        for name in ("stereo_changed", "budget"):
+            if getattr(self, name) is None:
+                fields.pop(name, None)
         return fields
 
     @model_validator(mode="after")
@@ -199,9 +203,15 @@ class Record(Identity):
         }
 
 
-def combination_id(model: str, optimizer: str, selection: str, oracle: str, seed: int | None) -> str:
-    """Return the id of a combination, for example ``painn:preset=small|lbfgs|golf|gfn2-xtb|seed=0``."""
+def combination_id(
+    model: str, optimizer: str, selection: str, oracle: str, seed: int | None, budget: int | None = None
+) -> str:
+    """Return the id of a combination, for example ``painn:preset=small|lbfgs|golf|gfn2-xtb|seed=0``.
+
+    A model that is judged on the way has one of its own: ``...|gfn2-xtb|budget=16|seed=0``.
+    """
     names = "|".join((model, optimizer, selection, oracle))
+    names += "" if budget is None else f"|budget={budget}"
     return names if seed is None else f"{names}|seed={seed}"
 
 

@@ -364,7 +364,8 @@ def _named(field: str) -> Callable[[Line], str]:
 
 
 def _stage_and_selection(line: Line) -> str:
-    return f"{_row(line).stage} {_row(line).selection}".strip()
+    row = _row(line)
+    return f"{row.stage} {row.selection}".strip() + (f", {row.budget} labels" if row.budget else "")
 
 
 def _seed(line: Line) -> str:

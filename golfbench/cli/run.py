@@ -41,6 +41,16 @@ ConfigArgument = Annotated[
 BudgetOption = Annotated[
     int | None, typer.Option("--budget", "-k", min=0, envvar="GOLFBENCH_BUDGET", help="Training labels a combination.")
 ]
+PointsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--evaluate-at",
+        metavar="LABELS",
+        help="Judge models on the way, with so many training labels: 0,16,32,64. The last one is the budget, if no "
+        "other is given.",
+        show_default=False,
+    ),
+]
 InitialOption = Annotated[
     int | None,
     typer.Option(
@@ -162,6 +172,7 @@ def run(
     reference: ReferenceOption = None,
     dataset: DatasetOption = None,
     budget: BudgetOption = None,
+    evaluate_at: PointsOption = None,
     initial_labels: InitialOption = None,
     limit: LimitOption = None,
     surrogate: SurrogateOption = None,
@@ -205,6 +216,7 @@ def run(
             "references": reference,
             "dataset": dataset,
             "budget": budget,
+            "evaluate_at": _labels(evaluate_at),
             "initial_labels": initial_labels,
             "limit": limit,
             "surrogate": surrogate,
@@ -235,6 +247,22 @@ def run(
         show_plan(settings, json, part, unsafe)
         return
     execute(settings, output or Path("runs"), json, wide, unsafe, part)
+
+
+def _labels(text: str | None) -> list[int] | None:
+    """Read ``0,16,32``.
+
+    Raises:
+        ConfigurationError: If it is something else.
+    """
+    from golfbench.errors import ConfigurationError
+
+    if text is None:
+        return None
+    numbers = [item.strip() for item in text.split(",")]
+    if not all(item.isdecimal() for item in numbers):
+        raise ConfigurationError(f"--evaluate-at: numbers of labels with commas between are expected, not '{text}'")
+    return [int(item) for item in numbers]
 
 
 def executor_of(name: str | None, arguments: list[str] | None) -> str | None:

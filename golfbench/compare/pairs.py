@@ -1,9 +1,9 @@
 """Which series of one side belongs to which of the other.
 
-1. The same stage, model, optimizer, selection and oracle, for the seeds that both have; if they have none in common,
-   all seeds of the one with all of the other.
-2. What is left: series that differ in exactly one of model, optimizer, selection and oracle (each with every one that
-   it fits), for the seeds that both have.
+1. The same stage, model, optimizer, selection and oracle (and labels, of a model judged on the way), for the seeds that
+   both have; if they have none in common, all seeds of the one with all of the other.
+2. What is left: series that differ in exactly one of these (each with every one that it fits), for the seeds that both
+   have.
 3. If each side is a single series, they are a pair, whatever they differ in.
 
 Levels of theory never meet.
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from golfbench.compare.sides import Key, Series, Side
 
-FIELDS = ("stage", "model", "optimizer", "selection", "oracle")
+FIELDS = ("stage", "model", "optimizer", "selection", "oracle", "budget")
 
 
 @dataclass(frozen=True, slots=True)

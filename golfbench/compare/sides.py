@@ -19,7 +19,18 @@ from golfbench.runs.summary import rows_of
 
 #: What differs between series by their names, so it is no difference of settings.
 GRID = frozenset(
-    {"models", "optimizers", "selections", "oracles", "seeds", "references", "end_points", "dataset", "protocol"}
+    {
+        "models",
+        "optimizers",
+        "selections",
+        "oracles",
+        "seeds",
+        "references",
+        "end_points",
+        "dataset",
+        "protocol",
+        "evaluate_at",
+    }
 )
 #: What decides no result.
 TECHNICAL = frozenset({"executor", "workers", "cache", "limits", "loggers"})
@@ -28,13 +39,14 @@ FREE_IN_PROTOCOL = "evaluation_steps"
 
 
 class Key(NamedTuple):
-    """What a series is of: a combination without its seed."""
+    """What a series is of: a combination without its seed; ``budget`` is empty but for a model judged on the way."""
 
     stage: str
     model: str
     optimizer: str
     selection: str
     oracle: str
+    budget: str
     method: str
 
     def __str__(self) -> str:
@@ -128,7 +140,7 @@ def _side_of_entry(path: Path, entry: Entry) -> Side:
         run.seed: CallsByPurpose(**{purpose: account.calls for purpose, account in run.oracle_calls.items()})
         for run in entry.runs
     }
-    key = Key(entry.stage, entry.model, entry.optimizer, entry.selection, entry.oracle, entry.method)
+    key = Key(entry.stage, entry.model, entry.optimizer, entry.selection, entry.oracle, "", entry.method)
     return Side(
         name=entry.entry_id,
         dataset=entry.dataset.name,
@@ -141,7 +153,8 @@ def _side_of_entry(path: Path, entry: Entry) -> Side:
 
 
 def _key(record: Record) -> Key:
-    return Key(record.stage, record.model, record.optimizer, record.selection, record.oracle, record.method)
+    budget = f"{record.budget} labels" if record.budget else ""
+    return Key(record.stage, record.model, record.optimizer, record.selection, record.oracle, budget, record.method)
 
 
 def _flat(settings: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:

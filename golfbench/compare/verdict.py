@@ -30,6 +30,8 @@ def _comparable(side: Side) -> list[list[Series]]:
     """Return the series whose residuals mean the same, those with a number, the lowest first."""
     groups: dict[tuple[str, str], list[tuple[float, Series]]] = {}
     for series in side.series:
+        if series.key.budget:  # a point on the way to the end that is ranked
+            continue
         value = value_of(quotients(_walks(series), _compounds(series))[MEASURE])
         if value is not None:
             groups.setdefault((series.key.oracle, series.key.method), []).append((value, series))

@@ -37,7 +37,7 @@ from golfbench.runs.costs import read_costs
 from golfbench.runs.directory import RunDirectory, slug
 from golfbench.runs.manifest import Manifest, Origin
 from golfbench.runs.starts import shipping, start_of
-from golfbench.runs.summary import bill_of, bills_of
+from golfbench.runs.summary import bill_of, bills_of, calls_by_then
 from golfbench.specs import ModelSpec
 
 #: The beginning of an absolute path, or of one that a person's folder can be read from.
@@ -129,6 +129,8 @@ def entries_of(
     made, refused = [], []
     for records in by_combination(latest_records(read_records(run.records))):
         first = records[0]
+        if first.budget:  # a point of a curve: entries are of whole trainings
+            continue
         name = " ".join(filter(None, (first.stage, first.model, first.optimizer, first.selection, first.oracle)))
         try:
             if not first.optimizer:
@@ -148,7 +150,8 @@ def by_combination(records: Iterable[Record]) -> list[list[Record]]:
     """Return records in groups that differ in the seed and the molecule only."""
     groups: defaultdict[tuple[str, ...], list[Record]] = defaultdict(list)
     for record in records:
-        groups[record.stage, record.model, record.optimizer, record.selection, record.oracle].append(record)
+        names = (record.stage, record.model, record.optimizer, record.selection, record.oracle)
+        groups[*names, str(record.budget or "")].append(record)
     return list(groups.values())
 
 
@@ -184,7 +187,7 @@ class Maker:
                 entry_id="",
                 track=self.track.name,
                 method=first.method,
-                budget=self.config.budget if first.stage == "after" else 0,
+                budget=(first.budget or self.config.budget) if first.stage == "after" else 0,
                 dataset=DatasetFacts(**self.manifest.dataset.model_dump(include=set(DatasetFacts.model_fields))),
                 protocol=self.config.protocol,
                 settings=self._settings(first),
@@ -201,7 +204,7 @@ class Maker:
         plain.sort(key=lambda record: self.order.get(record.molecule, len(self.order)))
         first = plain[0]
         bills = set(bills_of(first))
-        calls = [call for call in self.calls if bill_of(call) in bills]
+        calls = [call for call in self.calls if bill_of(call) in bills] + list(calls_by_then(first, self.calls))
         return SeedRun(
             seed=first.seed,
             summary=summary(plain),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -18,11 +18,13 @@ from golfbench.contracts import Candidate, Evaluation, FloatArray, Model, Optimi
 from golfbench.errors import OracleError
 from golfbench.learning.acquisition import Acquisition
 from golfbench.learning.potential import Potential
+from golfbench.learning.twin import Twin
 from golfbench.minimize import Outcome, Point, StoppingRule, minimize
 from golfbench.molecules import Molecule, group_of
 
-#: Energy (Hartree) of one geometry under the surrogate; raises ``OracleError`` when it cannot say.
-Surrogate = Callable[[Molecule], float]
+#: Energy (Hartree) of one geometry under the surrogate, with forces (n_atoms, 3) (Hartree/Å) for a selection that looks
+#: at them; raises ``OracleError`` when it cannot say.
+Surrogate = Callable[[Molecule], float | tuple[float, FloatArray]]
 #: Molecules whose features are computed together.
 _TOGETHER = 32
 
@@ -67,7 +69,8 @@ class Walks:
         optimizer: Makes a fresh optimizer.
         rule: Step limit in optimizer updates, and the force threshold.
         inner_steps: Optimizer updates per environment step: the selection sees every ``inner_steps``-th state.
-        surrogate: Energy of a geometry, or ``None`` when the selection does not look at it.
+        surrogate: See ``Surrogate``; ``None`` when the selection does not look at it.
+        twin: Of the network; ``None`` when the selection does not look at it.
     """
 
     acquisition: Acquisition
@@ -75,12 +78,13 @@ class Walks:
     rule: StoppingRule
     inner_steps: int
     surrogate: Surrogate | None = None
+    twin: Twin | None = None
 
     def offer(self, potential: Model, starts: Sequence[Molecule], streams: Sequence[np.random.Generator]) -> Offer:
         """Return the candidates of one round; see ``Explorer``."""
         model = potential.showing(self.acquisition.sees) if isinstance(potential, Potential) else potential
         watchers = [
-            _Watcher(start, self.acquisition.begin(start, rng), self.inner_steps, self.surrogate, self.acquisition.sees)
+            _Watcher(start, self.acquisition.begin(start, rng), self)
             for start, rng in zip(starts, streams, strict=True)
         ]
         walk = minimize(model, starts, self.optimizer(), self.rule, lambda point: watchers[point.index].look(point))
@@ -107,12 +111,10 @@ class _Watcher:
         self,
         start: Molecule,
         selection: TrajectorySelection,
-        inner_steps: int,
-        surrogate: Surrogate | None,
-        sees: frozenset[str],
+        walks: Walks,
     ) -> None:
-        self._start, self._selection, self._inner_steps, self._surrogate = start, selection, inner_steps, surrogate
-        self._sees = sees
+        self._start, self._selection, self._inner_steps = start, selection, walks.inner_steps
+        self._sees, self._surrogate, self._twin = walks.acquisition.sees, walks.surrogate, walks.twin
         self.candidates: list[Candidate] = []
 
     def look(self, point: Point) -> bool:
@@ -129,24 +131,40 @@ class _Watcher:
             positions=point.positions,
             energy=point.energy,
             forces=point.forces,
-            surrogate_energy=None
-            if self._surrogate is None
-            else _surrogate_energy(self._surrogate, self._start, point.positions),
             last=point.last,
             energy_spread=point.energy_spread if committee else None,
             force_spread=point.force_spread if committee else None,
             features=point.features,
+            **_said(self._surrogate, self._start, point.positions),
+            twin_energy=_by_twin(self._twin, self._start, point.positions),
         )
 
 
-def _surrogate_energy(surrogate: Surrogate, start: Molecule, positions: FloatArray) -> float:
-    """Ask the surrogate; where it has no answer the walk went wrong, which counts as a rise."""
-    if not np.isfinite(positions).all():
-        return math.inf
+def _said(surrogate: Surrogate | None, start: Molecule, positions: FloatArray) -> dict[str, Any]:
+    """Ask the surrogate, if there is one, and return what a state says of its answer.
+
+    Where it has no answer the walk went wrong, which counts as a rise.
+    """
+    if surrogate is None:
+        return {}
     try:
-        energy = surrogate(start.at(positions))
+        answer = surrogate(start.at(positions)) if np.isfinite(positions).all() else math.inf
     except OracleError:
-        return math.inf
+        answer = math.inf
+    energy, forces = answer if isinstance(answer, tuple) else (answer, None)
+    if not math.isfinite(energy):
+        energy, forces = math.inf, None
+    return {
+        "surrogate_energy": energy,
+        "surrogate_forces": np.full_like(positions, np.nan) if forces is None else forces,
+    }
+
+
+def _by_twin(twin: Twin | None, start: Molecule, positions: FloatArray) -> float | None:
+    """Return the twin's energy, if there is a twin; infinite where it is no number."""
+    if twin is None:
+        return None
+    energy = twin.energy(start.at(positions)) if np.isfinite(positions).all() else math.inf
     return energy if math.isfinite(energy) else math.inf
 
 
@@ -164,12 +182,14 @@ class Given:
     Attributes:
         trajectories: Geometries by the molecule whatever its conformation (see ``group_of``), in their order.
         acquisition: Says which states become candidates.
-        surrogate: Energy of a geometry, or ``None`` when the selection does not look at it.
+        surrogate: See ``Surrogate``; ``None`` when the selection does not look at it.
+        twin: Of the network; ``None`` when the selection does not look at it.
     """
 
     trajectories: Mapping[str, Sequence[Molecule]]
     acquisition: Acquisition
     surrogate: Surrogate | None = None
+    twin: Twin | None = None
 
     def offer(self, potential: Potential, starts: Sequence[Molecule], streams: Sequence[np.random.Generator]) -> Offer:
         """Return the candidates of one round; see ``Explorer``."""
@@ -180,7 +200,8 @@ class Given:
             calls += len(states)
             for state in (candidate.state for candidate in evaluated(model, states)):
                 if self.surrogate is not None:
-                    state = replace(state, surrogate_energy=_surrogate_energy(self.surrogate, start, state.positions))
+                    state = replace(state, **_said(self.surrogate, start, state.positions))
+                state = replace(state, twin_energy=_by_twin(self.twin, start, state.positions))
                 decision = memory.observe(state)
                 offered += [candidate_of(start, state) for state in decision.label]
                 if decision.end:

@@ -2,18 +2,22 @@
 
 A round explores from labelled conformations, lets the selection choose among the candidates, asks the oracle for what
 was chosen, adds the labels that were asked for ``lag`` rounds before, and does ``updates_per_label`` updates for each.
-The loop ends when the budget of training calls is spent and the last label is learned from. A snapshot after each
-round, with what is on its way, and random streams that depend on the round's number only make a resumed loop the same
-loop.
+The loop ends when the budget of training calls is spent and the last label is learned from. At points on the way it
+waits likewise for what was asked for: what is judged there is what a loop with that budget, and the points before it,
+ends with. A snapshot after each round, with what is on its way, and random streams that depend on the round's number
+only make a resumed loop the same loop.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
+
+import torch
 
 from golfbench.contracts import LabelledMolecule, Round
 from golfbench.errors import ConfigurationError, OracleError
@@ -28,6 +32,7 @@ from golfbench.learning.snapshots import Snapshots
 from golfbench.learning.starts import Starts
 from golfbench.learning.stream import Stream
 from golfbench.learning.targets import remainders
+from golfbench.learning.twin import Twin
 from golfbench.loggers import NO_LOG, Log
 from golfbench.molecules import Molecule
 from golfbench.oracles.question import Question
@@ -55,6 +60,7 @@ class Parts:
         asks_oracle: Whether the selection labels anything at all.
         starts: Where trajectories start.
         references: Of weights made elsewhere: their reference energies follow the labels.
+        twin: Of the network, for a selection that looks at it.
     """
 
     learner: Learner
@@ -66,6 +72,37 @@ class Parts:
     asks_oracle: bool
     starts: Starts
     references: FollowingReferences | None = None
+    twin: Twin | None = None
+
+    def fit(self, updates: int) -> float:
+        """Learn for a round, and return the mean loss."""
+        loss = self.learner.fit(self.pool, updates)
+        if self.twin is not None:
+            self.twin.follow()
+        return loss
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """Return everything that learning resumes from."""
+        return self.learner.state() | ({} if self.twin is None else self.twin.state())
+
+    def restore(self, tensors: Mapping[str, torch.Tensor], update: int) -> None:
+        """Continue from what ``state`` returned."""
+        self.learner.restore(tensors, update)
+        if self.twin is not None:
+            self.twin.restore(tensors)
+
+    def at_their_best(self, act: Callable[[], None]) -> None:
+        """Let the best weights so far act, and go on with those that are trained."""
+        kept = {name: tensor.clone() for name, tensor in self.learner.state().items()}
+        self.learner.finish(self.pool)
+        act()
+        self.learner.restore(kept, self.learner.update)
+
+    def training_features(self) -> Any:
+        """Return the features of what was learned from (of a sample of a large D_0), where the selection sees them."""
+        if not {"features", "training_set"} <= self.acquisition.sees:
+            return None
+        return features_of(self.learner.potential(), [self.pool.molecule(k) for k in self.pool.sampled()])
 
 
 @dataclass(slots=True)
@@ -147,6 +184,7 @@ class LearningLoop:
         log: Log = NO_LOG,
     ) -> None:
         self.parts, self.settings, self.budget = parts, settings, budget
+        self._goal = budget  # up to which labels are asked for now: the next point, or the budget
         self.progress = Progress()
         self._seed, self._account = seed, Account(combination, "after", "training")
         self._snapshots, self._log = Snapshots(directory, "round"), log
@@ -162,21 +200,37 @@ class LearningLoop:
             settings.deterministic,
         )
 
-    def run(self, on_round: Callable[[Progress], None] | None = None) -> Progress:
-        """Continue from the newest sound snapshot and go on until the budget is spent."""
+    def run(
+        self,
+        on_round: Callable[[Progress], None] | None = None,
+        points: Sequence[int] = (),
+        at_point: Callable[[int], None] = lambda labels: None,
+    ) -> Progress:
+        """Continue from the newest sound snapshot and go on until the budget is spent.
+
+        Args:
+            on_round: Told of every round.
+            points: Numbers of labels on the way to the budget, in order.
+            at_point: Called with each of them when all labels up to it are learned from, and the best weights so far
+                act; after a resumption once more for a point where the loop stands.
+        """
         self._follow()  # before anything is restored: what is fitted is the difference to the weights at the start
         self._resume()
-        while self._is_asking() or len(self._stream):
-            self._round()
-            if on_round is not None:
-                on_round(self.progress)
+        for goal in [*(point for point in points if point >= self.progress.spent), self.budget]:
+            self._goal = goal
+            while self._is_asking() or len(self._stream):
+                self._round()
+                if on_round is not None:
+                    on_round(self.progress)
+            if goal < self.budget:
+                self.parts.at_their_best(partial(at_point, goal))
         if self.progress.fruitless >= FRUITLESS_ROUNDS:
             log.warning("%s: no new geometry in %d rounds, the loop ends", self._account.combination, FRUITLESS_ROUNDS)
         self.parts.learner.finish(self.parts.pool)
         return self.progress
 
     def _is_asking(self) -> bool:
-        return self.progress.spent < self.budget and self.progress.fruitless < FRUITLESS_ROUNDS
+        return self.progress.spent < self._goal and self.progress.fruitless < FRUITLESS_ROUNDS
 
     def _round(self) -> None:
         learner = self.parts.learner
@@ -188,7 +242,7 @@ class LearningLoop:
             learned = self._learn()
         if not len(self.parts.pool):  # the oracle refused all that was asked so far, and no initial set is learned from
             learned = 0
-        loss = learner.fit(self.parts.pool, learned * self.settings.updates_per_label)
+        loss = self.parts.fit(learned * self.settings.updates_per_label)
         self.progress.round += 1
         log.info("%s: loss %.4g, %s", self._account.combination, loss, self.progress.to_json())
         if self._log:  # before the snapshot: after a crash in between, the round is walked and logged again
@@ -208,7 +262,7 @@ class LearningLoop:
 
     def _without_labels(self) -> int:
         """Spend nothing, but train as much as the others: the control for training alone."""
-        count = min(self.settings.parallel, self.budget - self.progress.spent)
+        count = min(self.settings.parallel, self._goal - self.progress.spent)
         self.progress.spent += count
         return count
 
@@ -217,7 +271,7 @@ class LearningLoop:
         progress, combination = self.progress, self._account.combination
         starts = self.parts.starts.draw(
             derived(self._seed, "starts", combination, progress.round),
-            min(self.settings.parallel, self.budget - progress.spent),
+            min(self.settings.parallel, self._goal - progress.spent),
             self.settings.restart == "all",
         )
         streams = [
@@ -229,22 +283,15 @@ class LearningLoop:
         progress.environment_steps += sum(offer.environment_steps)
         new = {hash: c for c in offer.candidates if (hash := c.molecule.geometry_hash()) not in self._known}
         progress.known += len(offer.candidates) - len(new)
-        left = self.budget - progress.spent
+        left = self._goal - progress.spent
         round = Round(
             progress.round,
             list(new.values()),
             min(self.settings.parallel, left) if self.parts.acquisition.by_round else left,
             derived(self._seed, "choice", combination, progress.round),
-            self._training_features(),
+            self.parts.training_features(),
         )
         return picks(self.parts.acquisition, round)
-
-    def _training_features(self) -> Any:
-        """Return the features of what was learned from (of a sample of a large D_0), where the selection sees them."""
-        pool = self.parts.pool
-        if not {"features", "training_set"} <= self.parts.acquisition.sees:
-            return None
-        return features_of(self.parts.learner.potential(), [pool.molecule(k) for k in pool.sampled()])
 
     def _ask(self, picked: list[Molecule]) -> None:
         """Ask for labels; they are paid for and known from here on."""
@@ -293,14 +340,14 @@ class LearningLoop:
             "refused": self._refused,
             "asked": self._stream.to_json(),
         }
-        self._snapshots.save(self.progress.round, self.parts.learner.state(), header)
+        self._snapshots.save(self.progress.round, self.parts.state(), header)
 
     def _resume(self) -> None:
         if found := self._snapshots.newest():
             tensors, header = found[0], cast(LoopState, found[1])
             self._restore(header)
             self._follow()
-            self.parts.learner.restore(tensors, header["update"])
+            self.parts.restore(tensors, header["update"])
 
     def _restore(self, header: LoopState) -> None:
         self.progress = Progress(**header["progress"])

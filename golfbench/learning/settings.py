@@ -86,6 +86,7 @@ class GolfSettings(BaseModel):
             or ``relaxed``, the minima of the surrogate [walks].
         restart: Where trajectories start: ``initial`` (D_0 only, the published code) or ``all`` (the grown set,
             Algorithm 1).
+        twin_decay: Share of itself that the network's twin keeps in a round, for a selection that looks at it.
         force_norm_guard_hartree_per_angstrom: Labels with a larger Frobenius norm of the forces (minus those of the
             delta model) are not learned from [10.5]; ``None`` switches it off.
     """
@@ -101,4 +102,5 @@ class GolfSettings(BaseModel):
     deterministic: bool = True
     explorer: Literal["walks", "given", "relaxed"] = "walks"
     restart: Literal["initial", "all"] = "initial"
+    twin_decay: float = Field(0.9, ge=0, lt=1)
     force_norm_guard_hartree_per_angstrom: float | None = FORCE_NORM_GUARD

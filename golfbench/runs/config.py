@@ -17,6 +17,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    ValidationInfo,
     field_serializer,
     field_validator,
     model_validator,
@@ -34,8 +35,8 @@ DEFAULT_PASSES, MOST_DEFAULT_UPDATES = 80, 5000
 
 #: Settings that came later: at their default they are no part of a run's name, so that the runs of before are found.
 LATER: Mapping[str, tuple[str, ...]] = {
-    "": ("initial_labels", "fine_tuning", "end_points"),
-    "golf": ("explorer",),
+    "": ("initial_labels", "fine_tuning", "end_points", "evaluate_at"),
+    "golf": ("explorer", "twin_decay"),
     "training": ("keeps_start",),
     "baseline": ("keeps_start",),
 }
@@ -122,7 +123,10 @@ class RunConfig(BaseModel):
         references: Fixed models (any oracle) that get a row of their own; by default none where there are end points.
         end_points: Files of end points that were made elsewhere, each with a row of its own.
         dataset: Name of the dataset, with parameters.
-        budget: K, training labels per combination.
+        budget: K, training labels per combination; the last one of ``evaluate_at`` where only that is given.
+        evaluate_at: Numbers of training labels at which a model is judged on the way to the budget. Zero is the model
+            before the training, and the budget the one after, which have rows in any case. What is judged in between
+            presumes no end, so the rate is constant, and its averaged weights are what is judged.
         limit: Use only so many training and test molecules (conformations).
         surrogate: The cheap oracle that watches trajectories.
         delta: A fixed model to add: the network learns the difference.
@@ -160,6 +164,7 @@ class RunConfig(BaseModel):
     end_points: tuple[EndPoints, ...] = ()
     dataset: ComponentRef = ComponentRef("druglike-mini")
     budget: int = Field(64, ge=0)
+    evaluate_at: tuple[Annotated[int, Field(ge=0)], ...] = ()
     limit: int | None = Field(None, ge=1)
     surrogate: ComponentRef = ComponentRef("mmff94")
     delta: str | None = None
@@ -195,6 +200,46 @@ class RunConfig(BaseModel):
         if not (self.models or self.end_points):
             raise ConfigurationError("models: at least one is needed")
         return self
+
+    @model_validator(mode="before")
+    @classmethod
+    def _presume_no_end(cls, data: Any) -> Any:
+        """Take what judging on the way needs, where nobody gave it: the budget, and a rate that knows no end."""
+        given = data.get("evaluate_at") if isinstance(data, Mapping) else None
+        if not isinstance(given, list | tuple) or not all(isinstance(labels, int) for labels in given) or not given:
+            return data
+        filled: dict[str, Any] = {"budget": max(given), **data}
+        if any(0 < labels < int(filled["budget"]) for labels in given):
+            for name in ("training", "fine_tuning"):
+                if isinstance(settings := filled.get(name, {}), Mapping):
+                    filled[name] = {"schedule": "constant", **settings}
+        return filled
+
+    @field_validator("evaluate_at")
+    @classmethod
+    def _within_the_budget(cls, values: tuple[int, ...], info: ValidationInfo) -> tuple[int, ...]:
+        """Order the points, and refuse those that would never be reached."""
+        budget = info.data.get("budget", math.inf)
+        if beyond := [labels for labels in values if labels > budget]:
+            raise ValueError(f"{beyond[0]} labels are never reached with a budget of {budget}")
+        return tuple(sorted(set(values)))
+
+    @field_validator("training", "fine_tuning")
+    @classmethod
+    def _without_an_end(cls, settings: TrainSettings, info: ValidationInfo) -> TrainSettings:
+        """Refuse a rate that falls to the end of the budget, where models are judged before it."""
+        budget = info.data.get("budget", 0)
+        if settings.schedule == "cosine" and any(0 < labels < budget for labels in info.data.get("evaluate_at", ())):
+            raise ValueError(
+                "the schedule 'cosine' falls to the end of the budget, and evaluate_at judges before it: leave the "
+                "schedule out, or give 'constant'"
+            )
+        return settings
+
+    @property
+    def points(self) -> tuple[int, ...]:
+        """Numbers of labels at which a model is judged between the start and the end of its training, in order."""
+        return tuple(labels for labels in self.evaluate_at if 0 < labels < self.budget)
 
     @field_validator("models", "optimizers", "selections", "oracles", "references", "seeds", "loggers")
     @classmethod

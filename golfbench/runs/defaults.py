@@ -50,6 +50,11 @@ def suited(config: RunConfig) -> Suited:
         config: As it was written.
     """
     result = Suited(config)
+    if config.points:
+        result.told.append(
+            f"models are judged on the way, with {', '.join(map(str, config.points))} labels: the learning rate is "
+            "constant, since a falling one would presume the end"
+        )
     specs = [registry().component(OracleSpec, oracle) for oracle in config.oracles]
     methods = {oracle.spec.level_of_theory(oracle.parameters) for oracle in specs}
     if len(methods) == 1 and (name := _dataset_at(methods.pop(), config.dataset)):

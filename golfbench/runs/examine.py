@@ -61,7 +61,8 @@ def examine(config: RunConfig, dataset: Dataset, oracles: Sequence[ComponentRef]
         spec = registry().find(OracleSpec, ref)
         _check_molecules(config, dataset, spec)
         warnings += check_weights(config, dataset, spec.level_of_theory(ref.parameters), unsafe)
-    if config.golf.explorer == "given":
+    selections = [registry().find(SelectionSpec, selection) for selection in config.selections]
+    if any((spec.explorer or config.golf.explorer) == "given" for spec in selections):
         check_trajectories(dataset)
     watched = [s for s in config.selections if registry().find(SelectionSpec, s).needs_surrogate]
     walks = any(map(is_trainable, config.models)) and config.budget

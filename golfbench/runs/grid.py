@@ -32,6 +32,7 @@ class Combination:
 
     ``selection`` is ``None`` for a model that no selection has touched (before training, or fixed), ``seed`` where
     nothing was drawn, ``optimizer`` where end points were made elsewhere: ``model`` is what they are called then.
+    ``budget`` is set for a model that is judged on the way, when so many labels were asked for.
     """
 
     model: ComponentRef
@@ -39,6 +40,7 @@ class Combination:
     selection: ComponentRef | None
     oracle: ComponentRef
     seed: int | None
+    budget: int | None = None
 
     @property
     def names(self) -> dict[str, str]:
@@ -53,7 +55,7 @@ class Combination:
     @property
     def id(self) -> str:
         """Its id in records, ledger and random streams."""
-        return combination_id(**self.names, seed=self.seed)
+        return combination_id(**self.names, seed=self.seed, budget=self.budget)
 
     def before(self, seed: int | None) -> Combination:
         """Return the row of the baseline that it starts from; without a seed, all seeds share that baseline."""
@@ -67,6 +69,7 @@ class Combination:
             seed=self.seed,
             stage=stage,
             method=method,
+            budget=self.budget,
         )
 
 
@@ -82,6 +85,11 @@ def combinations(config: RunConfig) -> list[Combination]:
                     for selection in config.selections
                 ]
     return listed
+
+
+def on_the_way(config: RunConfig, trained: Combination) -> list[Combination]:
+    """Return the rows of a trained combination's models that are judged before its budget is spent, in order."""
+    return [replace(trained, budget=budget) for budget in config.points]
 
 
 def fixed_rows(config: RunConfig) -> list[Combination]:
@@ -172,7 +180,7 @@ def _check_explorer(config: RunConfig) -> None:
     """
     for selection in config.selections:
         spec = registry().find(SelectionSpec, selection)
-        if config.golf.explorer == "relaxed" and spec.needs_surrogate:
+        if config.golf.explorer == "relaxed" and (spec.needs_surrogate or "twin" in spec.sees):
             raise ConfigurationError(
                 f"selection '{selection}' watches the surrogate along a walk, and the explorer 'relaxed' offers minima "
                 "of the surrogate only: give --selection last, or another --explorer"
@@ -233,7 +241,8 @@ def plan(config: RunConfig, dataset: Dataset, owns: Owns = lambda row, stage: Tr
         method = registry().find(OracleSpec, oracle).level_of_theory(oracle.parameters)
         labels = most_initial_labels(config, dataset, method)
         expected = expected_calls(dataset, method, config.protocol, labels)
-        judged = sum(row.oracle == oracle for row in (*trained, *fixed, *before))
+        points = [point for row in trained for point in on_the_way(config, row)]
+        judged = sum(row.oracle == oracle for row in (*trained, *points, *fixed, *before))
         calls[str(oracle)] = {
             "initial": expected.initial,
             "training": sum(c.oracle == oracle for c in asking) * config.budget,
@@ -244,7 +253,11 @@ def plan(config: RunConfig, dataset: Dataset, owns: Owns = lambda row, stage: Tr
         # A call at each step of each walk on a network, and one for each label that is learned from.
         learned = len(spread(dataset.initial, labels)) + len(asking) * config.budget
         explored = len(asking) * config.budget * (config.golf.steps * config.golf.inner_steps + 1)
-        judged = (len(trained) + len(before)) * len(dataset.test) * (config.protocol.rule.max_steps + 1)
+        judged = (
+            (len(trained) * (1 + len(config.points)) + len(before))
+            * len(dataset.test)
+            * (config.protocol.rule.max_steps + 1)
+        )
         calls.setdefault(config.delta, {})["base"] = learned + explored + judged
     if states := _judged_by_surrogate(config, dataset, asking):
         calls.setdefault(str(config.surrogate), {})["selection"] = states

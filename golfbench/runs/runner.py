@@ -26,7 +26,7 @@ from golfbench.runs.baseline import Permission
 from golfbench.runs.config import RunConfig
 from golfbench.runs.directory import RunDirectory, write_json
 from golfbench.runs.examine import examine
-from golfbench.runs.grid import Combination, combinations, fixed_rows, plan
+from golfbench.runs.grid import Combination, combinations, fixed_rows, on_the_way, plan
 from golfbench.runs.hours import WORTH_TELLING, hours_of
 from golfbench.runs.loggers import Loggers
 from golfbench.runs.manifest import Manifest, Origin, PartFacts, Place, RunData
@@ -39,11 +39,13 @@ from golfbench.runs.stages import (
     Context,
     Start,
     give_up,
+    learned_path,
     run_baseline,
     run_given,
     run_learn,
     run_network,
     run_reference,
+    updates_in,
 )
 from golfbench.runs.starts import most_initial_labels
 from golfbench.runs.summary import write_summary
@@ -351,7 +353,8 @@ class _Grid:
             start = run_baseline(context, combination)
         except TrainingError as error:  # the other rows of the grid do not depend on it
             give_up(context, combination.before(combination.seed), "before", error)
-            give_up(context, combination, "after", error)
+            for row in (*on_the_way(self.config, combination), combination):
+                give_up(context, row, "after", error)
             return
         path, before = start.path, combination.before(start.seed)
         self.baselines[_name(start)] = _origin(path)
@@ -360,13 +363,16 @@ class _Grid:
             context.note_cost(before, "before", potential, start.updates, start.wall_s)
         if self.share.owns(before, "before"):
             run_network(context, before, "before", path)
+        failure = None
         try:
-            learned = run_learn(context, combination, start)
+            run_learn(context, combination, start)
         except TrainingError as error:
-            give_up(context, combination, "after", error)
-            return
-        if learned is not None:
-            run_network(context, combination, "after", learned.path, learned.updates)
+            failure = error
+        for row in (*on_the_way(self.config, combination), combination):  # what was learned before a failure is judged
+            if (path := learned_path(context, row)).exists():
+                run_network(context, row, "after", path, updates_in(context, path))
+            elif failure is not None:
+                give_up(context, row, "after", failure)
 
 
 def _references(dataset: Dataset) -> Mapping[int, float]:

@@ -17,7 +17,7 @@ from golfbench.benchmark.metrics import Row, Summary
 from golfbench.benchmark.prepare import Report, spread
 from golfbench.benchmark.protocol import Protocol
 from golfbench.benchmark.records import RecordFile, Stage
-from golfbench.contracts import Dataset, LabelledMolecule, Model, Optimizer
+from golfbench.contracts import Dataset, FloatArray, LabelledMolecule, Model, Optimizer
 from golfbench.errors import TrainingError
 from golfbench.learning import checkpoint
 from golfbench.learning.acquisition import Acquisition
@@ -25,7 +25,7 @@ from golfbench.learning.explorer import Explorer, Given, Relaxed, Surrogate, Wal
 from golfbench.learning.foreign import adopt
 from golfbench.learning.headers import Header, header_of
 from golfbench.learning.learner import Learner, Task
-from golfbench.learning.loop import LearningLoop, Parts
+from golfbench.learning.loop import LearningLoop, Parts, Progress
 from golfbench.learning.opening import (
     labels_learned,
     load_potential,
@@ -39,6 +39,7 @@ from golfbench.learning.references import FollowingReferences
 from golfbench.learning.settings import GolfSettings, TrainSettings
 from golfbench.learning.starts import Starts
 from golfbench.learning.targets import InitialSet, Remainder
+from golfbench.learning.twin import Twin
 from golfbench.learning.weights import ModelChoice
 from golfbench.loggers import Log
 from golfbench.minimize import StoppingRule
@@ -80,19 +81,6 @@ class Start:
     seed: int | None
     updates: int = 0
     wall_s: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Learned:
-    """What came out of the learning loop.
-
-    Attributes:
-        path: The checkpoint.
-        updates: Updates of the loop.
-    """
-
-    path: Path
-    updates: int
 
 
 @dataclass(slots=True)
@@ -255,20 +243,28 @@ def _adopted(context: Context, choice: ModelChoice, folder: Path) -> Path:
 # --- Learn ---------------------------------------------------------------------------------------------------------
 
 
-def run_learn(context: Context, combination: Combination, start: Start) -> Learned | None:
-    """Let a combination learn; return ``None`` where its training failed before, and would again.
+def run_learn(context: Context, combination: Combination, start: Start) -> None:
+    """Let a combination learn, unless it has, or its training failed before and would again; see ``learned_path``.
 
     Raises:
         TrainingError: If its training blows up.
     """
-    final = context.directory.checkpoints / slug(combination.id) / "final.safetensors"
-    if not final.exists():
-        if context.records.judged(combination.id, "after"):
-            return None
+    final = learned_path(context, combination)
+    if not final.exists() and not context.records.judged(combination.id, "after"):
         with context.loggers.log(combination.id) as log:
             _learn(context, combination, start.path, final, log)
-    header = header_of(final, checkpoint.load(final)[1])
-    return Learned(final, header["golf"]["spent"] * _settings(context.config, header)[1].updates_per_label)
+
+
+def learned_path(context: Context, row: Combination) -> Path:
+    """Return where the checkpoint of what a combination has learned is, at the end or with the row's budget."""
+    folder = context.directory.checkpoints / slug(replace(row, budget=None).id)
+    return folder / (f"budget-{row.budget}.safetensors" if row.budget else "final.safetensors")
+
+
+def updates_in(context: Context, path: Path) -> int:
+    """Return how many updates of the loop are in a checkpoint of it."""
+    header = header_of(path, checkpoint.load(path)[1])
+    return header["golf"]["spent"] * _settings(context.config, header)[1].updates_per_label
 
 
 def _learn(context: Context, combination: Combination, baseline: Path, final: Path, log: Log) -> None:
@@ -284,14 +280,29 @@ def _learn(context: Context, combination: Combination, baseline: Path, final: Pa
     pool = Pool(potential, context.rows(choice), golf.initial_share, guard)
     parts = _parts(context, combination, learner, pool, context.starts(choice))
     parts = replace(parts, references=_references(context, header, potential, pool))
+
+    def write(row: Combination, path: Path) -> None:
+        note = loop.progress.note(row.budget or config.budget, len(parts.starts.unjudged))
+        if note:
+            context.permission.tell(f"warning: {row.id}: {note}")
+        context.note_cost(row, "after", potential, learner.timed_updates, learner.timed_s, note)
+        save_potential(path, potential, _facts(context, header, potential, pool, loop.progress))
+
+    def at_point(labels: int) -> None:
+        row = replace(combination, budget=labels)
+        if not (path := learned_path(context, row)).exists():
+            write(row, path)
+
     loop = LearningLoop(parts, golf, config.budget, seed, combination.id, final.parent, log)
     name = f"learning: {combination.selection}, seed {combination.seed}"
-    progress = loop.run(lambda so_far: context.report(name, so_far.spent, config.budget))
-    if note := progress.note(config.budget, len(parts.starts.unjudged)):
-        context.permission.tell(f"warning: {combination.id}: {note}")
-    context.note_cost(combination, "after", potential, learner.timed_updates, learner.timed_s, note)
+    loop.run(lambda so_far: context.report(name, so_far.spent, config.budget), config.points, at_point)
+    write(combination, final)
+
+
+def _facts(context: Context, header: Header, potential: Potential, pool: Pool, progress: Progress) -> Header:
+    """Return the header of what was learned, from that of the baseline."""
     ref = ComponentRef(header["model"], header["parameters"])
-    facts = potential_header(ref, potential, config.delta, context.method)
+    facts = potential_header(ref, potential, context.config.delta, context.method)
     if "training" in header:
         facts["training"] = header["training"]
     if "imported" in header:
@@ -299,7 +310,7 @@ def _learn(context: Context, combination: Combination, baseline: Path, final: Pa
     before = labels_learned(header)
     facts["labels"] = (pool.initial_size if before is None else before) + len(pool) - pool.initial_size
     facts["golf"] = progress.to_json()
-    save_potential(final, potential, facts)
+    return facts
 
 
 def _settings(config: RunConfig, header: Header) -> tuple[TrainSettings, GolfSettings]:
@@ -329,33 +340,54 @@ def _parts(
     selection = registry().component(SelectionSpec, combination.selection)
     spec = selection.spec
     acquisition = Acquisition(str(selection), selection.create(), spec.sees)
-    surrogate = surrogate_of_run(context, combination) if spec.needs_surrogate else None
-    explorer = _explorer(context, combination, acquisition, surrogate)
+    forces = "surrogate_forces" in spec.sees
+    surrogate = surrogate_of_run(context, combination, forces) if spec.needs_surrogate else None
+    golf = context.config.golf
+    twin = Twin(learner.potential(), golf.twin_decay) if "twin" in spec.sees else None
+    explorer = _explorer(context, combination, acquisition, spec.explorer or golf.explorer, surrogate, twin)
     starts = Starts(pool, given, context.unjudged if spec.needs_surrogate else frozenset())
-    return Parts(learner, pool, explorer, acquisition, context.oracle, context.service, spec.asks_oracle, starts)
+    parts = Parts(learner, pool, explorer, acquisition, context.oracle, context.service, spec.asks_oracle, starts)
+    return replace(parts, twin=twin)
 
 
 def _explorer(
-    context: Context, combination: Combination, acquisition: Acquisition, surrogate: Surrogate | None
+    context: Context,
+    combination: Combination,
+    acquisition: Acquisition,
+    name: str,
+    surrogate: Surrogate | None,
+    twin: Twin | None,
 ) -> Explorer:
     golf = context.config.golf
-    if golf.explorer == "given":
-        return Given(context.dataset.trajectories, acquisition, surrogate)
+    if name == "given":
+        return Given(context.dataset.trajectories, acquisition, surrogate, twin)
     optimizer = partial(context.optimizer, combination.optimizer)
     rule = StoppingRule(context.config.protocol.force_max_ev_per_angstrom, golf.steps * golf.inner_steps)
-    if golf.explorer == "relaxed":
+    if name == "relaxed":
         relaxing = surrogate_model(str(context.config.surrogate), context.service, combination.id)
         return Relaxed(acquisition, relaxing, optimizer, rule)
-    return Walks(acquisition, optimizer, rule, golf.inner_steps, surrogate)
+    return Walks(acquisition, optimizer, rule, golf.inner_steps, surrogate, twin)
 
 
-def surrogate_of_run(context: Context, combination: Combination) -> Surrogate:
-    """Return the energy of the surrogate; an engine is asked through the service, on an account of its own."""
+def surrogate_of_run(context: Context, combination: Combination, forces: bool) -> Surrogate:
+    """Return the surrogate; an engine is asked through the service, on an account of its own.
+
+    Args:
+        context: Of the oracle.
+        combination: Who is charged.
+        forces: Whether the selection looks at forces, too.
+    """
     surrogate = registry().component(OracleSpec, context.config.surrogate)
     if surrogate.spec.cheap:
-        return open_oracle(surrogate, registry()).energy
+        oracle = open_oracle(surrogate, registry())
+        return oracle.label if forces else oracle.energy
     account = Account(combination.id, "after", "selection")
-    return lambda molecule: context.service.submit(surrogate, molecule, account).result().energy
+
+    def ask(molecule: Molecule) -> float | tuple[float, FloatArray]:
+        label = context.service.submit(surrogate, molecule, account).result()
+        return (label.energy, label.forces) if forces else label.energy
+
+    return ask
 
 
 # --- Judge ---------------------------------------------------------------------------------------------------------
@@ -407,7 +439,8 @@ def run_judge(
     done, count = context.records.judged(row.id, stage), len(context.dataset.test)
     if len(done) == count:
         return
-    name = f"{row.model} {row.selection or stage}" + ("" if row.seed is None else f", seed {row.seed}")
+    name = f"{row.model} {row.selection or stage}" + (f", {row.budget} labels" if row.budget else "")
+    name += "" if row.seed is None else f", seed {row.seed}"
     walker = model()
     if isinstance(walker, Potential):
         context.note_cost(row, stage, walker, labels=labels)

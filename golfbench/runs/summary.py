@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from golfbench.benchmark.metrics import Counts, Row, summarise
-from golfbench.benchmark.records import Identity, Record, latest_records, read_records
+from golfbench.benchmark.records import Identity, Record, combination_id, latest_records, read_records
 from golfbench.errors import NothingToDoError
 from golfbench.oracles.ledger import CACHE_HIT, OF_OTHER_ENGINES, PURPOSES, OracleCall, Purpose, read_calls
 from golfbench.runs.costs import read_costs, read_notes
@@ -50,6 +50,31 @@ def bills_of(row: Identity) -> list[Bill]:
     return [Bill("" if account[2] in OF_OTHER_ENGINES else row.oracle, *account) for account in accounts]
 
 
+def training_of(row: Identity) -> str:
+    """Return the combination whose training a row's model comes from: its own, or that which it is on the way of."""
+    return combination_id(row.model, row.optimizer, row.selection, row.oracle, row.seed)
+
+
+def calls_by_then(row: Identity, calls: Iterable[OracleCall]) -> Iterator[OracleCall]:
+    """Yield the calls of a training until a row's model was judged on the way.
+
+    Nothing is on its way at such a point: all calls for labels up to its budget are in the ledger before any for the
+    next label. Those of other engines count up to there.
+
+    Args:
+        row: With a budget; for another one there is nothing.
+        calls: In the order of the ledger.
+    """
+    known: set[str] = set()
+    whole = (training_of(row), row.stage)
+    for call in calls if row.budget is not None else ():
+        if (call.combination, call.stage) == whole and call.purpose != "evaluation":
+            known |= {call.key} if call.purpose == "training" else set()
+            if len(known) > (row.budget or 0):
+                return
+            yield call
+
+
 def rows_of(directory: RunDirectory) -> list[Row]:
     """Return the rows of a run's table.
 
@@ -85,13 +110,21 @@ def _accounts(records: Sequence[Record], directory: RunDirectory) -> tuple[Count
     """Return oracle calls and cache hits of each (combination, stage) by purpose."""
     calls: Counter[Bill] = Counter()
     hits: Counter[Bill] = Counter()
+    rows: dict[tuple[str, str], Identity] = {(r.combination, r.stage): r for r in records}
+    points = {key: row for key, row in rows.items() if row.budget is not None}
+    trainings, of_trainings = set(map(training_of, points.values())), []
     for call in read_calls(directory.calls):
         (hits if call.outcome == CACHE_HIT else calls)[bill_of(call)] += 1
-    rows: dict[tuple[str, str], Identity] = {(r.combination, r.stage): r for r in records}
-    return _by_row(calls, rows), _by_row(hits, rows)
+        if call.combination in trainings:
+            of_trainings.append(call)
+    charged, free = _by_row(calls, rows), _by_row(hits, rows)
+    for key, row in points.items():
+        for call in calls_by_then(row, of_trainings):
+            (free if call.outcome == CACHE_HIT else charged)[key][call.purpose] += 1
+    return charged, free
 
 
-def _by_row(counted: Counter[Bill], rows: dict[tuple[str, str], Identity]) -> Counts:
+def _by_row(counted: Counter[Bill], rows: dict[tuple[str, str], Identity]) -> dict[tuple[str, str], dict[str, int]]:
     table: dict[tuple[str, str], dict[str, int]] = {}
     for key, row in rows.items():
         table[key] = dict.fromkeys(map(str, PURPOSES), 0)

@@ -27,7 +27,7 @@ from golfbench.leaderboard.tracks import Track, TrackDataset, TrackOracle
 from golfbench.registry import registry
 from golfbench.runs.config import RunConfig
 from golfbench.runs.directory import RunDirectory, slug
-from golfbench.runs.grid import Combination, combinations, fixed_rows
+from golfbench.runs.grid import Combination, combinations, fixed_rows, on_the_way
 from golfbench.site.page import page
 from golfbench.specs import ComponentRef, DatasetSpec, OracleSpec
 
@@ -181,7 +181,7 @@ class _Run:
                 sha256=facts.sha256,
                 data=whole if whole.method == method else _without_labels(whole),
                 run_ids=[self.id],
-                budgets={self.config.budget},
+                budgets={*self.config.points, self.config.budget},
             )
         return found[key]
 
@@ -205,7 +205,8 @@ class _Run:
         present = {(record.combination, record.stage) for record in self.records}
         trained = [row for row in combinations(self.config) if row.oracle == oracle]
         fixed = [row for row in fixed_rows(self.config) if row.oracle == oracle]
-        stages: list[tuple[Stage, list[Combination]]] = [("reference", fixed), ("after", trained)]
+        points = [point for row in trained for point in on_the_way(self.config, row)]
+        stages: list[tuple[Stage, list[Combination]]] = [("reference", fixed), ("after", [*points, *trained])]
         return [_row_name(row, stage) for stage, rows in stages for row in rows if (row.id, stage) not in present]
 
 
@@ -216,7 +217,10 @@ def _without_labels(dataset: Dataset) -> Dataset:
 
 def _row_name(row: Combination | Record, stage: Stage) -> str:
     seed = "" if row.seed is None else f"seed {row.seed}"
-    return " ".join(map(str, filter(None, (row.model, row.optimizer, row.selection or stage, row.oracle, seed))))
+    labels = f"{row.budget} labels" if row.budget else ""
+    return " ".join(
+        map(str, filter(None, (row.model, row.optimizer, row.selection or stage, row.oracle, labels, seed)))
+    )
 
 
 def _listed(names: Iterable[str]) -> str:

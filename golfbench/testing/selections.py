@@ -55,7 +55,20 @@ def trajectory(surrogate_kcal_mol: Sequence[float], broken: Sequence[int] = ()) 
         model_energy, force = (np.nan, np.nan) if bad else (-10.0 - 0.1 * step, 0.1 / (1 + step))
         last = step == len(surrogate_kcal_mol) - 1
         forces = np.full_like(positions, force / np.sqrt(3))
-        states.append(State(step, positions, model_energy, forces, energy * KCAL_MOL_TO_HARTREE, last))
+        # The surrogate pulls the more the higher it is: a rule may look at its forces instead of its energy.
+        pull = np.full_like(positions, energy * KCAL_MOL_TO_HARTREE)
+        states.append(
+            State(
+                step,
+                positions,
+                model_energy,
+                forces,
+                energy * KCAL_MOL_TO_HARTREE,
+                last,
+                surrogate_forces=pull,
+                twin_energy=energy * KCAL_MOL_TO_HARTREE,
+            )
+        )
     return states
 
 
@@ -84,6 +97,8 @@ class Bench:
         assert isinstance(subject.spec, SelectionSpec)
         self.spec = subject.spec
         self.selection: Any = subject.create()
+        #: Whether it looks at what the surrogate, or a twin of the network, says of a state.
+        self.watches = self.spec.needs_surrogate or "twin" in self.spec.sees
 
     def follow(self, states: Sequence[State], seed: int = 0, surrogate: bool | None = None) -> Course:
         """Show a trajectory to the selection, until it ends or the selection ends it.
@@ -93,7 +108,7 @@ class Bench:
             seed: Of its random numbers.
             surrogate: Whether the surrogate's energies are shown; where the spec asks for them if not given.
         """
-        shown = self.spec.needs_surrogate if surrogate is None else surrogate
+        shown = self.watches if surrogate is None else surrogate
         course = Course()
         for _ in self.walk(states, course, seed, shown):
             pass
@@ -117,7 +132,8 @@ class Bench:
         memory = self.selection.begin(sample(_MOLECULE), rng) if followed else WholeTrajectory()
         seen: list[State] = []
         for state in states:
-            seen.append(state if shown else replace(state, surrogate_energy=None))
+            blind = replace(state, surrogate_energy=None, surrogate_forces=None, twin_energy=None)
+            seen.append(state if shown else blind)
             decision = memory.observe(seen[-1])
             for wanted in decision.label:
                 course.states.append(wanted)
@@ -194,7 +210,7 @@ def independent(bench: Bench) -> Finding:
     """Trajectories that run at the same time do not change each other's decisions."""
     made = trajectories()
     courses = {name: Course() for name in made}
-    shown = bench.spec.needs_surrogate
+    shown = bench.watches
     running = {name: bench.walk(states, courses[name], 0, shown) for name, states in made.items()}
     while running:
         running = {name: walk for name, walk in running.items() if next(walk, None) is not None}
@@ -220,16 +236,19 @@ def surrogate(bench: Bench) -> Finding:
     made = trajectories()
     if not isinstance(bench.selection, Selection):
         raise CheckSkipped("it decides in rounds, not along trajectories")
-    if not bench.spec.needs_surrogate:
+    if not bench.watches:
         pairs = {name: (bench.follow(s, surrogate=True), bench.follow(s, surrogate=False)) for name, s in made.items()}
         differing = [f"{name}: it decides by it" for name, (a, b) in pairs.items() if a.decisions != b.decisions]
         return Finding.of_problems(differing, "trajectories")
     problems = []
-    falling, rising = (bench.follow(made[name]) for name in ("falling", "rising at once"))
-    if falling.decisions == rising.decisions:
+    falling, rising = (
+        [bench.follow(made[name], seed).decisions for seed in range(5)] for name in ("falling", "rising at once")
+    )
+    if falling == rising and not isinstance(bench.selection, RoundSelection):  # which may look at it when it chooses
         problems.append("falling or rising, it decides the same")
     try:
-        bench.follow(made["falling"], surrogate=False)
+        for seed in range(5):
+            bench.follow(made["falling"], seed, surrogate=False)
     except GolfbenchError:
         pass
     except Exception as error:  # noqa: BLE001 - any other error is what this looks for
@@ -249,7 +268,13 @@ def asks_oracle(bench: Bench) -> Finding:
 # --- Rules that look at a whole round --------------------------------------------------------------------------------
 
 #: Everything that a rule may see of a state, by what its spec names.
-_SHOWN = {"surrogate": ("surrogate_energy",), "committee": ("energy_spread", "force_spread"), "features": ("features",)}
+_SHOWN = {
+    "surrogate": ("surrogate_energy",),
+    "surrogate_forces": ("surrogate_energy", "surrogate_forces"),
+    "twin": ("twin_energy",),
+    "committee": ("energy_spread", "force_spread"),
+    "features": ("features",),
+}
 _FEATURES = 4
 
 
@@ -273,6 +298,8 @@ def _candidate(number: int, rng: np.random.Generator, sees: frozenset[str]) -> C
     shape = start.positions.shape
     seen: dict[str, Any] = {
         "surrogate_energy": float(rng.normal()),
+        "surrogate_forces": rng.normal(scale=0.02, size=shape),
+        "twin_energy": float(rng.normal()),
         "energy_spread": float(rng.random()) * 0.01,
         "force_spread": rng.random(len(start)) * 0.01,
         "features": rng.normal(size=_FEATURES),

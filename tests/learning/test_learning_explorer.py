@@ -63,6 +63,36 @@ def test_a_surrogate_that_refuses_a_geometry_counts_as_a_rise(potential, starts)
     assert ids(walk(potential, starts[:1], selection("golf"), energy)) == ["a@0"]
 
 
+class Watcher:
+    """A selection that keeps what it was shown."""
+
+    def __init__(self):
+        self.seen = []
+
+    def begin(self, molecule, rng):
+        return self
+
+    def observe(self, state):
+        self.seen.append(state)
+        return Decision(end=state.last)
+
+
+def test_a_surrogate_may_tell_its_forces_and_has_none_where_it_fails(potential, starts):
+    def answer(molecule):
+        if not np.array_equal(molecule.positions, starts[0].positions):
+            raise OracleError("atoms 7 and 11 overlap", "input")
+        return -7.5, 2 * molecule.positions
+
+    watcher = Watcher()
+    walk(potential, starts[:1], watcher, answer, steps=1)
+    first, second = watcher.seen
+    assert first.surrogate_energy == -7.5
+    assert np.array_equal(first.surrogate_forces, 2 * starts[0].positions)
+    assert second.surrogate_energy == math.inf
+    assert second.surrogate_forces.shape == second.positions.shape
+    assert np.isnan(second.surrogate_forces).all()
+
+
 @pytest.fixture
 def starts(labelled):
     from dataclasses import replace

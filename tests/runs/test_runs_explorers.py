@@ -70,6 +70,30 @@ def test_given_trajectories_are_labelled_and_learned_from(golfbench, config, res
     assert json.loads((run.path / "manifest.json").read_text())["config"]["golf"]["explorer"] == "given"
 
 
+def test_walks_of_the_oracle_are_a_selection_beside_others(golfbench, config, results, tmp_path, with_trajectories):
+    """The models traj-k of the paper in one grid with a rule that walks on the model."""
+    dataset, states = with_trajectories()
+    selections = ["oracle-trajectory", "force-mismatch"]
+    done = golfbench(
+        "run", config(dataset=dataset, budget=4, selections=selections), "--output", str(tmp_path / "out"), "--json"
+    )
+    assert done.returncode == 0, done.stderr
+    asked = {name: set() for name in selections}
+    for call in training(results(tmp_path / "out")):
+        asked[call["combination"].split("|")[2]].add(call["geometry_sha256"])
+    given = {state.geometry_hash() for state in states}
+    assert len(asked["oracle-trajectory"]) == 4
+    assert asked["oracle-trajectory"] <= given
+    assert len(asked["force-mismatch"]) == 4
+    assert not asked["force-mismatch"] & given
+
+
+def test_walks_of_the_oracle_need_a_dataset_that_has_them(golfbench, config):
+    done = golfbench("run", config(selections=["oracle-trajectory"]), "--dry-run")
+    assert done.returncode == 2
+    assert "offers trajectories of the dataset, and 'tiny' has none" in done.stderr
+
+
 def test_golf_watches_given_trajectories_with_the_surrogate(golfbench, config, results, tmp_path, with_trajectories):
     dataset, states = with_trajectories()
     command = ("run", config(dataset=dataset, budget=2, selections=["golf"]), "--explorer", "given")

@@ -1,5 +1,7 @@
 """Selections on hand-made trajectories: which state is labelled, and where the trajectory ends."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -25,12 +27,14 @@ def states(surrogate_kcal_mol, broken=(), last=True):
     return made
 
 
+def made(text):
+    """Return the selection that is written so."""
+    return registry().component(SelectionSpec, text).create()
+
+
 def follow(spec_text, trajectory, seed=0):
     """Return (steps that were labelled, step where it ended)."""
-    name, _, rest = spec_text.partition(":")
-    parameters = dict(item.split("=") for item in rest.split(",") if item)
-    selection = registry().find(SelectionSpec, name).create(parameters)
-    memory = selection.begin(HYDROGEN, np.random.default_rng(seed))
+    memory = made(spec_text).begin(HYDROGEN, np.random.default_rng(seed))
     for state in trajectory:
         decision = memory.observe(state)
         if decision.end:
@@ -62,6 +66,7 @@ def follow(spec_text, trajectory, seed=0):
         ("random", [9], [], 0),
         ("random", [9, 7], [1], 1),
         ("none", [9, 8, 7], [], 0),
+        ("all", [9], [], 0),
     ],
 )
 def test_which_state_is_labelled(spec, energies, labelled, end):
@@ -115,12 +120,60 @@ def test_golf_refuses_what_it_cannot_work_with():
 
 
 def test_specs_say_what_the_runner_must_know():
-    facts = {s.name: (s.needs_surrogate, s.asks_oracle) for s in golfbench_selections()}
+    specs = [registry().find(SelectionSpec, spec.name) for spec in golfbench_selections()]
+    facts = {s.name: (s.needs_surrogate, s.asks_oracle) for s in specs}
     assert facts == {
         "golf": (True, True),
         "random": (False, True),
         "last": (False, True),
         "committee-force": (False, True),
         "farthest-features": (False, True),
+        "golf-neural": (False, True),
         "none": (False, False),
+        "all": (False, True),
+        "oracle-trajectory": (False, True),
+        "force-norm": (False, True),
+        "force-mismatch": (True, True),
+        "committee-energy": (False, True),
+        "kernel": (False, True),
+        "mahalanobis": (False, True),
+        "mixed": (True, True),  # golf is one of its parts, if nobody says otherwise
     }
+
+
+def every_label(text, trajectory):
+    """Return the steps that are labelled, at whatever state that is decided."""
+    memory, steps = made(text).begin(HYDROGEN, np.random.default_rng(0)), []
+    for state in trajectory:
+        decision = memory.observe(state)
+        steps += [s.step for s in decision.label]
+        assert decision.end == state.last
+    return steps
+
+
+@pytest.mark.parametrize(
+    ("text", "broken", "labelled"),
+    [
+        ("all", (), [1, 2, 3, 4]),
+        ("oracle-trajectory", (), [0, 1, 2, 3, 4]),
+        ("all", (2,), [1, 3, 4]),
+        ("oracle-trajectory", (0, 4), [1, 2, 3]),
+    ],
+)
+def test_all_of_a_trajectory_is_every_sound_state_of_it(text, broken, labelled):
+    assert every_label(text, states([9, 7, 8, 6, 5], broken)) == labelled
+
+
+def test_golf_watches_the_twin_where_it_is_told_to():
+    """The surrogate rises in the third step, the twin in the second one."""
+    falling = states([9, 8, 7, 9, 6])
+    shown = [
+        replace(state, twin_energy=energy) for state, energy in zip(falling, [3.0, 2.0, 2.5, 1.0, 0.0], strict=True)
+    ]
+    assert follow("golf", shown) == ([2], 3)
+    assert follow("golf-neural", shown) == ([1], 2)
+    assert follow("golf-neural:patience=2", shown) == ([3], 4)
+    with pytest.raises(ConfigurationError, match="golf-neural: needs the energy by a twin"):
+        follow("golf-neural", falling)
+    with pytest.raises(ConfigurationError, match="golf-neural: patience"):
+        made("golf-neural:patience=0")

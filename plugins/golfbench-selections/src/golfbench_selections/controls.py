@@ -65,6 +65,46 @@ def _at_the_end(state: State, kept: State | None) -> Decision:
     return Decision(label=() if kept is None else (kept,), end=True)
 
 
+class All:
+    """Labels every state of each whole trajectory, one trajectory after the other, until the budget is spent.
+
+    What the paper does with walks under the oracle (``traj-k``, see ``OracleTrajectory``), on walks under the model:
+    many states of few molecules.
+    """
+
+    def begin(self, molecule: Molecule, rng: np.random.Generator) -> AllTrajectory:
+        """Start a trajectory; nothing here is random."""
+        return AllTrajectory(first=1)
+
+
+class OracleTrajectory:
+    """Labels every state of given walks under the oracle itself, the start included.
+
+    The models ``traj-k`` of the paper (Tsypin et al., arXiv:2311.06295, Table 2), which the rule ``golf`` is compared
+    with: k thousand labels from minimizations under the oracle. The walks are those that come with the dataset; each
+    label counts, also where the walk has paid for it once.
+    """
+
+    def begin(self, molecule: Molecule, rng: np.random.Generator) -> AllTrajectory:
+        """Start a trajectory; nothing here is random."""
+        return AllTrajectory(first=0)
+
+
+class AllTrajectory:
+    """Labels every finite state from some step on.
+
+    Args:
+        first: The step.
+    """
+
+    def __init__(self, first: int) -> None:
+        self._first = first
+
+    def observe(self, state: State) -> Decision:
+        """Label the next state."""
+        return Decision(label=(state,) if state.step >= self._first and is_finite(state) else (), end=state.last)
+
+
 class Nothing:
     """Ends every trajectory at its start and labels nothing."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -40,7 +41,31 @@ class Golf:
 
     def begin(self, molecule: Molecule, rng: np.random.Generator) -> GolfTrajectory:
         """Start a trajectory; nothing here is random."""
-        return GolfTrajectory(self.patience, self.ceiling)
+        return GolfTrajectory(self.patience, self.ceiling, _surrogate_energy)
+
+
+class GolfNeural:
+    """GOLF's rule with a twin of the network in the place of the surrogate.
+
+    The twin is an exponential moving average of the network over rounds (``golf.twin_decay``), as in a branch of the
+    code published with GOLF, where the averaged network stands in for the force field. A rise of its energy says that
+    the network goes where it would not have gone some labels ago.
+
+    Args:
+        patience: As for ``Golf``.
+
+    Raises:
+        ConfigurationError: If ``patience`` is below 1.
+    """
+
+    def __init__(self, patience: int = 1) -> None:
+        if patience < 1:
+            raise ConfigurationError(f"golf-neural: patience must be at least 1, not {patience}")
+        self.patience = patience
+
+    def begin(self, molecule: Molecule, rng: np.random.Generator) -> GolfTrajectory:
+        """Start a trajectory; nothing here is random."""
+        return GolfTrajectory(self.patience, None, _twin_energy)
 
 
 class GolfTrajectory:
@@ -48,12 +73,14 @@ class GolfTrajectory:
 
     Args:
         patience: Rises that end it.
-        ceiling: Surrogate energy (Hartree) that ends it without a label, or ``None``.
+        ceiling: Energy (Hartree) that ends it without a label, or ``None``.
+        energy_of: The energy of a state whose rises are counted, Hartree.
     """
 
-    def __init__(self, patience: int, ceiling: float | None) -> None:
+    def __init__(self, patience: int, ceiling: float | None, energy_of: Callable[[State], float]) -> None:
         self._patience = patience
         self._ceiling = ceiling
+        self._energy_of = energy_of
         self._rises = 0
         self._previous: State | None = None
 
@@ -63,14 +90,14 @@ class GolfTrajectory:
         A state whose positions or energies are not finite ends the trajectory; the state before it, which the model
         left for it, is labelled.
         """
-        energy = _surrogate_energy(state)
+        energy = self._energy_of(state)
         broken = not (is_finite(state) and math.isfinite(energy))
         previous, self._previous = self._previous, state
         if previous is None:
             return Decision(end=broken or state.last)
         if self._ceiling is not None and energy >= self._ceiling:
             return Decision(end=True)
-        self._rises += energy > _surrogate_energy(previous)
+        self._rises += energy > self._energy_of(previous)
         if self._rises >= self._patience or state.last or broken:
             # The start is labelled already; a broken state cannot be.
             return Decision(label=(state if previous.step == 0 and not broken else previous,), end=True)
@@ -81,3 +108,9 @@ def _surrogate_energy(state: State) -> float:
     if state.surrogate_energy is None:
         raise ConfigurationError("golf: needs a surrogate, and no surrogate energy was given")
     return state.surrogate_energy
+
+
+def _twin_energy(state: State) -> float:
+    if state.twin_energy is None:
+        raise ConfigurationError("golf-neural: needs the energy by a twin of the network, and none was given")
+    return state.twin_energy

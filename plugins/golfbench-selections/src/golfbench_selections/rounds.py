@@ -2,38 +2,109 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from golfbench.contracts import Candidate, FloatArray, Round
 from golfbench.errors import ConfigurationError
+from golfbench_selections.features import greedy_variances, shrunk_covariance
+
+#: A number for each candidate, the most wanted one the largest.
+Score = Callable[[Candidate], float]
 
 
-class CommitteeForce:
-    """Labels the states on whose forces a committee disagrees most, at most one of each trajectory first.
+def one_of_each_trajectory_first(candidates: Sequence[Candidate], scores: FloatArray) -> list[int]:
+    """Return all candidates by falling score, the best of each trajectory before the second one of any.
 
-    Query by committee with the largest force deviation of an atom, as in DP-GEN (Zhang et al., Phys. Rev. Mater. 3,
-    023804, 2019, arXiv:1810.11890). States of one trajectory are alike: the most uncertain one of each trajectory comes
-    before the second one of any.
+    States of one trajectory are alike: two of them teach little more than one.
+
+    Args:
+        candidates: Their ids tell the trajectory, ``aspirin/3@12``.
+        scores: (n_candidates,); what is no number comes last.
     """
+    order = np.argsort(-np.nan_to_num(scores, nan=-np.inf, posinf=np.inf), kind="stable").tolist()
+    seen: dict[str, int] = {}
+    rank = {}
+    for index in order:
+        trajectory = candidates[index].molecule.id.rpartition("@")[0]
+        rank[index] = seen[trajectory] = seen.get(trajectory, -1) + 1
+    return sorted(order, key=lambda index: rank[index])
+
+
+class Ranked:
+    """Labels the states with the largest score, at most one of each trajectory first."""
+
+    def score(self, candidate: Candidate) -> float:
+        """Return how much a state is wanted."""
+        raise NotImplementedError
 
     def choose(self, round: Round) -> Sequence[int]:
         """Return all candidates, the most wanted first."""
-        spreads = np.array([_largest_spread(candidate) for candidate in round.candidates])
-        order = np.argsort(-spreads, kind="stable")
-        seen: dict[str, int] = {}
-        rank = {}
-        for index in order.tolist():
-            trajectory = round.candidates[index].molecule.id.rpartition("@")[0]
-            rank[index] = seen[trajectory] = seen.get(trajectory, -1) + 1
-        return sorted(order.tolist(), key=lambda index: rank[index])
+        scores = np.array([self.score(candidate) for candidate in round.candidates], dtype=np.float64)
+        return one_of_each_trajectory_first(round.candidates, scores)
 
 
-def _largest_spread(candidate: Candidate) -> float:
-    if candidate.state.force_spread is None:
-        raise ConfigurationError("committee-force: needs a committee, and no spread was given")
-    return float(candidate.state.force_spread.max())
+class CommitteeForce(Ranked):
+    """Labels the states on whose forces a committee disagrees most.
+
+    Query by committee with the largest force deviation of an atom, as in DP-GEN (Zhang et al., Phys. Rev. Mater. 3,
+    023804, 2019, arXiv:1810.11890).
+    """
+
+    def score(self, candidate: Candidate) -> float:
+        """Return the largest spread of the force on an atom, Hartree/Å."""
+        if candidate.state.force_spread is None:
+            raise ConfigurationError("committee-force: needs a committee, and no spread was given")
+        return float(candidate.state.force_spread.max())
+
+
+class CommitteeEnergy(Ranked):
+    """Labels the states on whose energies a committee disagrees most, for their size.
+
+    Query by committee as in ANI-1x (Smith et al., J. Chem. Phys. 148, 241733, 2018, arXiv:1801.09319): the standard
+    deviation of the energies over the square root of the number of atoms. There a threshold decides; here the states of
+    a round are ranked, so that the budget alone says how many are labelled.
+    """
+
+    def score(self, candidate: Candidate) -> float:
+        """Return the spread of the energy over the root of the number of atoms, Hartree."""
+        if candidate.state.energy_spread is None:
+            raise ConfigurationError("committee-energy: needs a committee, and no spread was given")
+        return candidate.state.energy_spread / float(np.sqrt(len(candidate.molecule)))
+
+
+class ForceNorm(Ranked):
+    """Labels the states with the largest forces under the model itself.
+
+    A control of this suite, without a source: it sees nothing but the model, so a rule that pays for more has to beat
+    it. Most of what it wants lies near the starts, or where the model has gone astray.
+    """
+
+    def score(self, candidate: Candidate) -> float:
+        """Return the root mean square force on an atom under the model, Hartree/Å."""
+        return root_mean_square(candidate.state.forces)
+
+
+class ForceMismatch(Ranked):
+    """Labels the states where the forces of model and surrogate differ most.
+
+    The first published code of GOLF (Tsypin et al., arXiv:2311.06295, its history before the energy rule) labelled
+    where the squared difference of the forces passed a threshold. A threshold has to be found for each pair of model
+    and surrogate; here the states of a round are ranked, so that the budget alone says how many are labelled. States
+    that the surrogate has no forces for come last.
+    """
+
+    def score(self, candidate: Candidate) -> float:
+        """Return the root mean square difference of the forces on an atom, Hartree/Å; NaN where one is not known."""
+        if candidate.state.surrogate_forces is None:
+            raise ConfigurationError("force-mismatch: needs the forces of a surrogate, and none were given")
+        return root_mean_square(candidate.state.forces - candidate.state.surrogate_forces)
+
+
+def root_mean_square(forces: FloatArray) -> float:
+    """Return the root of the mean squared norm over the atoms of (n_atoms, 3)."""
+    return float(np.sqrt(np.square(forces).sum(axis=-1).mean()))
 
 
 class FarthestFeatures:
@@ -45,11 +116,9 @@ class FarthestFeatures:
 
     def choose(self, round: Round) -> Sequence[int]:
         """Return as many candidates as there is budget for, the farthest first."""
-        if round.training_features is None or round.candidates[0].state.features is None:
-            raise ConfigurationError("farthest-features: needs the features of states and of the training set")
-        offered = np.array([candidate.state.features for candidate in round.candidates])
+        offered, learned = features(round, "farthest-features")
         # Before anything is learned there is no label to be far from: the middle of what is offered stands for one.
-        learned = round.training_features if len(round.training_features) else offered.mean(axis=0, keepdims=True)
+        learned = learned if len(learned) else offered.mean(axis=0, keepdims=True)
         nearest = _distances(offered, learned).min(axis=1)
         chosen: list[int] = []
         for _ in range(min(round.budget, len(offered))):
@@ -58,6 +127,69 @@ class FarthestFeatures:
             nearest = np.minimum(nearest, _distances(offered, offered[index : index + 1])[:, 0])
             nearest[index] = -np.inf
         return chosen
+
+
+class Kernel:
+    """Labels the states that a Gaussian process on the network's last layer knows least of, one after the other.
+
+    The kernel of two molecules is the product of their features, those that the last layer adds up to the energy: what
+    is left of a state's variance after the training set, and after what was chosen before in the round, says what its
+    label would add. Greedy maximisation of the determinant (MaxDet) on the last-layer kernel: Zaverkin, Holzmüller et
+    al., Digital Discovery 1, 605, 2022 (doi 10.1039/d2dd00034b); Holzmüller et al., JMLR 24, 164, 2023
+    (arXiv:2203.09410). The features are means over the atoms, so that large molecules are not wanted for their size.
+    Variances of forces, which would need the tangent kernel, are not looked at.
+
+    Args:
+        noise: Variance of a label's noise, in units of the mean squared length of the features.
+
+    Raises:
+        ConfigurationError: If the noise is not positive.
+    """
+
+    def __init__(self, noise: float = 1e-3) -> None:
+        if not noise > 0:
+            raise ConfigurationError(f"kernel: noise must be above zero, not {noise:g}")
+        self._noise = noise
+
+    def choose(self, round: Round) -> Sequence[int]:
+        """Return as many candidates as there is budget for, the least known first."""
+        offered, learned = features(round, "kernel")
+        return greedy_variances(offered, learned, self._noise, round.budget)
+
+
+class Mahalanobis:
+    """Labels the states whose features are the most unlikely ones under a Gaussian of the training set's features.
+
+    The Mahalanobis distance to the training set as a measure of what a network does not know (Lee et al., NeurIPS 2018,
+    arXiv:1807.03888; for potentials, with a mixture of Gaussians, Zhu et al., arXiv:2211.09866). There are fewer labels
+    than features, so the covariance is shrunk (Ledoit and Wolf, J. Multivar. Anal. 88, 365, 2004). Unlike ``kernel`` it
+    does not look at what else is chosen in the round, but for taking one state of each trajectory first.
+    """
+
+    def choose(self, round: Round) -> Sequence[int]:
+        """Return all candidates, the most unlikely first."""
+        offered, learned = features(round, "mahalanobis")
+        middle = (learned if len(learned) else offered).mean(axis=0)
+        off = offered - middle
+        squared = (off * np.linalg.solve(shrunk_covariance(learned, offered.shape[1]), off.T).T).sum(axis=1)
+        return one_of_each_trajectory_first(round.candidates, squared)
+
+
+def features(round: Round, name: str) -> tuple[FloatArray, FloatArray]:
+    """Return the features of the candidates, and those of the training set: (n, n_features) each.
+
+    Args:
+        round: With both.
+        name: Of the rule that looks at them.
+
+    Raises:
+        ConfigurationError: If one is missing.
+    """
+    found = [candidate.state.features for candidate in round.candidates]
+    if round.training_features is None or any(one is None for one in found):
+        raise ConfigurationError(f"{name}: needs the features of states and of the training set")
+    offered = np.array(found, dtype=np.float64)
+    return offered, round.training_features.reshape(-1, offered.shape[1])
 
 
 def _distances(a: FloatArray, b: FloatArray) -> FloatArray:
