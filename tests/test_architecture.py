@@ -21,7 +21,7 @@ PACKAGE = ROOT / "golfbench"
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "units", "allocator", "threads", "seeds", "imports"),
     ("molecules", "notation", "stopping", "durable", "states", "spins", "stereo"),
-    ("specs", "datasets", "batches", "chemistry", "valence", "fetching"),
+    ("specs", "datasets", "batches", "chemistry", "valence", "fetching", "constraints"),
     ("hookspecs", "contracts"),
     # ``golfbench`` is what the package itself offers: its version
     ("golfbench", "registry", "minimize", "loggers", "curves", "training_sets"),
