@@ -298,6 +298,8 @@ class OracleSpec(Spec):
         fallbacks: For a geometry whose calculation does not converge: parameters to change for the second attempt,
             for the third, and so on. They must change how the answer is found, never what it is.
         refused_engines: Regular expression; labels of an engine whose version it matches in full are refused.
+        solvation: Name of the solvent model, where there is a parameter ``solvent``; the level of theory then names
+            both.
     """
 
     method: str
@@ -311,15 +313,21 @@ class OracleSpec(Spec):
     time_limit_s: float = 600.0
     fallbacks: tuple[Mapping[str, Scalar], ...] = ()
     refused_engines: str = ""
+    solvation: str = ""
 
     def options(self, parameters: Mapping[str, Any]) -> dict[str, Scalar]:
         """Return the resolved parameters that a label depends on."""
         technical = {p.name for p in self.parameters if p.technical}
-        return {name: value for name, value in self.resolve(parameters).items() if name not in technical}
+        resolved = self.resolve(parameters)
+        if self.solvation and resolved["solvent"] is None:  # labels without one are those of before there were solvents
+            del resolved["solvent"]
+        return {name: value for name, value in resolved.items() if name not in technical}
 
     def level_of_theory(self, parameters: Mapping[str, Any]) -> str:
-        """Return the method with its parameter fields filled in, for example ``wB97X-D/def2-SVP``."""
-        return self.method.format(**self.resolve(parameters))
+        """Return the method with its parameter fields filled in, for example ``wB97X-D/def2-SVP``, and the solvent."""
+        resolved = self.resolve(parameters)
+        solvent = resolved["solvent"] if self.solvation else None
+        return self.method.format(**resolved) + (f"/{self.solvation}({solvent})" if solvent else "")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -127,8 +127,8 @@ RestrainOption = Annotated[
     typer.Option(
         "--restrain",
         metavar="LIST[:K]",
-        help="Atoms (or the word heavy) that springs hold to their start, with the force constant K in eV/Å², 1 if left "
-        "out. Repeatable. Energies are without the springs.",
+        help="Atoms (or the word heavy) that springs hold to their start, with the force constant K in eV/Å², 1 if not "
+        "given. Repeatable. Energies are without the springs.",
     ),
 ]
 SortOption = Annotated[bool, typer.Option("--sort", help="Conformers of one molecule together, the lowest first.")]
