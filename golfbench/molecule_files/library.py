@@ -24,12 +24,13 @@ from golfbench.minimize import MOLECULES_IN_FLIGHT
 from golfbench.molecule_files.constraints import FREE, Constraints
 from golfbench.molecule_files.driver import Driver, open_driver
 from golfbench.molecule_files.entries import Entry, Notes, Pending, Reading, Unusable
-from golfbench.molecule_files.minimizing import StoppingRule, minimize_own, open_optimizer
+from golfbench.molecule_files.minimizing import minimize_own, open_optimizer
 from golfbench.molecule_files.output import Kept, Output
 from golfbench.molecule_files.ranking import shape_of
 from golfbench.molecule_files.reading import Inputs
 from golfbench.molecule_files.writing import molecule_bytes
 from golfbench.runs.baseline import Permission
+from golfbench.stopping import StoppingRule
 from golfbench.threads import shared_threads
 
 #: Molecules of a part, in units of those that are evaluated together: at its end a batch is not full.
@@ -261,13 +262,18 @@ def _begin_worker(job: Job) -> None:
     """Open the model; end when the parent does, whatever ends it."""
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends it
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     holding = contextlib.ExitStack()
     permission = Permission(job.unsafe, lambda line: None)  # the parent has told it
     opened = open_driver(job.model, job.checkpoint, job.default, job.checkpoint_format, permission, job.device)
     _worker = _Worker(job, holding.enter_context(opened), holding)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _do_part(part: list[_Numbered], done: set[int], first: bool) -> tuple[list[Kept], Notes, Notes]:

@@ -55,6 +55,8 @@ def _from_record(lines: list[str], id: str, source: str, reading: Reading) -> En
         mol = Chem.MolFromMol2Block("\n".join([*lines, ""]), sanitize=False, removeHs=False)
     if mol is None:
         raise MoleculeError(f"{id}: is not a valid MOL2 record")
+    for atom in mol.GetAtoms():
+        atom.SetNoImplicit(False)  # a valence that is left open is a hydrogen that is missing, and no radical
     mol = kekulized(mol, id)
     told, bonds = _told_charge(lines), int(Chem.GetFormalCharge(mol))
     if told is not None and told != bonds and reading.charge is None:

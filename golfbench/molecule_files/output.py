@@ -94,7 +94,7 @@ class Output:
         self._db.executescript(_TABLES)
         self._fresh = True
         if path is None:
-            self._file: FileIO = tempfile.TemporaryFile(buffering=0)  # type: ignore[assignment]  # noqa: SIM115 - lives as long as this
+            self._file: FileIO = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - lives as long as this
             self._size = 0
             return
         check_place(path, overwrite)
