@@ -236,17 +236,16 @@ def test_an_ascii_terminal_changes_no_file():
 
 def test_a_file_that_may_not_grow_leaves_the_molecules_that_fit_and_says_where():
     """The limit of a file's size stands for a full disk."""
-    command = [sys.executable, "-c", "from golfbench.cli.main import main; main()", "minimize", *["C"] * 9]
+    command = [sys.executable, "-c", "from golfbench.cli.main import main; main()", "minimize", *["C"] * 60]
     line = shlex.join([*command, "--model", "mmff94", "--output", "out.sdf"])
-    done = subprocess.run(["bash", "-c", f"ulimit -f 2; {line}"], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(["bash", "-c", f"ulimit -f 30; {line}"], capture_output=True, text=True, timeout=60)
     kept = list(Chem.SDMolSupplier("out.partial.sdf", removeHs=False))
     assert done.returncode == 1
-    assert 0 < len(kept) < 9
+    assert 0 < len(kept) < 60
     assert {mol.GetNumAtoms() for mol in kept} == {5}
-    assert done.stderr.splitlines()[-2:] == [
-        "golfbench: error: out.partial.sdf cannot be written: File too large",
-        f"golfbench: {len(kept)} molecules are in out.partial.sdf, in the order in which they were done",
-    ]
+    error, where = done.stderr.splitlines()[-2:]
+    assert error.startswith("golfbench: error: out.partial.sdf cannot be written: ")
+    assert where == f"golfbench: {len(kept)} molecules are in out.partial.sdf, in the order in which they were done"
 
 
 def test_many_failures_of_one_kind_are_one_line():
