@@ -240,8 +240,9 @@ def minimize(
             session.saved = output is not None and len(kept) > 0
             tally = _show(kept, driver, job, json, ranking, notes)
             count = len(kept)
-    if interrupted and count:
-        console.note(f"{count} molecules are in {kept.partial}; the same command goes on")
+    if interrupted:
+        where = f"; {count} molecules are in {kept.partial}, and the same command goes on" if count else ""
+        console.note(f"interrupted{where}")
     elif output is not None:
         console.note(f"{count} of {len(tally)} molecules written to {output}")
     raise typer.Exit(130 if interrupted else tally.exit_code())
