@@ -272,10 +272,22 @@ def best_rmsd(molecule: Molecule, positions_a: FloatArray, positions_b: FloatArr
     Raises:
         MoleculeError: If the molecule has no usable SMILES.
     """
-    template, kept = _heavy_template(check_topology(molecule))
-    a, b = (_at(template, positions[kept]) for positions in (positions_a, positions_b))
+    return best_rmsd_between(molecule.at(positions_a), molecule.at(positions_b))
+
+
+def best_rmsd_between(a: Molecule, b: Molecule) -> float:
+    """Return ``best_rmsd`` of two molecules with the same bonds, whose SMILES may list the atoms in another order.
+
+    Raises:
+        MoleculeError: If one has no usable SMILES.
+    """
+    heavy = []
+    for molecule in (a, b):
+        template, kept = _heavy_template(check_topology(molecule))
+        heavy.append(_at(template, molecule.positions[kept]))
+    first, second = heavy
     with BlockLogs():
-        return float(rdMolAlign.GetBestRMS(a, b, maxMatches=MAX_MATCHES, numThreads=1))
+        return float(rdMolAlign.GetBestRMS(first, second, maxMatches=MAX_MATCHES, numThreads=1))
 
 
 def conformer_rmsds(conformers: Sequence[Molecule]) -> FloatArray:

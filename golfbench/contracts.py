@@ -4,7 +4,7 @@ A plugin needs no base class: an object with these attributes and methods is one
 timing and seeds; a component only does what its Protocol says.
 
 What a component may do beside has a Protocol of its own (``HasEnergy``, ``MeasuresCpu``, ``Closes``, ``HasDevice``,
-``HasSlots``, ``HasRows``, ``HasContents``, ``DatasetChecks``, ``DatasetBuilds``);
+``HasSlots``, ``HasRows``, ``TakesConstraints``, ``HasContents``, ``DatasetChecks``, ``DatasetBuilds``);
 the suite asks by ``isinstance`` whether it does.
 """
 
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
+from golfbench.constraints import Constraint
 from golfbench.datasets import BuildOrder as BuildOrder
 from golfbench.datasets import Dataset as Dataset
 from golfbench.datasets import DatasetBuilds as DatasetBuilds
@@ -270,6 +271,20 @@ class Optimizer(Protocol):
                 one, so that only that one ends, with status ``error``: asked again at the same place, the others must
                 answer the same.
         """
+        ...
+
+
+@runtime_checkable
+class TakesConstraints(Protocol):
+    """An optimizer that steps along what is free to move.
+
+    Others need not know: the driver takes from every force what would move the constrained, and puts every step back
+    to where the constraints hold. One whose steps move all atoms for a force on one of them, as in internal
+    coordinates, needs fewer steps when it knows.
+    """
+
+    def constrain(self, slot: int, constraint: Constraint) -> None:
+        """Say what does not move in the molecule that was admitted to ``slot`` just now."""
         ...
 
 

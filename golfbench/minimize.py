@@ -23,7 +23,8 @@ import numpy as np
 import torch
 
 from golfbench.batches import make_batch
-from golfbench.contracts import Evaluation, FloatArray, Model, Optimizer, device_of
+from golfbench.constraints import Constraint
+from golfbench.contracts import Evaluation, FloatArray, Model, Optimizer, TakesConstraints, device_of
 from golfbench.errors import GolfbenchError, MoleculeError, OracleError
 from golfbench.molecules import Molecule
 from golfbench.stopping import StoppingRule as StoppingRule
@@ -142,6 +143,7 @@ class _Flight:
         tries: What was tried in place of the present step.
         failures: How often the model has failed on the walk.
         wall_s: Its share of the wall time.
+        held: What does not move, by molecule.
         defects: Unexpected exceptions, by molecule.
     """
 
@@ -159,6 +161,7 @@ class _Flight:
     tries: list[int]
     failures: list[int]
     wall_s: list[float]
+    held: Mapping[int, Constraint]
     defects: dict[int, Exception] = field(default_factory=dict)
 
     def note(self, index: int | None, error: Exception) -> None:
@@ -179,6 +182,7 @@ class _Flight:
         self.good[slots], self.forces[slots], self.moves[slots] = self.positions[slots], forces, displacements
         self.positions[slots] += displacements
         for slot in slots.tolist():
+            self._settle(slot)
             self.steps[slot] += 1
             self.tries[slot] = 0
 
@@ -195,8 +199,32 @@ class _Flight:
         direction, share = TRIES[tried]
         along = move if direction == STEP else move.norm() / self.forces[slot].norm() * self.forces[slot]
         self.positions[slot] = self.good[slot] + share * along
+        self._settle(slot)
         self.defects.pop(index, None)
         return True
+
+    def _settle(self, slot: int) -> None:
+        """Put a molecule to where its constraints hold."""
+        if held := self.held.get(self._of(slot)):
+            size = len(held.start)
+            there = held.settled(self.good[slot, :size].numpy(), self.positions[slot, :size].numpy())
+            self.positions[slot, :size] = torch.from_numpy(there)
+
+    def constrain(self, slots: list[int], measured: _Measured) -> None:
+        """Add the springs, and take from the forces what would move the constrained."""
+        for row, slot in enumerate(slots):
+            if held := self.held.get(self._of(slot)):
+                size = len(held.start)
+                positions, forces = self.positions[slot, :size].numpy(), measured.forces[row, :size].numpy()
+                if np.isfinite(positions).all() and np.isfinite(forces).all():
+                    energy, springs = held.spring(positions)
+                    measured.energies[row] += energy
+                    measured.forces[row, :size] = torch.from_numpy(held.projected(positions, forces + springs))
+
+    def _of(self, slot: int) -> int:
+        index = self.index[slot]
+        assert index is not None
+        return index
 
     def active(self) -> list[int]:
         return [slot for slot, index in enumerate(self.index) if index is not None]
@@ -222,6 +250,7 @@ def minimize(
     rule: StoppingRule,
     observer: Observer | None = None,
     in_flight: int | None = None,
+    constraints: Sequence[Constraint | None] | None = None,
 ) -> Iterator[Outcome]:
     """Walk molecules downhill; yield each as it leaves.
 
@@ -235,6 +264,8 @@ def minimize(
         rule: When a molecule leaves.
         observer: Called with every evaluated state; returning True ends the molecule as ``stopped``.
         in_flight: Molecules evaluated together; left out, as many as suit the model's device.
+        constraints: What does not move, by molecule. Energies and forces then are those with springs, and without
+            what would move the constrained.
 
     Yields:
         One ``Outcome`` per molecule, in the order of leaving.
@@ -245,7 +276,8 @@ def minimize(
     """
     if not molecules:
         return
-    flight = _prepare(model, molecules, optimizer, in_flight)
+    held = {k: constraint for k, constraint in enumerate(constraints or ()) if constraint is not None}
+    flight = _prepare(model, molecules, optimizer, in_flight, held)
     while flight.waiting or flight.active():
         yield from _refill(flight, optimizer, observer)
         if slots := flight.active():
@@ -254,7 +286,13 @@ def minimize(
         raise next(iter(flight.defects.values()))
 
 
-def _prepare(model: Model, molecules: Sequence[Molecule], optimizer: Optimizer, in_flight: int | None) -> _Flight:
+def _prepare(
+    model: Model,
+    molecules: Sequence[Molecule],
+    optimizer: Optimizer,
+    in_flight: int | None,
+    held: Mapping[int, Constraint],
+) -> _Flight:
     """Make room for as many molecules as one batch can hold: the smallest ones."""
     device = torch.device(device_of(model)).type
     loads = [_load(len(m), model.cutoff) for m in molecules]
@@ -279,6 +317,7 @@ def _prepare(model: Model, molecules: Sequence[Molecule], optimizer: Optimizer, 
         tries=[0] * slots,
         failures=[0] * slots,
         wall_s=[0.0] * slots,
+        held=held,
     )
 
 
@@ -302,6 +341,8 @@ def _refill(flight: _Flight, optimizer: Optimizer, observer: Observer | None) ->
         molecule = flight.molecules[index]
         try:
             optimizer.admit(slot, molecule)
+            if (held := flight.held.get(index)) and isinstance(optimizer, TakesConstraints):
+                optimizer.constrain(slot, held)
         except Exception as error:  # noqa: BLE001 - the others go on
             _raise_if_nobodys(error)
             flight.note(index, error)
@@ -330,6 +371,7 @@ def _round(
     """Evaluate and move all in flight once; yield those that leave."""
     started = time.perf_counter()
     measured = _evaluate(model, flight, slots)
+    flight.constrain(slots, measured)
     moving, leaving = _judge(flight, slots, measured, rule, observer)
     if moving:
         leaving += _advance(flight, slots, moving, optimizer, measured)
@@ -368,7 +410,7 @@ def _evaluate_together(model: Model, flight: _Flight, slots: list[int]) -> _Meas
     mask = torch.arange(positions.shape[1]) < flight.sizes[slots, None]
     forces[mask] = evaluation.forces.cpu()
     shown = _shown(evaluation, batch.offsets.tolist())
-    return _Measured(evaluation.energies.cpu(), forces, dict(evaluation.errors), shown)
+    return _Measured(evaluation.energies.cpu().clone(), forces, dict(evaluation.errors), shown)
 
 
 def _shown(evaluation: Evaluation, offsets: Sequence[int]) -> list[dict[str, Any]]:

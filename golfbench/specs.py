@@ -15,6 +15,10 @@ from typing import Any, Generic, TypeVar
 from golfbench.errors import ComponentMissingError, ConfigurationError, unknown_name
 from golfbench.notation import ComponentRef as ComponentRef
 from golfbench.notation import parse_arguments as parse_arguments
+from golfbench.sources import CheckpointFormat as CheckpointFormat
+from golfbench.sources import DataFile as DataFile
+from golfbench.sources import NamedWeights as NamedWeights
+from golfbench.sources import WeightsSource as WeightsSource
 
 Scalar = int | float | str | bool | None
 #: Elements of drug-like molecules in the shipped data: H C N O F S Cl Br.
@@ -132,86 +136,6 @@ class Spec:
         return load_factory(self.factory, self.name, self.install_hint)(**self.resolve(parameters))
 
 
-@dataclass(frozen=True, slots=True)
-class CheckpointFormat:
-    """A file of weights made elsewhere that a model can start from: ``--checkpoint FILE --checkpoint-format NAME``.
-
-    Attributes:
-        name: What a person types.
-        reader: ``"module:function"``, called with the path of the file; returns ``contracts.ImportedWeights``.
-        summary: One sentence for lists.
-        unsafe: Whether reading the file may run code in it: then it is read only with ``--unsafe``, in a process of
-            its own, and what comes out of that process is plain tensors and numbers.
-    """
-
-    name: str
-    reader: str
-    summary: str
-    unsafe: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WeightsSource:
-    """Where ``golfbench models fetch`` gets a file of weights: out of a wheel, or from an address.
-
-    Attributes:
-        wheel: Requirement of a distribution on the package index, ``Auto3D==2.3.1``; nothing of it is installed or run.
-        member: Path of the file in the wheel.
-        url: Address of the file, ``http`` or ``https``.
-        size_bytes: Of the file; zero where it is not known.
-    """
-
-    wheel: str = ""
-    member: str = ""
-    url: str = ""
-    size_bytes: int = 0
-
-    def __post_init__(self) -> None:
-        """Refuse what is neither the one nor the other.
-
-        Raises:
-            ValueError: If not exactly one place is named.
-        """
-        if bool(self.wheel) == bool(self.url) or bool(self.wheel) != bool(self.member):
-            raise ValueError("weights come from a wheel and a member of it, or from a url")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NamedWeights:
-    """Weights that a model's plugin knows by name: ``--model aimnet2:weights=wb97m-d3``.
-
-    Attributes:
-        name: What a person types.
-        source: Where the file comes from.
-        sha256: Of the file: another one is refused. Empty: that of the first file that could be read is remembered.
-        format: One of the model's checkpoint formats.
-        method: Level of theory that they were trained at.
-        license: SPDX identifier.
-        license_url: Where its text is; needed where it must be accepted.
-        accept_licence: Whether a person must accept the licence before the file is fetched.
-        citation: Whom to cite, as a DOI or arXiv number.
-        summary: One sentence for lists: what they were trained on.
-        elements: Atomic numbers that they know.
-        charged: Whether they tell charge states apart.
-        overlap: What is known of drug-like molecules, such as those of a test set, in their training data: ``unknown``,
-            ``none``, or a sentence.
-    """
-
-    name: str
-    source: WeightsSource
-    sha256: str = ""
-    format: str
-    method: str
-    license: str
-    license_url: str = ""
-    accept_licence: bool = False
-    citation: str = ""
-    summary: str = ""
-    elements: frozenset[int] = frozenset()
-    charged: bool = False
-    overlap: str = "unknown"
-
-
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec(Spec):
     """A trainable network (see ``contracts.Network``) or a fixed potential (``contracts.Model``).
@@ -327,6 +251,8 @@ class OracleSpec(Spec):
         refused_engines: Regular expression; labels of an engine whose version it matches in full are refused.
         timings: What a call takes, as measured by whoever wrote this, by level of theory: the size of a molecule (basis
             functions, see ``oracles.sizes``) and seconds, some pairs.
+        solvation: Name of the solvent model, where there is a parameter ``solvent``; the level of theory then names
+            both.
     """
 
     method: str
@@ -341,38 +267,21 @@ class OracleSpec(Spec):
     fallbacks: tuple[Mapping[str, Scalar], ...] = ()
     refused_engines: str = ""
     timings: Mapping[str, Sequence[tuple[int, float]]] = field(default_factory=dict)
+    solvation: str = ""
 
     def options(self, parameters: Mapping[str, Any]) -> dict[str, Scalar]:
         """Return the resolved parameters that a label depends on."""
         technical = {p.name for p in self.parameters if p.technical}
-        return {name: value for name, value in self.resolve(parameters).items() if name not in technical}
+        resolved = self.resolve(parameters)
+        if self.solvation and resolved["solvent"] is None:  # labels without one are those of before there were solvents
+            del resolved["solvent"]
+        return {name: value for name, value in resolved.items() if name not in technical}
 
     def level_of_theory(self, parameters: Mapping[str, Any]) -> str:
-        """Return the method with its parameter fields filled in, for example ``wB97X-D/def2-SVP``."""
-        return self.method.format(**self.resolve(parameters))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DataFile:
-    """A file of a dataset that does not ship: ``golfbench datasets fetch`` brings it, and readers find it in the store.
-
-    Attributes:
-        split: What a person types: ``--split traj-10k``, or as the value of a parameter of the dataset.
-        name: What the file is called in the store.
-        url: Its address, ``http`` or ``https``.
-        size_bytes: Zero where it is not known.
-        sha256: Another file is refused. Empty: that of the first file that passed ``check`` is remembered.
-        check: ``"module:function"``, called with the path; raises ``ConfigurationError`` for what is no such file.
-        together_with: Splits that are read whenever this one is.
-    """
-
-    split: str
-    name: str
-    url: str
-    size_bytes: int = 0
-    sha256: str = ""
-    check: str = ""
-    together_with: tuple[str, ...] = ()
+        """Return the method with its parameter fields filled in, for example ``wB97X-D/def2-SVP``, and the solvent."""
+        resolved = self.resolve(parameters)
+        solvent = resolved["solvent"] if self.solvation else None
+        return self.method.format(**resolved) + (f"/{self.solvation}({solvent})" if solvent else "")
 
 
 @dataclass(frozen=True, kw_only=True)

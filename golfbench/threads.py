@@ -11,7 +11,8 @@ of cores. Networks are torch's, whose operations share out well: torch takes the
 from __future__ import annotations
 
 import os
-from collections.abc import MutableMapping
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager
 
 #: Read by torch when it is imported, by OpenMP codes, and by a NumPy that was built with MKL.
 TORCH_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
@@ -45,3 +46,21 @@ def limit_threads(environment: MutableMapping[str, str] = os.environ) -> None:
     for variable in BLAS_VARIABLES:
         environment.setdefault(variable, "1")
     environment.setdefault(WAIT_VARIABLE, "PASSIVE")
+
+
+@contextmanager
+def shared_threads(processes: int) -> Iterator[None]:
+    """Give child processes that start meanwhile no more threads than there are CPUs for all of them together."""
+    share = max(1, usable_cpus() // processes)
+    before = {variable: os.environ.get(variable) for variable in TORCH_VARIABLES}
+    for variable, number in before.items():
+        known = number is not None and number.isdecimal()
+        os.environ[variable] = str(min(share, int(number))) if number is not None and known else str(share)
+    try:
+        yield
+    finally:
+        for variable, number in before.items():
+            if number is None:
+                del os.environ[variable]
+            else:
+                os.environ[variable] = number

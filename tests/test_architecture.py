@@ -20,8 +20,8 @@ PACKAGE = ROOT / "golfbench"
 #: From the ground up. Rooms of one floor do not know each other, so that there is no circle.
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "units", "allocator", "threads", "seeds", "imports"),
-    ("molecules", "notation", "stopping", "durable", "states", "spins", "stereo"),
-    ("specs", "datasets", "batches", "chemistry", "valence", "fetching"),
+    ("molecules", "notation", "sources", "stopping", "durable", "states", "spins", "stereo"),
+    ("specs", "datasets", "batches", "chemistry", "valence", "fetching", "constraints"),
     ("hookspecs", "contracts"),
     # ``golfbench`` is what the package itself offers: its version
     ("golfbench", "registry", "minimize", "loggers", "curves", "rigid", "training_sets"),

@@ -13,8 +13,10 @@ import json
 import os
 import re
 import sys
+import textwrap
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -29,6 +31,8 @@ PROGRAM = "golfbench"
 LINE_INTERVAL_S = 10.0
 #: Characters of an error or a warning.
 LONGEST_LINE = 500
+#: Rows of a table that is drawn: its columns are as wide as the widest cell, so that all must be known.
+MOST_DRAWN = 1000
 
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f]")
 
@@ -66,9 +70,13 @@ def print_json(data: Any) -> None:
     Raises:
         ValueError: If a number is NaN or infinite, which JSON does not have.
     """
+    print(json.dumps(data, indent=2, allow_nan=False, ensure_ascii=_ascii_only()))
+
+
+def _ascii_only() -> bool:
+    """Return whether escapes of JSON are printed instead of those of the stream."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    ascii_only = not encoding.lower().startswith("utf")  # escapes of JSON instead of those of the stream
-    print(json.dumps(data, indent=2, allow_nan=False, ensure_ascii=ascii_only))
+    return not encoding.lower().startswith("utf")
 
 
 def print_utf8(text: str) -> None:
@@ -78,19 +86,38 @@ def print_utf8(text: str) -> None:
     print(text, end="")
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str = "") -> None:
+def print_json_rows(head: Mapping[str, Any], rows: Iterable[Any]) -> None:
+    """Print one JSON document on stdout: what ``head`` has, and a list ``rows``, which may be too long for memory.
+
+    Raises:
+        ValueError: If a number is NaN or infinite, which JSON does not have.
+    """
+    print("{")
+    for key, value in head.items():
+        print(f"  {json.dumps(key)}: {json.dumps(value, allow_nan=False, ensure_ascii=_ascii_only())},")
+    print('  "rows": [', end="")
+    comma = ""
+    for row in rows:
+        text = json.dumps(row, indent=2, allow_nan=False, ensure_ascii=_ascii_only())
+        print(f"{comma}\n{textwrap.indent(text, '    ')}", end="")
+        comma = ","
+    print("\n  ]\n}" if comma else "]\n}")
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> None:
     """Print a table on stdout: drawn on a terminal, tab-separated with a header line in a pipe.
 
     Args:
         columns: Headings.
-        rows: One sequence of cells a row, each as long as ``columns``.
+        rows: One sequence of cells a row, each as long as ``columns``. More than ``MOST_DRAWN`` are not drawn.
         title: Shown above the drawn table only.
     """
-    cells = [[str(cell) for cell in row] for row in rows]
-    if sys.stdout.isatty():
-        _draw_table(columns, cells, title)
+    cells: Iterator[list[str]] = ([str(cell) for cell in row] for row in rows)
+    first = list(islice(cells, MOST_DRAWN + 1)) if sys.stdout.isatty() else []
+    if first and len(first) <= MOST_DRAWN:
+        _draw_table(columns, first, title)
     else:
-        for line in (columns, *cells):
+        for line in chain([columns], first, cells):
             print("\t".join(line))
 
 
@@ -120,6 +147,14 @@ def _print_lists(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         print()
 
 
+def _duration(seconds: float) -> str:
+    """Return a time in the unit that a person would take."""
+    for unit, size in (("days", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
 class Progress:
     """Shows how far each task of a run is, on stderr: one bar a task on a terminal, else a line now and then.
 
@@ -146,21 +181,33 @@ class Progress:
         if self._bars:
             self._bars.stop()
 
-    def __call__(self, task: str, done: int, total: int) -> None:
-        """Show that ``done`` of ``total`` steps are done; a new name starts a new task."""
+    def __call__(self, task: str, done: int, total: int, about: bool = False) -> None:
+        """Show that ``done`` of ``total`` steps are done; a new name starts a new task.
+
+        Args:
+            task: Its name.
+            done: Steps.
+            total: Steps in all.
+            about: Whether that is an estimate.
+        """
         if self._bars:
             if task not in self._tasks:
                 self._tasks[task] = self._bars.add_task(task, total=total)
             self._bars.update(self._tasks[task], completed=done, total=total)
         elif done == total or time.monotonic() >= self._next_line.get(task, 0.0):
             self._next_line[task] = time.monotonic() + LINE_INTERVAL_S
-            print(f"{task}: {done}/{total}{self._rate(task, done)}", file=sys.stderr, flush=True)
+            rate = self._rate(task, done, total)
+            print(f"{task}: {done}/{'about ' if about else ''}{total}{rate}", file=sys.stderr, flush=True)
 
-    def _rate(self, task: str, done: int) -> str:
-        """Return how fast a task goes, once it has gone on for a while."""
+    def _rate(self, task: str, done: int, total: int) -> str:
+        """Return how fast a task goes and when it ends, once it has gone on for a while."""
         began, first = self._began.setdefault(task, (time.monotonic(), done))
         passed = time.monotonic() - began
-        return f", {60 * (done - first) / passed:.3g} a minute" if passed >= 1.0 and done > first else ""
+        if passed < 1.0 or done <= first:
+            return ""
+        rate = (done - first) / passed
+        left = f", {_duration((total - done) / rate)} left" if total > done else ""
+        return f", {60 * rate:.3g} a minute{left}"
 
 
 def _new_bars() -> Bars:

@@ -26,6 +26,7 @@ from golfbench.molecule_files.entries import Entry, Notes, Reading, Unusable
 from golfbench.molecule_files.isomorphism import in_order_of, skeleton
 from golfbench.molecule_files.reading import SUFFIXES, suffix_of
 from golfbench.molecule_files.sdf import read_sdf
+from golfbench.molecule_files.text import Text
 from golfbench.molecule_files.xyz import read_geometries
 from golfbench.molecules import Molecule, group_of
 from golfbench.runs.config import EndPoints
@@ -77,11 +78,12 @@ def read_end_points(
 
 def _entries(path: Path, notes: Notes) -> Iterator[Entry | Unusable]:
     kind = SUFFIXES.get(suffix_of(str(path)))
-    if kind == "sdf":
-        return read_sdf(str(path), Reading(notes=notes))
-    if kind == "xyz":
-        return read_geometries(str(path), notes)
-    known = ", ".join(suffix for suffix, kind in SUFFIXES.items() if kind != "smi")
+    reading = Reading(notes=notes)
+    if kind in ("sdf", "xyz"):
+        text = Text(str(path), notes)
+        pending = read_sdf(text, reading) if kind == "sdf" else read_geometries(text)
+        return (entry for one in pending for entry in one(reading))
+    known = ", ".join(suffix for suffix, kind in SUFFIXES.items() if kind in ("sdf", "xyz"))
     raise ConfigurationError(f"{path}: end points are geometries, read from {known}, each also with .gz")
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 
 import numpy as np
 from ase import Atoms
@@ -22,22 +23,30 @@ class Notes:
     """What a person should know of how his files were understood: one line for each kind of thing."""
 
     def __init__(self) -> None:
-        self._found: dict[str, dict[str, list[str]]] = {}
+        self._found: dict[str, dict[str, tuple[str, int]]] = {}  # by text and file: the first source, and how many
 
-    def add(self, text: str, source: str) -> None:
+    def add(self, text: str, source: str, count: int = 1) -> None:
         """Note something of a record (``file:number``), of a whole file, or of a SMILES as it was typed."""
+        files = self._found.setdefault(text, {})
         file = re.sub(r":\d+$", "", source)
-        self._found.setdefault(text, {}).setdefault(file, []).append(source)
+        first, before = files.get(file, (source, 0))
+        files[file] = first, before + count
+
+    def include(self, others: Notes) -> None:
+        """Add what was noted elsewhere."""
+        for text, files in others._found.items():
+            for first, count in files.values():
+                self.add(text, first, count)
 
     def lines(self) -> list[str]:
         """Return what was noted, in the order in which it came up, with the files and how often."""
         return [f"{self._where(files)}: {text}" for text, files in self._found.items()]
 
     @staticmethod
-    def _where(files: Mapping[str, Sequence[str]]) -> str:
+    def _where(files: Mapping[str, tuple[str, int]]) -> str:
         named = [
-            sources[0] if len(sources) == 1 else f"{file} ({len(sources)} molecules)"
-            for file, sources in list(files.items())[:_NAMED]
+            first if count == 1 else f"{file} ({count} molecules)"
+            for file, (first, count) in islice(files.items(), _NAMED)
         ]
         more = len(files) - len(named)
         return ", ".join(named) + (f" and {more} more" if more else "")
@@ -116,12 +125,19 @@ class EndPoint:
     facts: Mapping[str, str | float]
 
 
-def attempt(id: str, source: str, make: Callable[[], Entry]) -> Entry | Unusable:
-    """Return what ``make`` makes, or why it is no molecule."""
+#: A record, frame or line as it was cut out of its file: cheap to make and to send. Called, it is understood, and
+#: gives its molecules, or why there are none.
+Pending = Callable[[Reading], Iterable[Entry | Unusable]]
+
+
+def attempt(
+    id: str, source: str, make: Callable[[str, str, Reading], Entry], reading: Reading
+) -> list[Entry | Unusable]:
+    """Return the one molecule that ``make`` makes of an id, a source and how to read, or why it is none."""
     try:
-        return make()
+        return [make(id, source, reading)]
     except MoleculeError as error:
-        return Unusable(id, source, error)
+        return [Unusable(id, source, error)]
     except (ValueError, RuntimeError, OverflowError) as error:  # RDKit's and numpy's, for what nobody thought of
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        return Unusable(id, source, MoleculeError(f"{id}: {reason}"))
+        return [Unusable(id, source, MoleculeError(f"{id}: {reason}"))]

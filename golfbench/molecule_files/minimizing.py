@@ -7,17 +7,15 @@ Energies are the model's: no oracle judges the end points, as it does in a run. 
 
 from __future__ import annotations
 
-import contextlib
 import math
-import re
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
-from pydantic import NonNegativeFloat, NonNegativeInt
 
 from golfbench.batches import Batch
-from golfbench.benchmark.records import FrozenModel, Status
+from golfbench.benchmark.records import Status
 from golfbench.chemistry import bond_graph_changed, stereo_changes
 from golfbench.contracts import Evaluation, FloatArray, Model, Optimizer, device_of
 from golfbench.errors import (
@@ -27,72 +25,19 @@ from golfbench.errors import (
     OracleError,
 )
 from golfbench.minimize import Outcome, Point, StoppingRule, minimize
+from golfbench.molecule_files.constraints import FREE, Constraints
 from golfbench.molecule_files.driver import Driver
 from golfbench.molecule_files.entries import EndPoint, Entry, Notes, Unusable
 from golfbench.molecule_files.minima import Settled, minimize_to_minima, symmetric
-from golfbench.molecules import Molecule
+from golfbench.molecule_files.rows import OwnRow
 from golfbench.registry import registry
 from golfbench.specs import OptimizerSpec
 from golfbench.units import HARTREE_TO_EV, HARTREE_TO_KCAL_MOL
-
-#: Exit codes of what was left undone: some molecules, all of them, and by an interruption.
-SOME_FAILED, NONE_USABLE, INTERRUPTED = 1, 2, 130
 
 #: Molecules of up to so many atoms walk together.
 SMALL = 200
 #: An entry with its place.
 _Walker = tuple[int, Entry]
-#: Above so many failures, those that say the same are one line.
-MOST_LINES = 20
-_VARIABLE = re.compile(r"'[^']*'|[-+]?\d+(\.\d+)?")
-
-
-class OwnRow(FrozenModel):
-    """What became of one molecule.
-
-    Attributes:
-        id: Title of the record, name in the SMILES file, or the file and the number of the record.
-        input: The file and the number of the record or line, or the SMILES as it was typed.
-        smiles: Its SMILES, where the bonds are known.
-        n_atoms: Number of atoms; ``None`` when it could not be read.
-        charge: Total charge, e.
-        multiplicity: 2S + 1.
-        status: What became of it.
-        n_steps: Optimizer updates.
-        model_calls: Force evaluations.
-        energy_initial_hartree: The model's energy of the start.
-        energy_final_hartree: The model's energy of the end point.
-        energy_change_kcal_mol: Final minus initial.
-        force_max_final_ev_per_angstrom: The model's largest force norm of an atom at the end point.
-        bond_graph_changed: Whether the end point has other bonds than the SMILES; ``None`` where there is none.
-        stereo_changed: Whether it has the same bonds and is another stereoisomer than the start.
-        is_minimum: Whether the end point is a minimum; ``None`` where that was not tested.
-        curvature_min_ev_per_angstrom2: The smallest second derivative of the energy there, rigid motions apart.
-        wall_s: Wall time of the minimization.
-        error_type: Type of the exception.
-        error_message: Its first line.
-    """
-
-    id: str
-    input: str
-    smiles: str | None = None
-    n_atoms: NonNegativeInt | None = None
-    charge: int | None = None
-    multiplicity: int | None = None
-    status: Status
-    n_steps: NonNegativeInt = 0
-    model_calls: NonNegativeInt = 0
-    energy_initial_hartree: float | None = None
-    energy_final_hartree: float | None = None
-    energy_change_kcal_mol: float | None = None
-    force_max_final_ev_per_angstrom: NonNegativeFloat | None = None
-    bond_graph_changed: bool | None = None
-    stereo_changed: bool | None = None
-    is_minimum: bool | None = None
-    curvature_min_ev_per_angstrom2: float | None = None
-    wall_s: NonNegativeFloat = 0.0
-    error_type: str | None = None
-    error_message: str | None = None
 
 
 def open_optimizer(name: str) -> Optimizer:
@@ -137,61 +82,84 @@ class _Answering:
             return Evaluation(lost[:1, 0], lost, {0: error})
 
 
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """One molecule that has left.
+
+    Attributes:
+        place: Its place among the entries.
+        row: What became of it.
+        end: Where it came to rest; ``None`` where it failed or diverged.
+    """
+
+    place: int
+    row: OwnRow
+    end: EndPoint | None = None
+
+
 def minimize_own(
     entries: Sequence[Entry | Unusable],
     driver: Driver,
     optimizer: Optimizer,
     rule: StoppingRule,
-    advance: Callable[[int, int], None],
-    keep: Callable[[int, EndPoint], None] | None = None,
     check_minima: bool = False,
     notes: Notes | None = None,
-) -> list[OwnRow]:
-    """Walk every molecule that the model takes downhill.
+    constraints: Constraints = FREE,
+    may_raise: bool = True,
+) -> Iterator[Finished]:
+    """Walk every molecule that the model takes downhill; yield each when it leaves.
 
     Args:
         entries: What was read.
         driver: The model.
         optimizer: A fresh one.
         rule: When a molecule has arrived.
-        advance: Told how many molecules of how many have stopped.
-        keep: Told each end point (of what neither failed nor diverged) and its place among the entries, at once.
         check_minima: Test the end points, and walk on from saddles.
         notes: Told of end points that may be saddles.
+        constraints: What does not move.
+        may_raise: Whether what the model raises on every molecule comes out, as a defect, and not in rows.
 
-    Returns:
-        A row for each entry, in their order. After an interruption the rows of what was still walking say so.
+    Yields:
+        One for each entry. After an interruption those that were still walking come with that status, and then the
+        interruption itself is raised.
     """
-    rows: list[OwnRow] = []
-    walking: list[_Walker] = []
+    walking: dict[int, Entry] = {}
     for k, entry in enumerate(entries):
-        refusal = entry.error if isinstance(entry, Unusable) else _refusal(driver, entry.molecule)
-        rows.append(_row(entry, Status.SKIPPED if refusal else Status.INTERRUPTED, error=refusal))
+        refusal = entry.error if isinstance(entry, Unusable) else _refusal(driver, entry, constraints)
         if isinstance(entry, Entry) and refusal is None:
-            walking.append((k, entry))
-    walk = _walk(driver, walking, optimizer, rule, check_minima)
-    with contextlib.suppress(KeyboardInterrupt):  # what is done by then is kept
-        for done, ((k, entry), settled, start) in enumerate(walk, start=1):
-            row, end = _judge(entry, settled, start), settled.outcome.point.positions
-            if keep is not None and row.status.finished:
-                keep(k, EndPoint(entry, end, _facts(row, driver)))
+            walking[k] = entry
+        else:
+            yield Finished(k, _row(entry, Status.SKIPPED, error=refusal))
+    try:
+        walk = _walk(driver, list(walking.items()), optimizer, rule, check_minima, constraints, may_raise)
+        for (k, entry), settled, start in walk:
+            row, end = _judge(entry, settled, start, constraints), settled.outcome.point.positions
             if notes is not None and row.status == Status.CONVERGED and not check_minima:
                 _note_symmetry(entry, end, notes)
-            rows[k] = row
-            advance(done, len(walking))
-    return rows
+            del walking[k]
+            yield Finished(k, row, EndPoint(entry, end, _facts(row, driver)) if row.status.finished else None)
+    except KeyboardInterrupt:  # what is done by then is kept
+        yield from (Finished(k, _row(entry, Status.INTERRUPTED)) for k, entry in walking.items())
+        raise
 
 
-def _refusal(driver: Driver, molecule: Molecule) -> MoleculeError | None:
+def _refusal(driver: Driver, entry: Entry, constraints: Constraints) -> MoleculeError | None:
     try:
-        driver.check(molecule)
+        driver.check(entry.molecule)
+        constraints.of(entry)
     except MoleculeError as error:
         return error
     return None
 
 
 def _walk(
-    driver: Driver, walking: Sequence[_Walker], optimizer: Optimizer, rule: StoppingRule, check_minima: bool
+    driver: Driver,
+    walking: Sequence[_Walker],
+    optimizer: Optimizer,
+    rule: StoppingRule,
+    check_minima: bool,
+    constraints: Constraints,
+    may_raise: bool,
 ) -> Iterator[tuple[_Walker, Settled, float]]:
     """Yield each end with the energy of its start."""
     model, groups = _Answering(driver.model), _by_size(walking)
@@ -205,17 +173,18 @@ def _walk(
         left = 0
         try:
             molecules = [entry.molecule for _, entry in group]
+            held = [constraints.of(entry) for _, entry in group] if constraints else None
             ends = (
                 minimize_to_minima(model, molecules, optimizer, rule, observe)
                 if check_minima
-                else map(Settled, minimize(model, molecules, optimizer, rule, observe))
+                else map(Settled, minimize(model, molecules, optimizer, rule, observe, constraints=held))
             )
             for settled in ends:
                 left += 1
                 place = settled.outcome.point.index
                 yield group[place], settled, starts[place]
         except Exception:
-            if left < len(group) or len(groups) == 1:
+            if left < len(group) or (may_raise and len(groups) == 1):
                 raise  # otherwise a defect that other molecules escape: the rows say it
 
 
@@ -237,7 +206,7 @@ def _note_symmetry(entry: Entry, end: FloatArray, notes: Notes) -> None:
         notes.add("symmetric at the start and at the end, which may be a saddle (--check-minima tells)", entry.source)
 
 
-def _judge(entry: Entry, settled: Settled, start: float) -> OwnRow:
+def _judge(entry: Entry, settled: Settled, start: float, constraints: Constraints) -> OwnRow:
     outcome = settled.outcome
     point, molecule = outcome.point, entry.molecule
     status, error = _status(outcome), outcome.error or settled.untested
@@ -251,7 +220,8 @@ def _judge(entry: Entry, settled: Settled, start: float) -> OwnRow:
             error = MoleculeError(f"it became another stereoisomer: {'; '.join(turned)}")
     if isinstance(error, OracleError) and isinstance(error.__cause__, MoleculeError) and molecule.smiles is None:
         error = MoleculeError(f"{error} (an XYZ file has no bonds: give an SDF or a SMILES, or another model)")
-    energy = point.energy if status.finished else math.nan
+    springs = held.spring(point.positions)[0] if (held := constraints.of(entry)) else 0.0
+    energy = point.energy - springs if status.finished else math.nan
     return _row(
         entry,
         status,
@@ -308,44 +278,3 @@ def _facts(row: OwnRow, driver: Driver) -> dict[str, str | float]:
 
 def _finite(number: float) -> float | None:
     return number if math.isfinite(number) else None
-
-
-def summary(rows: Sequence[OwnRow]) -> str:
-    """Return how many molecules converged, and how many came to which other end."""
-    counts = Counter(row.status for row in rows)
-    others = [f", {counts[status]} {status}" for status in Status if counts[status] and status != Status.CONVERGED]
-    tested = [row.is_minimum for row in rows if row.is_minimum is not None]
-    minima = f"; {sum(tested)} of {len(tested)} tested end points are minima" if tested else ""
-    return f"{counts[Status.CONVERGED]} of {len(rows)} molecules converged{''.join(others)}{minima}"
-
-
-def failures(rows: Sequence[OwnRow]) -> list[str]:
-    """Return a line for each row with a reason; above ``MOST_LINES``, for each kind of reason and its first row."""
-    failed = [row for row in rows if row.error_message is not None]
-    if len(failed) <= MOST_LINES:
-        return [_reason(row) for row in failed]
-    kinds: defaultdict[tuple[object, ...], list[OwnRow]] = defaultdict(list)
-    for row in failed:
-        kinds[row.status, row.error_type, _VARIABLE.sub("*", row.error_message or "")].append(row)
-    return [
-        _reason(first) if not others else f"{len(others) + 1} molecules are {first.status} like {_reason(first)}"
-        for first, *others in kinds.values()
-    ]
-
-
-def _reason(row: OwnRow) -> str:
-    where = row.input if row.input.endswith(row.id) else f"{row.input}: {row.id}"
-    return f"{where}: {row.error_message}"
-
-
-def exit_code(rows: Sequence[OwnRow]) -> int:
-    """Return 0 when all converged, 130 after an interruption, 2 when no molecule was usable, otherwise 1.
-
-    Where minima were asked for, what is none or could not be tested counts as not converged.
-    """
-    statuses = {row.status for row in rows}
-    if statuses == {Status.CONVERGED}:
-        return SOME_FAILED if any(row.error_type for row in rows) else 0
-    if Status.INTERRUPTED in statuses:
-        return INTERRUPTED
-    return NONE_USABLE if statuses == {Status.SKIPPED} else SOME_FAILED

@@ -1,76 +1,257 @@
-"""A file of minimized molecules that is filled while others still walk."""
+"""What is kept while molecules walk: a row of each, and the minimized ones in a file that grows.
+
+The output is the state. ``NAME.partial.sdf`` has the molecules in the order in which they were done, and beside it
+``NAME.partial.sdf.state``, an SQLite file, has the rows, where in the file each molecule is, and what the command was:
+the same command goes on from there. The end is the output in the order of the input, or ranked. Nothing of this is in
+memory, however many molecules there are.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import hashlib
 import os
+import sqlite3
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 
+import numpy as np
+
+from golfbench.chemistry import FloatArray, IntArray
 from golfbench.errors import ConfigurationError, WriteError
-from golfbench.molecule_files.entries import EndPoint
-from golfbench.molecule_files.writing import molecule_bytes
+from golfbench.molecule_files.rows import OwnRow
+from golfbench.molecule_files.writing import with_facts
 
 SUFFIXES = (".sdf", ".extxyz", ".xyz")
+#: Changes with the layout of the state.
+_LAYOUT = "1"
+_TABLES = """
+CREATE TABLE command (layout TEXT, fingerprint TEXT, said TEXT);
+CREATE TABLE molecules (
+    place INTEGER PRIMARY KEY, id TEXT, status TEXT, row TEXT, begin INTEGER, length INTEGER, energy REAL, kind TEXT,
+    atoms BLOB, relative REAL, left_out TEXT
+);
+"""
+#: The rows, with how many have the same name and the number of each among them; and their two orders.
+_ROWS = """
+SELECT row, relative, left_out, begin, length, count(*) OVER (PARTITION BY id),
+    row_number() OVER (PARTITION BY id ORDER BY place)
+FROM molecules ORDER BY """
+_BY_INPUT = "place"
+_RANKED = "min(place) OVER (PARTITION BY coalesce(kind, place)), energy IS NULL, energy, place"
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """An end point that can be ranked among others.
+
+    Attributes:
+        kind: The same for conformers of one molecule.
+        energy: Hartree.
+        numbers: (n_atoms,).
+        positions: (n_atoms, 3), Å.
+    """
+
+    kind: str
+    energy: float
+    numbers: IntArray
+    positions: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What is kept of one molecule.
+
+    Attributes:
+        place: Its place in the input.
+        row: What became of it.
+        data: Its record of the output; ``None`` where it has no end point.
+        shape: Where it came to rest; ``None`` where it has no end point that can be compared.
+    """
+
+    place: int
+    row: OwnRow
+    data: bytes | None = None
+    shape: Shape | None = None
 
 
 class Output:
     """Molecules that are kept as soon as they are done; made by ``open_output``.
 
     Attributes:
-        path: The output, which appears at the end, with the molecules in the order of the input.
-        partial: A file beside it with those that are done, in that order; readable at any time.
+        path: The output, which appears at the end; ``None`` where rows alone are kept, in a temporary place.
+        partial: A file beside it with those that are done; readable at any time.
+        resumed: Molecules that an earlier command has done.
     """
 
-    def __init__(self, path: Path, overwrite: bool) -> None:
-        _check(path, overwrite)
-        self.path = path
+    def __init__(self, path: Path | None, overwrite: bool, command: str) -> None:
+        self.path, self.resumed, self._db = path, 0, sqlite3.connect("", isolation_level=None)
+        self._db.executescript(_TABLES)
+        self._fresh = True
+        if path is None:
+            self._file: FileIO = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - lives as long as this
+            self._size = 0
+            return
+        check_place(path, overwrite)
         self.partial = path.with_suffix(f".partial{path.suffix}")
-        self._file = _open(path, self.partial, overwrite)
+        self.state = self.partial.with_name(f"{self.partial.name}.state")
+        self._file = _locked(path, self.partial)
+        try:
+            self._begin(overwrite, command)
+        except BaseException:
+            if not os.fstat(self._file.fileno()).st_size:
+                self.partial.unlink(missing_ok=True)
+            self._file.close()
+            raise
+
+    def _begin(self, overwrite: bool, command: str) -> None:
+        """Go on with what is there, or make room for what will be."""
         self._size = 0
-        self._pieces: dict[int, tuple[int, int]] = {}  # offset and length, by the place in the input
+        self._command = hashlib.sha256(command.encode()).hexdigest(), command
+        left = os.fstat(self._file.fileno()).st_size
+        self._fresh = overwrite or not self.state.exists()
+        if left and self._fresh and not overwrite:
+            raise ConfigurationError(
+                f"{self.partial} exists, and no {self.state.name} that says what it is: move it away, or give "
+                "--overwrite"
+            )
+        if not self._fresh:
+            self._resume(left)
+
+    def _resume(self, size: int) -> None:
+        try:
+            self._db = sqlite3.connect(self.state, isolation_level=None)
+            ((layout, fingerprint, said),) = self._db.execute("SELECT * FROM command")
+            self._db.execute("DELETE FROM molecules WHERE status = 'interrupted'")
+            ((end, self.resumed),) = self._db.execute(
+                "SELECT coalesce(max(begin + length), 0), count(*) FROM molecules"
+            )
+        except (sqlite3.Error, ValueError) as error:
+            raise ConfigurationError(f"{self.state} is damaged: give --overwrite to begin anew ({error})") from error
+        if (layout, fingerprint) != (_LAYOUT, self._command[0]):
+            raise ConfigurationError(
+                f"{self.partial} is of another command ({_difference(said, self._command[1])}): repeat that one, name "
+                "another output, or give --overwrite"
+            )
+        if end > size:
+            raise ConfigurationError(f"{self.partial} is shorter than it was: give --overwrite to begin anew")
+        self._db.execute("PRAGMA synchronous = OFF")
+        self._size = end
+        self._file.truncate(end)  # a record that was not kept whole
+
+    def _start(self) -> None:
+        """Replace what an earlier command left, now that there is something to keep."""
+        self._fresh = False
+        if self.path is None:
+            return
+        self.state.unlink(missing_ok=True)
+        self._file.truncate(0)
+        self._db = sqlite3.connect(self.state, isolation_level=None)
+        self._db.executescript(f"PRAGMA synchronous = OFF; {_TABLES}")  # enough for the death of the process
+        self._db.execute("INSERT INTO command VALUES (?, ?, ?)", (_LAYOUT, *self._command))
 
     def __len__(self) -> int:
-        return len(self._pieces)
+        """Return how many molecules are kept with a place in the output."""
+        ((count,),) = self._db.execute("SELECT count(*) FROM molecules WHERE length > 0 AND left_out IS NULL")
+        return int(count)
 
-    def add(self, place: int, end: EndPoint) -> None:
+    def done(self, first: int, last: int) -> set[int]:
+        """Return the places, from ``first`` to ``last``, that are done."""
+        if not self.resumed:
+            return set()
+        return {
+            place
+            for (place,) in self._db.execute("SELECT place FROM molecules WHERE place BETWEEN ? AND ?", (first, last))
+        }
+
+    def add(self, kept: Kept) -> None:
         """Keep a molecule.
-
-        Args:
-            place: Its place in the input.
-            end: Where it came to rest.
 
         Raises:
             WriteError: If it cannot be written; those before it are safe.
         """
-        data = molecule_bytes(self.path.suffix, end)
+        begin, data, shape = self._size, kept.data or b"", kept.shape
+        place: object = self.partial if self.path is not None else "the temporary folder"
         try:
-            self._file.seek(self._size)
-            self._file.truncate()  # what an earlier run or an interrupted call has left
+            if self._fresh:
+                self._start()
+            self._file.seek(begin)
             _write(self._file, data)
-        except OSError as error:
+            atoms = None if shape is None else shape.numbers.astype("<i8").tobytes() + shape.positions.tobytes()
+            told = (None, None) if shape is None else (shape.energy, shape.kind)
+            row = kept.row
+            self._db.execute(
+                "INSERT INTO molecules VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL)",
+                (kept.place, row.id, row.status.value, row.model_dump_json(), begin, len(data), *told, atoms),
+            )
+        except (OSError, sqlite3.OperationalError) as error:
             with contextlib.suppress(OSError):
-                self._file.truncate(self._size)
-            raise WriteError(f"{self.partial} cannot be written: {error.strerror}") from error
-        self._pieces[place] = self._size, len(data)
+                self._file.truncate(begin)
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise WriteError(f"{place} cannot be written: {reason}") from error
         self._size += len(data)
 
-    def finish(self) -> None:
-        """Make the output of what was kept, if anything was.
+    def shapes(self) -> Iterator[tuple[int, Shape, str | None]]:
+        """Yield places, end points that can be ranked, and SMILES: those of one molecule together, lowest first."""
+        found = self._db.execute(
+            "SELECT place, kind, energy, atoms, row ->> '$.smiles' FROM molecules WHERE kind IS NOT NULL "
+            "ORDER BY kind, energy, place"
+        )
+        for place, kind, energy, atoms, smiles in found:
+            size = len(atoms) // 32
+            numbers, positions = np.frombuffer(atoms, "<i8", size), np.frombuffer(atoms, "<f8", 3 * size, 8 * size)
+            yield place, Shape(kind, energy, numbers, positions.reshape(size, 3)), smiles
+
+    def rank(self, place: int, relative: float, left_out: str | None) -> None:
+        """Note how far a molecule is above the lowest of its kind, kcal/mol, and why it is left out, if it is."""
+        self._db.execute("UPDATE molecules SET relative = ?, left_out = ? WHERE place = ?", (relative, left_out, place))
+
+    @contextmanager
+    def ranking(self) -> Iterator[None]:
+        """Take in many ranks at once."""
+        self._db.execute("BEGIN")
+        yield
+        self._db.execute("COMMIT")
+
+    def rows(self, ranked: bool = False) -> Iterator[OwnRow]:
+        """Yield all rows, in the order of the input or, ranked, those of one molecule together and the lowest first."""
+        return (row for row, _, _ in self._ordered(ranked))
+
+    def _ordered(self, ranked: bool) -> Iterator[tuple[OwnRow, int, int]]:
+        found = self._db.execute(_ROWS + (_RANKED if ranked else _BY_INPUT))
+        for row, relative, left_out, begin, length, same, number in found:
+            read = OwnRow.model_validate_json(row)
+            unique = read.id if same == 1 else f"{read.id}/{number - 1}"
+            told = {"unique_id": unique, "energy_relative_kcal_mol": relative, "left_out": left_out}
+            yield read.model_copy(update=told), begin, length
+
+    def shared_names(self) -> Iterator[tuple[str, int]]:
+        """Yield the source of the first, and the number, of each group of molecules with the same name."""
+        yield from self._db.execute(
+            "SELECT row ->> '$.input', count(*) FROM molecules WHERE status <> 'skipped' OR row ->> '$.n_atoms' > 0 "
+            "GROUP BY id HAVING count(*) > 1 ORDER BY min(place)"
+        )
+
+    def finish(self, ranked: bool = False) -> None:
+        """Make the output of what was kept, if anything was, and remove what it was made of.
 
         Raises:
             WriteError: If it cannot be written; the file beside it stays.
         """
-        if not self._pieces:
+        if self.path is None or not len(self):
             return
         ordered = self.path.with_name(f".{self.path.name}.{os.getpid()}")
         try:
             with ordered.open("wb") as file:
-                for _, (offset, length) in sorted(self._pieces.items()):
-                    self._file.seek(offset)
-                    file.write(self._file.read(length))
+                for row, begin, length in self._ordered(ranked):
+                    if length and row.left_out is None:
+                        self._file.seek(begin)
+                        file.write(with_facts(self.path.suffix, self._file.read(length), _told(row)))
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(ordered, self.path)
@@ -82,43 +263,62 @@ class Output:
         self._file.truncate(0)
 
     def close(self) -> None:
-        """Remove the file beside the output if nothing is in it."""
+        """Remove the files beside the output if nothing is in the first."""
+        self._db.close()
         with self._file:
             empty = not os.fstat(self._file.fileno()).st_size
-        if empty:
+        if empty and self.path is not None and not self._fresh:
+            self.state.unlink(missing_ok=True)
+        if empty and self.path is not None:
             self.partial.unlink(missing_ok=True)
 
 
+def _told(row: OwnRow) -> dict[str, str | float]:
+    """Return what is known of a molecule only when all are done."""
+    relative = row.energy_relative_kcal_mol
+    facts: dict[str, str | float] = {} if row.unique_id == row.id else {"id": row.unique_id}
+    return facts | ({} if relative is None else {"energy_relative_kcal_mol": round(relative, 6)})
+
+
+def _difference(before: str, now: str) -> str:
+    """Return what an earlier command had otherwise, one line of each."""
+    old, new = (dict(line.partition(" ")[::2] for line in text.splitlines()) for text in (before, now))
+    names = [name for name in old if old[name] != new.get(name)]
+    return ", ".join(f"its {name} was {old[name]}" if len(old[name]) < 60 else f"another {name}" for name in names[:3])
+
+
 @contextmanager
-def open_output(path: Path | None, overwrite: bool) -> Iterator[Output | None]:
-    """Try the place of an output before anything is computed, and finish it at the end.
+def open_output(path: Path | None, overwrite: bool, command: str = "") -> Iterator[Output]:
+    """Try the place of an output before anything is computed, or go on with what is there.
 
     Args:
-        path: The output; ``None`` gives ``None``.
-        overwrite: Replace a file that exists.
+        path: The output; ``None`` keeps rows alone.
+        overwrite: Replace a file that exists, and forget what an earlier command has done.
+        command: What must be the same for an earlier command to be gone on with: a name and its value a line.
 
     Raises:
         ConfigurationError: If it could not be written: its ending is not known, its folder is missing or takes no
-            file, or it exists and is to stay.
+            file, it exists and is to stay, another process writes it, or it is of another command.
         WriteError: If it cannot be written in the end. Where the molecules are is told in a note of this exception, as
             of every other that ends the work early.
     """
-    if path is None:
-        yield None
-        return
-    output = Output(path, overwrite)
+    output = Output(path, overwrite, command)
     try:
         yield output
-        output.finish()
     except BaseException as error:
-        if len(output):
-            error.add_note(f"{len(output)} molecules are in {output.partial}, in the order in which they were done")
+        if path is not None and (count := len(output)):
+            error.add_note(f"{count} molecules are in {output.partial}, in the order in which they were done")
         raise
     finally:
         output.close()
 
 
-def _check(path: Path, overwrite: bool) -> None:
+def check_place(path: Path, overwrite: bool) -> None:
+    """Refuse an output that cannot be.
+
+    Raises:
+        ConfigurationError: If its ending is not known, its folder is missing, or it exists and is to stay.
+    """
     if path.suffix.lower() not in SUFFIXES:
         raise ConfigurationError(f"{path}: the output is .sdf, or .extxyz (also .xyz)")
     if not path.parent.is_dir():
@@ -129,16 +329,20 @@ def _check(path: Path, overwrite: bool) -> None:
         raise ConfigurationError(f"{path} exists already: choose another name, or give --overwrite")
 
 
-def _open(path: Path, partial: Path, overwrite: bool) -> FileIO:
+def _locked(path: Path, partial: Path) -> FileIO:
+    """Open the file that grows, and see to it that nobody else writes it; the lock goes with the process."""
     try:
-        return FileIO(partial, "a+" if overwrite else "x+")
-    except FileExistsError:
-        raise ConfigurationError(
-            f"{partial} exists: a run that was killed left it, or another one writes it now; move it away, or give "
-            "--overwrite"
-        ) from None
+        file = FileIO(partial, "a+")
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be written: {error.strerror}") from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        raise ConfigurationError(
+            f"{partial} is written by another process now: wait for it, or name another"
+        ) from error
+    return file
 
 
 def _write(file: FileIO, data: bytes) -> None:

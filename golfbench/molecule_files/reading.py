@@ -1,28 +1,38 @@
-"""A user's own molecules: SDF, XYZ and SMILES, each read by a module of its own.
+"""A user's own molecules: SDF, MOL2, PDB, XYZ and SMILES, each read by a module of its own.
 
-A file may list its atoms in any order, while a ``Molecule`` with a SMILES has them in the SMILES's. So an SDF record
-becomes a molecule in the order of its canonical SMILES, together with the permutation that puts it back: what is
+A file may list its atoms in any order, while a ``Molecule`` with a SMILES has them in the SMILES's. So a record with
+bonds becomes a molecule in the order of its canonical SMILES, together with the permutation that puts it back: what is
 written has the order, the bonds, the title and the data fields of the file that was read.
 
-One bad record stops nothing: it takes its place in the list as ``Unusable``, with the reason. What had to be assumed or
-understood is told in ``Reading.notes``; the readers print nothing.
+A file is cut into records while it is read, and a record is understood when its turn comes (``entries.Pending``), so
+that a library takes no more memory than a molecule. One bad record stops nothing: it takes its place as ``Unusable``,
+with the reason. What had to be assumed or understood is told in ``Reading.notes``; the readers print nothing.
 """
 
 from __future__ import annotations
 
 import os
+import re
+import shutil
+import sys
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import islice
 from pathlib import Path
+from typing import IO
 
 from rdkit import Chem
 from rdkit.rdBase import BlockLogs
 
 from golfbench.errors import ConfigurationError, MoleculeError
-from golfbench.molecule_files.entries import Entry, Reading, Unusable
+from golfbench.molecule_files.entries import Entry, Pending, Reading, Unusable
+from golfbench.molecule_files.mol2 import read_mol2
+from golfbench.molecule_files.pdb import read_pdb
 from golfbench.molecule_files.sdf import read_sdf
 from golfbench.molecule_files.smiles import read_smiles, read_smiles_file
-from golfbench.molecule_files.text import file_name
+from golfbench.molecule_files.text import Text, file_name
 from golfbench.molecule_files.xyz import read_xyz
 
 #: Kind of each file name ending that is read, alone or before ``.gz``.
@@ -30,6 +40,10 @@ SUFFIXES = {
     ".sdf": "sdf",
     ".sd": "sdf",
     ".mol": "sdf",
+    ".mol2": "mol2",
+    ".ml2": "mol2",
+    ".pdb": "pdb",
+    ".ent": "pdb",
     ".xyz": "xyz",
     ".extxyz": "xyz",
     ".smi": "smi",
@@ -41,40 +55,121 @@ SUFFIXES = {
 _OTHER_SUFFIXES = frozenset(
     f".{ending}"
     for line in (
-        "pdb ent cif mmcif mol2 ml2 cml mrv cdx cdxml inchi pdbqt gro top psf vasp poscar xsf cube in inp out",
+        "cif mmcif cml mrv cdx cdxml inchi pdbqt gro top psf vasp poscar xsf cube in inp out",
         "log gjf com fchk molden json yaml yml txt dat db traj h5 hdf5 npz npy pkl parquet mae maegz zip tar",
         "tgz bz2 xz zst gz xlsx xls",
     )
     for ending in line.split()
 )
 _ENDINGS = "files are read by their endings: " + ", ".join(SUFFIXES) + ", each also with .gz"
+#: What is written for the standard input, and what its records are called.
+STDIN, STDIN_LABEL = "-", "stdin"
+#: What a line of each kind of file looks like, in this order; SMILES are what is left.
+_MARKS = {
+    "mol2": re.compile(r"@<TRIPOS>"),
+    "sdf": re.compile(r"\$\$\$\$|M  END|.*V[23]000\s*$"),
+    "pdb": re.compile(r"(ATOM  |HETATM)|(HEADER|COMPND|TITLE |REMARK|CRYST1|MODEL ) "),
+    "xyz": re.compile(r"\s*\d+\s*$"),
+}
+SHARED_NAME = "the same name stands for more than one molecule; the input and golfbench_id tell them apart"
+#: Lines of the standard input that say what it is.
+_LOOKED_AT = 2000
 
 
-def read_molecules(inputs: Sequence[str], reading: Reading) -> list[Entry | Unusable]:
-    """Read files and SMILES, in their order.
+class Inputs:
+    """Files, SMILES and the standard input, in their order.
 
     Args:
-        inputs: Names of files or, where no such file exists, SMILES.
-        reading: Conformers of SMILES; charge and multiplicity of what does not say them. Its notes are added to.
+        inputs: Names of files, ``-`` for the standard input or, where no such file exists, SMILES.
+        reading: How they are read. Its notes are added to.
+        stdin_format: What the standard input is; left out, what it looks like.
+
+    Attributes:
+        read: Records that were given so far.
 
     Raises:
         ConfigurationError: If a file is missing or of no known kind, or conformers are asked for
             and there is no SMILES.
     """
-    kinds = [_kind(text) for text in inputs]
-    if reading.conformers > 1 and not {"smi", "smiles"} & set(kinds):
-        raise ConfigurationError("conformers are made of SMILES only: a file with coordinates is taken as it is")
-    entries = [entry for text, kind in zip(inputs, kinds, strict=True) for entry in _read(text, kind, reading)]
+
+    def __init__(self, inputs: Sequence[str], reading: Reading, stdin_format: str | None = None) -> None:
+        self._reading, self.read = reading, 0
+        kinds = [_kind(text) for text in inputs]
+        if stdin_format is not None and stdin_format not in _READERS:
+            raise ConfigurationError(f"unknown input format '{stdin_format}': there are {', '.join(_READERS)}")
+        if inputs.count(STDIN) > 1:
+            raise ConfigurationError("the standard input can be read once only")
+        self._spool: IO[bytes] | None = None
+        self._parts: list[tuple[str, str | Text | Unusable]] = []
+        for text, kind in zip(inputs, kinds, strict=True):
+            self._parts.append(self._opened(text, kind, stdin_format))
+        if reading.conformers > 1 and not {"smi", "smiles"} & {kind for kind, _ in self._parts}:
+            raise ConfigurationError("conformers are made of SMILES only: a file with coordinates is taken as it is")
+
+    def _opened(self, text: str, kind: str, stdin_format: str | None) -> tuple[str, str | Text | Unusable]:
+        if kind == "smiles":
+            return kind, text
+        path, label = (self._spooled(), STDIN_LABEL) if text == STDIN else (text, text)
+        try:
+            opened = Text(path, self._reading.notes, label)
+            return (stdin_format or _guessed(opened)) if text == STDIN else kind, opened
+        except ConfigurationError as error:  # a file that is damaged or no text costs itself alone
+            reason = MoleculeError(str(error).removeprefix(f"{label}: "))
+            return kind, Unusable(file_name(label), label, reason)
+
+    def _spooled(self) -> str:
+        """Copy the standard input to a file, which is read more than once."""
+        if sys.stdin is None or sys.stdin.isatty():
+            raise ConfigurationError("the standard input is a terminal: pipe molecules into it, or name a file")
+        self._spool = tempfile.NamedTemporaryFile(prefix="golfbench-stdin-")  # noqa: SIM115 - lives as long as this
+        shutil.copyfileobj(sys.stdin.buffer, self._spool)
+        self._spool.flush()
+        return self._spool.name
+
+    def pending(self) -> Iterator[Pending]:
+        """Yield the records, frames, lines and SMILES."""
+        for pending in self._pending():
+            self.read += 1
+            yield pending
+
+    def _pending(self) -> Iterator[Pending]:
+        for kind, part in self._parts:
+            if isinstance(part, Text):
+                yield from _READERS[kind](part, self._reading)
+            elif isinstance(part, Unusable):
+                yield partial(_as_it_is, part)
+            else:
+                yield partial(read_smiles, part)
+
+    def share(self) -> float:
+        """Return how much of the files has been given, from 0 to 1; SMILES as typed do not count."""
+        texts = [part for _, part in self._parts if isinstance(part, Text)]
+        total = sum(text.size for text in texts)
+        return sum(text.size * text.share() for text in texts) / total if total else 1.0
+
+    def digests(self) -> list[str]:
+        """Return what tells the inputs from others: SMILES as typed, and the digests of files."""
+        return [part.digest if isinstance(part, Text) else str(part) for _, part in self._parts]
+
+
+def _as_it_is(made: Unusable, reading: Reading) -> list[Unusable]:
+    return [made]
+
+
+def read_molecules(inputs: Sequence[str], reading: Reading, stdin_format: str | None = None) -> list[Entry | Unusable]:
+    """Read files and SMILES, in their order; see ``Inputs``."""
+    entries = [entry for pending in Inputs(inputs, reading, stdin_format).pending() for entry in pending(reading)]
     _note_shared_names(entries, reading)
     return entries
 
 
-def _read(text: str, kind: str, reading: Reading) -> Iterator[Entry | Unusable]:
-    """Yield what an input holds; a file that is damaged or no text costs itself alone."""
-    try:
-        yield from _READERS[kind](text, reading)
-    except ConfigurationError as error:
-        yield Unusable(file_name(text), text, MoleculeError(str(error).removeprefix(f"{text}: ")))
+def _guessed(text: Text) -> str:
+    """Return what a text looks like; the first line alone says that it is XYZ."""
+    first = [line for line in islice(text.lines(), _LOOKED_AT) if line.strip()]
+    for kind, mark in _MARKS.items():
+        if any(map(mark.match, first[:1] if kind == "xyz" else first)):
+            return kind
+    return "smi"
 
 
 def _kind(text: str) -> str:
@@ -85,8 +180,10 @@ def _kind(text: str) -> str:
         return SUFFIXES[suffix]
     if os.path.isdir(text):
         raise ConfigurationError(f"{text} is a folder: name the files in it")
-    if text.strip() in ("", "-"):
-        raise ConfigurationError("the standard input is not read: name a file, or give SMILES")
+    if text == STDIN:
+        return STDIN_LABEL
+    if not text.strip():
+        raise ConfigurationError("an input is empty: name a file, give SMILES, or - for the standard input")
     if _is_smiles(text):
         return "smiles"
     if suffix in SUFFIXES or suffix in _OTHER_SUFFIXES:
@@ -118,13 +215,14 @@ def _note_shared_names(entries: Sequence[Entry | Unusable], reading: Reading) ->
     names = Counter(entry.molecule.id for entry in entries if isinstance(entry, Entry))
     for entry in entries:
         if isinstance(entry, Entry) and names[entry.molecule.id] > 1:
-            text = "the same name stands for more than one molecule; the input tells them apart"
-            reading.notes.add(text, entry.source)
+            reading.notes.add(SHARED_NAME, entry.source)
 
 
-_READERS: Mapping[str, Callable[[str, Reading], Iterator[Entry | Unusable]]] = {
+_READERS: Mapping[str, Callable[[Text, Reading], Iterator[Pending]]] = {
     "sdf": read_sdf,
+    "mol2": read_mol2,
+    "pdb": read_pdb,
     "xyz": read_xyz,
     "smi": read_smiles_file,
-    "smiles": read_smiles,
 }
+FORMATS = tuple(_READERS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -16,10 +16,10 @@ from golfbench.chemistry import IntArray, mol_from_smiles
 from golfbench.errors import MoleculeError
 from golfbench.molecule_files.bonds import charge_of_bonds, guessed_multiplicity
 from golfbench.molecule_files.drawings import MOST_FLAT_NEIGHBOURS, NEVER_FLAT, is_flat
-from golfbench.molecule_files.entries import Entry, Reading, Unusable, attempt
+from golfbench.molecule_files.entries import Entry, Pending, Reading, Unusable, attempt
 from golfbench.molecule_files.sdf_records import SdfRecord, split_records
 from golfbench.molecule_files.smiles import embedded
-from golfbench.molecule_files.text import empty, file_name, text_of
+from golfbench.molecule_files.text import Text, empty, file_name
 from golfbench.molecules import Molecule, check_electrons
 from golfbench.states import State, stated
 from golfbench.stereo import open_elements
@@ -34,17 +34,18 @@ _V3000_ATOMS = re.compile(r"^M  V30 BEGIN ATOM$(.*?)^M  V30 END ATOM$", re.MULTI
 _V3000_ATOM = re.compile(r"^M  V30 +\d+ +\S+ +(\S+) +(\S+) +(\S+)", re.MULTILINE)
 
 
-def read_sdf(path: str, reading: Reading) -> Iterator[Entry | Unusable]:
+def read_sdf(text: Text, reading: Reading) -> Iterator[Pending]:
     """Yield the records of an SDF or MOL file."""
-    records = list(split_records(text_of(path, reading.notes)))
-    if not records:
-        yield empty(path)
-    for number, record in enumerate(records, start=1):
-        id, source = record.title or f"{file_name(path)}:{number}", f"{path}:{number}"
-        if reading.bonds_only:
-            yield from _from_bonds(record, id, source, reading)
-        else:
-            yield attempt(id, source, partial(_from_record, record, id, source, reading))
+    number = 0
+    read = _from_bonds if reading.bonds_only else _as_it_stands
+    for number, record in enumerate(split_records(text.lines()), start=1):
+        yield partial(read, record, record.title or f"{file_name(text.label)}:{number}", f"{text.label}:{number}")
+    if not number:
+        yield partial(empty, text.label)
+
+
+def _as_it_stands(record: SdfRecord, id: str, source: str, reading: Reading) -> Iterator[Entry | Unusable]:
+    yield from attempt(id, source, partial(_from_record, record), reading)
 
 
 def _from_bonds(record: SdfRecord, id: str, source: str, reading: Reading) -> Iterator[Entry | Unusable]:
@@ -54,7 +55,7 @@ def _from_bonds(record: SdfRecord, id: str, source: str, reading: Reading) -> It
     except MoleculeError as error:
         yield Unusable(id, source, error)
     else:
-        yield from embedded(smiles, id, source, reading, record.fields)
+        yield from embedded(smiles, id, source, record.fields, reading)
 
 
 def _smiles_of(record: SdfRecord, id: str) -> str:
@@ -73,7 +74,32 @@ def _smiles_of(record: SdfRecord, id: str) -> str:
 def _from_record(record: SdfRecord, id: str, source: str, reading: Reading) -> Entry:
     if record.empty:
         raise MoleculeError(f"{id}: the record is empty")
-    read = _mol(record.block, id)
+    entry = entry_of(_mol(record.block, id), id, source, reading, record.fields, _told_spins(record.block))
+    _note_other_isomer(entry.molecule, record, source, reading)
+    return entry
+
+
+def entry_of(
+    read: Chem.Mol,
+    id: str,
+    source: str,
+    reading: Reading,
+    fields: tuple[tuple[str, str], ...] = (),
+    spins: Mapping[int, int] | None = None,
+) -> Entry:
+    """Return the molecule of a record with bonds.
+
+    Args:
+        read: As it was read, not sanitized; what is written has its atoms and bonds.
+        id: Its name.
+        source: Where it is from.
+        reading: Charge and multiplicity; its notes are added to.
+        fields: Its data.
+        spins: Unpaired electrons of single atoms, by index, where the file says them.
+
+    Raises:
+        MoleculeError: If it is none, or none that can be minimized.
+    """
     if read.GetNumAtoms() == 0:
         raise MoleculeError(f"{id}: no atoms")
     mol = _sanitized(read, id)
@@ -82,15 +108,14 @@ def _from_record(record: SdfRecord, id: str, source: str, reading: Reading) -> E
     numbers = np.array([atom.GetAtomicNum() for atom in mol.GetAtoms()])[order]
     positions = mol.GetConformer().GetPositions()[order]
     charge = charge_of_bonds(mol, id, "--charge", reading.charge)
-    facts, known = dict(record.fields), reading.multiplicity
+    facts, known = dict(fields), reading.multiplicity
     state = stated(id, numbers, facts, known=State(multiplicity=known), otherwise=charge, strict=False)
     charge_of_bonds(mol, id, "a data field", state.charge)
     if (multiplicity := state.multiplicity) is None:
-        multiplicity = guessed_multiplicity(mol, source, reading, _told_spins(record.block))
+        multiplicity = guessed_multiplicity(mol, source, reading, spins)
     molecule = Molecule(id, numbers, positions, charge, multiplicity, smiles)
     check_electrons(molecule)
-    _note_other_isomer(molecule, record, source, reading)
-    return Entry(molecule, source, order, read, record.fields)
+    return Entry(molecule, source, order, read, fields)
 
 
 def _mol(block: str, id: str) -> Chem.Mol:
@@ -177,6 +202,18 @@ def _sanitized(record: Chem.Mol, id: str) -> Chem.Mol:
     except (ValueError, RuntimeError) as error:
         raise MoleculeError(f"{id}: RDKit refuses its bonds: {error}") from error
     return mol
+
+
+def kekulized(mol: Chem.Mol, id: str) -> Chem.Mol:
+    """Return a molecule with single, double and triple bonds alone, as an SDF has them, and no implicit hydrogens left.
+
+    Raises:
+        MoleculeError: If RDKit refuses its bonds.
+    """
+    plain = _sanitized(mol, id)
+    with BlockLogs():
+        Chem.Kekulize(plain, clearAromaticFlags=True)
+    return plain
 
 
 def _check_complete(mol: Chem.Mol, id: str) -> None:

@@ -43,14 +43,14 @@ class SdfRecord:
         return not self.block.strip() and not self.fields
 
 
-def split_records(text: str) -> Iterator[SdfRecord]:
-    r"""Yield the records of a file, damaged and empty ones included; what follows the last separator only if it is any.
+def split_records(lines: Iterable[str]) -> Iterator[SdfRecord]:
+    """Yield the records of a file, damaged and empty ones included; what follows the last separator only if it is any.
 
     Args:
-        text: With ``\n`` at the end of each line.
+        lines: Without their ends.
     """
     chunk: list[str] = []
-    for line in text.split("\n"):
+    for line in lines:
         if line.startswith(_SEPARATOR):
             yield from map(_parsed, _parted(chunk))
             chunk = []

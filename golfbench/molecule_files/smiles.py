@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from rdkit import Chem
@@ -14,9 +15,9 @@ from rdkit.rdBase import BlockLogs
 from golfbench.chemistry import embed, mol_from_smiles, rdkit_mol, spread_seed
 from golfbench.errors import MoleculeError
 from golfbench.molecule_files.bonds import charge_of_bonds, guessed_multiplicity
-from golfbench.molecule_files.entries import Entry, Reading, Unusable
+from golfbench.molecule_files.entries import Entry, Pending, Reading, Unusable
 from golfbench.molecule_files.isomers import fixed_isomer
-from golfbench.molecule_files.text import empty, file_name, text_of
+from golfbench.molecule_files.text import Text, empty, file_name
 from golfbench.molecules import Molecule, check_electrons
 
 #: First words of a header line that do not speak of SMILES.
@@ -37,19 +38,20 @@ class _Columns:
     names: tuple[str, ...] = ()
 
 
-def read_smiles_file(path: str, reading: Reading) -> Iterator[Entry | Unusable]:
-    """Read lines of a SMILES and a name, parted by blanks, a tab, a comma or a semicolon.
+def read_smiles_file(text: Text, reading: Reading) -> Iterator[Pending]:
+    """Yield lines of a SMILES and a name, parted by blanks, a tab, a comma or a semicolon.
 
     Blank lines and comments (``#``) are none. A first line that names columns is skipped, which is noted; it says which
     column the SMILES is, and the columns behind the name become data of the molecule.
     """
     columns: _Columns | None = None
     found = False
-    for number, line in enumerate(text_of(path, reading.notes).split("\n"), start=1):
+    label = text.label
+    for number, line in enumerate(text.lines(), start=1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         if columns is None and (columns := _header(line)) is not None:
-            reading.notes.add("the first line names columns, and was skipped", path)
+            reading.notes.add("the first line names columns, and was skipped", label)
             continue
         columns = columns or _Columns()
         found = True
@@ -58,10 +60,10 @@ def read_smiles_file(path: str, reading: Reading) -> Iterator[Entry | Unusable]:
         cells += [""] * (columns.smiles + 1 - len(cells))
         name = cells[columns.name] if columns.name is not None and columns.name < len(cells) else ""
         fields = [(key, cell) for key, cell in zip(columns.names, cells, strict=False) if cell and cell != name]
-        id, source = name or f"{file_name(path)}:{number}", f"{path}:{number}"
-        yield from embedded(cells[columns.smiles] + extension, id, source, reading, tuple(fields[1:]))
+        id, source = name or f"{file_name(label)}:{number}", f"{label}:{number}"
+        yield partial(embedded, cells[columns.smiles] + extension, id, source, tuple(fields[1:]))
     if not found:
-        yield empty(path)
+        yield partial(empty, label)
 
 
 def _header(line: str) -> _Columns | None:
@@ -100,7 +102,7 @@ def read_smiles(smiles: str, reading: Reading) -> Iterator[Entry | Unusable]:
     """Yield the conformers of a SMILES as it was typed."""
     text, extension = _without_extension(smiles.strip())
     bare, *name = text.split(maxsplit=1)
-    for made in embedded(bare + extension, name[0] if name else text + extension, smiles, reading):
+    for made in embedded(bare + extension, name[0] if name else text + extension, smiles, (), reading):
         if isinstance(made, Unusable):
             said = f"'{smiles}' is neither a file that exists nor a valid"
             reason = str(made.error).replace(f"'{bare}' is not a valid", said, 1)
@@ -142,7 +144,7 @@ def _plain(smiles: str, id: str, source: str, reading: Reading) -> str:
 
 
 def embedded(
-    smiles: str, id: str, source: str, reading: Reading, fields: Sequence[tuple[str, str]] = ()
+    smiles: str, id: str, source: str, fields: tuple[tuple[str, str], ...], reading: Reading
 ) -> Iterator[Entry | Unusable]:
     """Yield the conformers of a SMILES, with its CXSMILES extension behind a blank if it has one."""
     try:
@@ -156,7 +158,7 @@ def embedded(
         return
     for molecule in made:
         named = molecule if reading.conformers > 1 else replace(molecule, id=id)
-        yield Entry(named, source, np.arange(len(named)), rdkit_mol(named), tuple(fields))
+        yield Entry(named, source, np.arange(len(named)), rdkit_mol(named), fields)
     for k in range(len(made), reading.conformers):
         lost = f"{id}/{k}: only {len(made)} of {reading.conformers} conformers could be embedded"
         yield Unusable(f"{id}/{k}", source, MoleculeError(lost))

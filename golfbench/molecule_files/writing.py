@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
 import re
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from ase import Atoms
@@ -13,23 +13,11 @@ from ase.io import write as write_atoms
 from rdkit import Chem
 
 from golfbench.chemistry import charge_and_multiplicity, to_ase
-from golfbench.errors import ConfigurationError
-from golfbench.molecule_files.entries import EndPoint, Entry, Unusable
+from golfbench.molecule_files.entries import EndPoint, Entry
 from golfbench.molecule_files.sdf_records import written
 
 #: Begins the names of the facts that golfbench adds to those of a user's file.
 PREFIX = "golfbench_"
-
-
-def check_bonds(path: Path, entries: Sequence[Entry | Unusable]) -> None:
-    """Refuse an SDF of molecules whose bonds are not known.
-
-    Raises:
-        ConfigurationError: With the first of them.
-    """
-    bare = [e.source for e in entries if isinstance(e, Entry) and e.mol is None]
-    if path.suffix.lower() == ".sdf" and bare:
-        raise ConfigurationError(f"{path}: an SDF needs bonds and {bare[0]} has none; write .extxyz instead")
 
 
 def molecule_bytes(suffix: str, end: EndPoint) -> bytes:
@@ -38,6 +26,19 @@ def molecule_bytes(suffix: str, end: EndPoint) -> bytes:
     SDF has coordinates to 0.0001 Å, extended XYZ to 1e-8 Å.
     """
     return (_sdf([end]) if suffix.lower() == ".sdf" else _extxyz([end])).encode()
+
+
+def with_facts(suffix: str, record: bytes, facts: Mapping[str, str | float]) -> bytes:
+    """Return a record of ``molecule_bytes`` with more facts of golfbench's, which are not in it yet."""
+    if not facts:
+        return record
+    if suffix.lower() == ".sdf":
+        fields = "".join(f">  <{PREFIX}{name}>\n{' '.join(str(value).split())}\n\n" for name, value in facts.items())
+        end = record.rindex(b"$$$$")
+        return record[:end] + fields.encode() + record[end:]
+    count, comment, *rows = record.split(b"\n")
+    added = "".join(f" {PREFIX}{name}={json.dumps(value, ensure_ascii=False)}" for name, value in facts.items())
+    return b"\n".join([count, comment + added.encode(), *rows])
 
 
 def _sdf(ends: Sequence[EndPoint]) -> str:

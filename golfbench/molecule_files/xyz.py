@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
 import numpy as np
@@ -22,8 +23,8 @@ from golfbench.chemistry import (
 from golfbench.errors import MoleculeError
 from golfbench.molecule_files.bonds import guessed_multiplicity
 from golfbench.molecule_files.drawings import is_drawing
-from golfbench.molecule_files.entries import Entry, Notes, Reading, Unusable, attempt
-from golfbench.molecule_files.text import empty, file_name, text_of
+from golfbench.molecule_files.entries import Entry, Pending, Reading, attempt
+from golfbench.molecule_files.text import Text, empty, file_name
 from golfbench.molecules import Molecule, check_electrons
 from golfbench.states import LEADING_INTEGERS, stated
 
@@ -52,30 +53,30 @@ ASSUMED = (
 )
 
 
-def read_xyz(path: str, reading: Reading) -> Iterator[Entry | Unusable]:
+def read_xyz(text: Text, reading: Reading) -> Iterator[Pending]:
     """Yield the frames of an XYZ file."""
-    frames = list(_frames(text_of(path, reading.notes).rstrip().split("\n")))
-    if not frames:
-        yield empty(path)
-    for number, frame in enumerate(frames, start=1):
-        id, source = f"{file_name(path)}:{number}", f"{path}:{number}"
-        yield attempt(id, source, partial(_from_frame, frame, id, source, reading))
+    number = 0
+    for number, frame in enumerate(_frames(text.lines()), start=1):
+        source = f"{text.label}:{number}"
+        yield partial(attempt, f"{file_name(text.label)}:{number}", source, partial(_from_frame, frame))
+    if not number:
+        yield partial(empty, text.label)
 
 
-def read_geometries(path: str, notes: Notes) -> Iterator[Entry | Unusable]:
+def read_geometries(text: Text) -> Iterator[Pending]:
     """Yield the frames of an XYZ file as they stand: whatever bonds, charge and spin they have.
 
     A SMILES of a comment line must have the atoms in this order; whether the coordinates have its bonds is not asked.
     """
-    frames = list(_frames(text_of(path, notes).rstrip().split("\n")))
-    if not frames:
-        yield empty(path)
-    for number, frame in enumerate(frames, start=1):
-        id, source = f"{file_name(path)}:{number}", f"{path}:{number}"
-        yield attempt(id, source, partial(_geometry, frame, id, source))
+    number = 0
+    for number, frame in enumerate(_frames(text.lines()), start=1):
+        source = f"{text.label}:{number}"
+        yield partial(attempt, f"{file_name(text.label)}:{number}", source, partial(_geometry, frame))
+    if not number:
+        yield partial(empty, text.label)
 
 
-def _geometry(lines: list[str], id: str, source: str) -> Entry:
+def _geometry(lines: list[str], id: str, source: str, reading: Reading) -> Entry:
     atoms, name, smiles = _read(lines, id)
     charge = 0 if smiles is None else charge_and_multiplicity(smiles)[0]
     molecule = Molecule(name, atoms.numbers, atoms.positions.copy(), charge, smiles=smiles)
@@ -84,18 +85,35 @@ def _geometry(lines: list[str], id: str, source: str) -> Entry:
     return Entry(molecule, source, np.arange(len(molecule)), None, atoms=atoms)
 
 
-def _frames(lines: list[str]) -> Iterator[list[str]]:
+def _frames(lines: Iterable[str]) -> Iterator[list[str]]:
     """Yield the lines of each frame. One that is not as long as it says ends where the next number stands alone."""
-    at = 0
-    while at < len(lines):
-        if not lines[at].strip():
-            at += 1
-            continue
-        size = int(lines[at]) + 2 if _is_count(lines[at]) else len(lines)
-        first = at + 2 if _is_count(lines[at]) else at + 1
-        end = next((k for k in range(first, min(at + size, len(lines))) if _is_count(lines[k])), at + size)
-        yield lines[at:end]
-        at = end
+    frame: list[str] = []
+    size = 0.0
+    for line in _without_blank_end(lines):
+        counted = _is_count(line)
+        comes_next = bool(frame) and counted and len(frame) >= (2 if _is_count(frame[0]) else 1)
+        if frame and (comes_next or len(frame) >= size):
+            yield frame
+            frame = []
+        if not frame:
+            if not line.strip():
+                continue
+            size = int(line) + 2 if counted else math.inf
+        frame.append(line)
+    if frame:
+        yield frame
+
+
+def _without_blank_end(lines: Iterable[str]) -> Iterator[str]:
+    """Yield lines but for the blank ones behind the last that is not."""
+    blank: list[str] = []
+    for line in lines:
+        if line.strip():
+            yield from blank
+            blank = []
+            yield line
+        else:
+            blank.append(line)
 
 
 def _is_count(line: str) -> bool:

@@ -236,17 +236,16 @@ def test_an_ascii_terminal_changes_no_file():
 
 def test_a_file_that_may_not_grow_leaves_the_molecules_that_fit_and_says_where():
     """The limit of a file's size stands for a full disk."""
-    command = [sys.executable, "-c", "from golfbench.cli.main import main; main()", "minimize", *["C"] * 9]
+    command = [sys.executable, "-c", "from golfbench.cli.main import main; main()", "minimize", *["C"] * 60]
     line = shlex.join([*command, "--model", "mmff94", "--output", "out.sdf"])
-    done = subprocess.run(["bash", "-c", f"ulimit -f 2; {line}"], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(["bash", "-c", f"ulimit -f 30; {line}"], capture_output=True, text=True, timeout=60)
     kept = list(Chem.SDMolSupplier("out.partial.sdf", removeHs=False))
     assert done.returncode == 1
-    assert 0 < len(kept) < 9
+    assert 0 < len(kept) < 60
     assert {mol.GetNumAtoms() for mol in kept} == {5}
-    assert done.stderr.splitlines()[-2:] == [
-        "golfbench: error: out.partial.sdf cannot be written: File too large",
-        f"golfbench: {len(kept)} molecules are in out.partial.sdf, in the order in which they were done",
-    ]
+    error, where = done.stderr.splitlines()[-2:]
+    assert error.startswith("golfbench: error: out.partial.sdf cannot be written: ")
+    assert where == f"golfbench: {len(kept)} molecules are in out.partial.sdf, in the order in which they were done"
 
 
 def test_many_failures_of_one_kind_are_one_line():
@@ -290,12 +289,6 @@ def test_a_model_that_fails_on_one_molecule_of_a_batch_still_answers_for_the_oth
     ]
 
 
-LEFT = (
-    "golfbench: error: out.partial.sdf exists: a run that was killed left it, or another one writes it now; "
-    "move it away, or give --overwrite"
-)
-
-
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGKILL, -9)])
 def test_an_interruption_keeps_what_is_done(number, code):
     main = "from golfbench.cli.main import main; main()"
@@ -316,11 +309,11 @@ def test_an_interruption_keeps_what_is_done(number, code):
     process.send_signal(number)
     out, _ = process.communicate(timeout=60)
     assert process.returncode == code
-    if number == signal.SIGKILL:
-        assert os.listdir() == ["out.partial.sdf"]
-        again = subprocess.run([*command, "--output", "out.sdf"], capture_output=True, text=True)
-        assert (again.returncode, again.stderr.splitlines()[0]) == (2, LEFT)
-        return
-    assert [row["status"] for row in json.loads(out)["rows"]] == ["interrupted", "converged"]
-    assert os.listdir() == ["out.sdf"]
-    assert [mol.GetProp("_Name") for mol in Chem.SDMolSupplier("out.sdf")] == [helium.GetProp("_Name")] == ["[He]"]
+    if number != signal.SIGKILL:
+        # what still walked has a row, unless the signal came while a finished one was kept
+        assert [row["status"] for row in json.loads(out)["rows"]] in (["interrupted", "converged"], ["converged"])
+    assert sorted(set(os.listdir()) - {"out.partial.sdf.state-journal"}) == ["out.partial.sdf", "out.partial.sdf.state"]
+    assert helium.GetProp("_Name") == "[He]"
+    other = subprocess.run([*command, "--output", "out.sdf"], capture_output=True, text=True)
+    assert (other.returncode, other.stderr.count("\n")) == (2, 1)
+    assert "out.partial.sdf is of another command (its rule was " in other.stderr

@@ -8,9 +8,9 @@ from rdkit import Chem
 from golfbench.chemistry import bond_graph_changed, embed, mol_from_smiles, rdkit_mol
 from golfbench.errors import ConfigurationError
 from golfbench.molecule_files.entries import EndPoint, Entry, Reading, Unusable
-from golfbench.molecule_files.output import open_output
 from golfbench.molecule_files.reading import read_molecules
 from golfbench.molecule_files.sdf import smiles_order
+from golfbench.molecule_files.writing import molecule_bytes
 
 ACETAMINOPHEN = "CC(=O)Nc1ccc(O)cc1"
 SHUFFLED = [
@@ -29,9 +29,7 @@ SHIFT = np.array([1.0, 0.0, 0.0])
 
 
 def write_molecules(path, ends):
-    with open_output(path, overwrite=False) as output:
-        for place, end in enumerate(ends):
-            output.add(place, end)
+    path.write_bytes(b"".join(molecule_bytes(path.suffix, end) for end in ends))
 
 
 def sdf(mol: Chem.Mol, title: str = "") -> str:

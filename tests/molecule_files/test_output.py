@@ -5,14 +5,17 @@ import numpy as np
 import pytest
 from rdkit import Chem
 
+from golfbench.benchmark.records import Status
 from golfbench.errors import ConfigurationError, WriteError
 from golfbench.minimize import StoppingRule
 from golfbench.molecule_files import minimizing, output
 from golfbench.molecule_files.driver import open_driver
 from golfbench.molecule_files.entries import EndPoint, Reading
 from golfbench.molecule_files.minimizing import minimize_own, open_optimizer
-from golfbench.molecule_files.output import open_output
+from golfbench.molecule_files.output import Kept, open_output
 from golfbench.molecule_files.reading import read_molecules
+from golfbench.molecule_files.rows import OwnRow
+from golfbench.molecule_files.writing import molecule_bytes
 
 
 @pytest.fixture
@@ -21,15 +24,22 @@ def ends():
     return [EndPoint(entry, entry.molecule.positions, {}) for entry in entries]
 
 
+def keep(kept, place, end):
+    """Keep an end point with its row."""
+    row = OwnRow(id=end.entry.molecule.id, input=end.entry.source, status=Status.CONVERGED)
+    kept.add(Kept(place, row, molecule_bytes(kept.path.suffix, end)))
+
+
 def fill(path, ends, places, before_last=lambda: None, error=None):
     """Keep end points in this order; do something before the last one, and raise at the end."""
     with open_output(path, overwrite=False) as kept:
         for place in places:
             if place == places[-1]:
                 before_last()
-            kept.add(place, ends[place])
+            keep(kept, place, ends[place])
         if error:
             raise error
+        kept.finish()
 
 
 def names(path):
@@ -40,10 +50,11 @@ def test_the_output_has_the_order_of_the_input_whatever_was_done_first(tmp_path,
     path = tmp_path / "a.sdf"
     with open_output(path, overwrite=False) as kept:
         for done, place in enumerate([2, 0, 1], start=1):
-            kept.add(place, ends[place])
+            keep(kept, place, ends[place])
             assert len(names(kept.partial)) == len(kept) == done
             assert not path.exists()
         assert names(kept.partial) == ["CCO", "C", "CO"]
+        kept.finish()
     assert names(path) == ["C", "CO", "CCO"]
     assert os.listdir(tmp_path) == ["a.sdf"]
 
@@ -51,8 +62,9 @@ def test_the_output_has_the_order_of_the_input_whatever_was_done_first(tmp_path,
 @pytest.mark.parametrize("suffix", [".extxyz", ".xyz"])
 def test_extended_xyz_has_it_too(tmp_path, ends, suffix):
     with open_output(tmp_path / f"a{suffix}", overwrite=False) as kept:
-        kept.add(1, ends[1])
-        kept.add(0, ends[0])
+        keep(kept, 1, ends[1])
+        keep(kept, 0, ends[0])
+        kept.finish()
     back = read_molecules([str(tmp_path / f"a{suffix}")], Reading())
     assert [entry.molecule.id for entry in back] == ["C", "CO"]
     np.testing.assert_allclose(back[1].molecule.positions, ends[1].positions, atol=1e-8)
@@ -77,14 +89,15 @@ def test_an_unfinished_file_is_replaced_only_when_told_to_and_not_before_a_molec
     partial = tmp_path / "a.partial.sdf"
     partial.write_text("precious")
     with (
-        pytest.raises(ConfigurationError, match="a run that was killed left it"),
+        pytest.raises(ConfigurationError, match=r"no a\.partial\.sdf\.state that says what it is"),
         open_output(tmp_path / "a.sdf", False),
     ):
         pass
     with open_output(tmp_path / "a.sdf", overwrite=True) as kept:
         assert partial.read_text() == "precious"
-        kept.add(0, ends[0])
+        keep(kept, 0, ends[0])
         assert names(partial) == ["C"]
+        kept.finish()
     assert os.listdir(tmp_path) == ["a.sdf"]
 
 
@@ -106,7 +119,7 @@ def test_a_disk_without_room_for_the_ordered_copy_keeps_the_other_file(tmp_path,
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(WriteError, match="No space left") as raised:
         fill(tmp_path / "a.sdf", ends, [1, 0])
-    assert os.listdir(tmp_path) == ["a.partial.sdf"]
+    assert sorted(os.listdir(tmp_path)) == ["a.partial.sdf", "a.partial.sdf.state"]
     assert names(tmp_path / "a.partial.sdf") == ["CO", "C"]
     assert "a.partial.sdf" in raised.value.__notes__[0]
 
@@ -128,16 +141,10 @@ def test_an_output_that_exists_or_cannot_be_is_refused_beforehand(tmp_path):
 def test_small_molecules_do_not_wait_for_the_steps_of_a_large_one(monkeypatch):
     monkeypatch.setattr(minimizing, "SMALL", 10)
     entries = read_molecules(["CCCCCCC", "C", "CCCC", "not one", "CO"], Reading())
-    order: list[int] = []
     with open_driver("mmff94", None, "mmff94") as driver:
-        rows = minimize_own(
-            entries,
-            driver,
-            open_optimizer("lbfgs"),
-            StoppingRule(0.02, 200),
-            lambda done, total: None,
-            lambda place, end: order.append(place),
-        )
+        found = list(minimize_own(entries, driver, open_optimizer("lbfgs"), StoppingRule(0.02, 200)))
+    order = [finished.place for finished in found if finished.end is not None]
+    rows = [finished.row for finished in sorted(found, key=lambda finished: finished.place)]
     assert (sorted(order[:2]), order[2:]) == ([1, 4], [2, 0])
     assert [row.id for row in rows] == ["CCCCCCC", "C", "CCCC", "not one", "CO"]
     assert [row.status for row in rows] == ["converged", "converged", "converged", "skipped", "converged"]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from golfbench.constraints import Constraint
 from golfbench.contracts import FloatArray
 from golfbench.molecules import Molecule
 from golfbench_optimizers.hessian_guess import contact_pairs, contacts, force_constants
@@ -92,6 +93,7 @@ class LBFGSInternal(LBFGS):
         self._numbers: list[IntArray | None] = [None] * slots
         self._frames: list[Frame | None] = [None] * slots
         self._large: dict[int, CartesianWalk] = {}
+        self._constraints: dict[int, Constraint] = {}
         self._atoms = atoms
         self._energy = torch.zeros(slots, dtype=torch.float64, device=device)
         self._radius = torch.zeros_like(self._energy)
@@ -102,8 +104,13 @@ class LBFGSInternal(LBFGS):
         self._numbers[slot], self._frames[slot] = molecule.numbers, None
         self._energy[slot], self._radius[slot] = torch.inf, self.max_step
         self._large.pop(slot, None)
+        self._constraints.pop(slot, None)
         if len(molecule) > LARGEST:
             self._large[slot], self._told = CartesianWalk(molecule, self._told), True
+
+    def constrain(self, slot: int, constraint: Constraint) -> None:
+        """Step along what is free to move alone; see ``golfbench.contracts.TakesConstraints``."""
+        self._constraints[slot] = constraint
 
     def step(
         self, slots: torch.Tensor, positions: torch.Tensor, energies: torch.Tensor, forces: torch.Tensor
@@ -156,6 +163,9 @@ class LBFGSInternal(LBFGS):
         newest, curvature = self._history.newest(slots)
         factors = []
         for rows, hessians in model_hessians(frames, positions):
+            for row, hessian in zip(rows.tolist(), hessians, strict=True):
+                if constraint := self._constraints.get(int(slots[row])):
+                    _restrict(hessian, constraint, positions[row])
             rows, hessians = rows.to(x.device), hessians.to(x.device)
             scaled = hessians * underrating(hessians, newest[rows], curvature[rows])[:, None, None]
             factors.append((rows, torch.linalg.cholesky_ex(scaled)))
@@ -188,6 +198,15 @@ class LBFGSInternal(LBFGS):
                 frame = None
             self._frames[slot] = frame
         return frame
+
+
+def _restrict(hessian: torch.Tensor, constraint: Constraint, positions: FloatArray) -> None:
+    """Uncouple what is constrained from what is free in a Hessian (n, n)."""
+    size = len(constraint.start)
+    free = torch.from_numpy(constraint.basis(positions[:size])).to(hessian.device)
+    projector = free @ free.T
+    block = hessian[: 3 * size, : 3 * size]
+    block.copy_(projector @ block @ projector + torch.eye(3 * size, dtype=block.dtype) - projector)
 
 
 def fitted(vectors: torch.Tensor, width: int) -> torch.Tensor:

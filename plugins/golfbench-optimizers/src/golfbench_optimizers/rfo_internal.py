@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 import torch
 
+from golfbench.constraints import Constraint
 from golfbench.contracts import FloatArray
 from golfbench.errors import ConfigurationError
 from golfbench.molecules import Molecule
@@ -109,6 +110,9 @@ class Walk:
         numbers: (n_atoms,).
         memory: Pairs kept.
         radius: First and largest trust radius.
+
+    Attributes:
+        constraint: What does not move; the gradients given are without what would move it.
     """
 
     def __init__(self, numbers: IntArray, memory: int, radius: float) -> None:
@@ -121,6 +125,7 @@ class Walk:
         self._latest: tuple[FloatArray, tuple[FloatArray, FloatArray]] | None = None
         self._predicted = self._length = 0.0
         self._choices = 0
+        self.constraint: Constraint | None = None
 
     def displacement(self, positions: FloatArray, energy: float, forces: FloatArray) -> FloatArray:
         """Return the displacement (n_atoms, 3), Å, to the next point; zero where something given is not finite."""
@@ -151,6 +156,8 @@ class Walk:
             self._learn(self._point(positions, energy, gradient))
         assert self._base is not None
         self._proposed = self._move(self._base)
+        if self.constraint is not None:
+            self._proposed = self.constraint.settled(positions, self._proposed)
         return self._proposed
 
     def forget(self) -> None:
@@ -251,7 +258,14 @@ class Walk:
 
     def _move(self, base: Point) -> FloatArray:
         hessian = base.model + self._secants.correction(base.initial, base.project)
-        step = restricted_step(hessian, self._metric(base), base.gradient, self._radius)
+        metric, gradient, constraint = self._metric(base), base.gradient, self.constraint
+        if constraint is None:
+            step = restricted_step(hessian, metric, gradient, self._radius)
+        else:
+            free = constraint.basis(base.positions.reshape(-1, 3))
+            metric, gradient = Metric(metric.rows @ free, metric.floor), free.T @ gradient
+            step = restricted_step(free.T @ hessian @ free, metric, gradient, self._radius)
+            step = replace(step, displacement=free @ step.displacement)
         self._predicted, self._length = step.predicted, step.length
         return self._curved(base, step.displacement).reshape(-1, 3)
 
@@ -346,6 +360,11 @@ class RFOInternal:
         else:
             self._walks[slot], self._told = CartesianWalk(molecule, self._told), True
         self._sizes[slot] = len(molecule)
+
+    def constrain(self, slot: int, constraint: Constraint) -> None:
+        """Step along what is free to move alone; see ``golfbench.contracts.TakesConstraints``."""
+        if isinstance(walk := self._walks[slot], Walk):
+            walk.constraint = constraint
 
     def step(
         self, slots: torch.Tensor, positions: torch.Tensor, energies: torch.Tensor, forces: torch.Tensor

@@ -6,10 +6,18 @@ from golfbench.specs import OracleSpec, Parameter
 #: H to Rn.
 ELEMENTS = frozenset(range(1, 87))
 
+#: Those that ALPB has parameters for.
+SOLVENTS = (
+    *("acetone", "acetonitrile", "aniline", "benzaldehyde", "benzene", "ch2cl2", "chcl3", "cs2", "dioxane", "dmf"),
+    *("dmso", "ethanol", "ether", "ethylacetate", "furane", "hexadecane", "hexane", "methanol", "nitromethane"),
+    *("octanol", "phenol", "thf", "toluene", "water", "woctanol"),
+)
+
 PARAMETERS = (
     Parameter("method", "GFN2-xTB", "Parametrisation.", choices=("GFN2-xTB", "GFN1-xTB")),
     Parameter("accuracy", 1.0, "Numerical accuracy, 1000 (loose) to 0.0001 (tight)."),
     Parameter("electronic_temperature_k", 300.0, "Temperature of the Fermi smearing, K."),
+    Parameter("solvent", None, "Implicit solvent by ALPB, for example water.", choices=SOLVENTS, kind=str),
     Parameter("max_iterations", 250, "Limit of the self-consistent charge iterations.", technical=True),
 )
 
@@ -23,6 +31,7 @@ def golfbench_oracles() -> list[OracleSpec]:
             factory="golfbench_tblite.engine:TbliteOracle",
             summary="Extended tight binding (GFN2-xTB, GFN1-xTB) by the library tblite.",
             method="{method}",
+            solvation="ALPB",
             parameters=PARAMETERS,
             elements=ELEMENTS,
             safe_in_headers=True,

@@ -29,10 +29,18 @@ class TbliteOracle:
         accuracy: Numerical accuracy, 1000 to 0.0001.
         electronic_temperature_k: Temperature of the Fermi smearing, K.
         max_iterations: Limit of the self-consistent charge iterations.
+        solvent: Implicit solvent by ALPB, as of ``xtb --alpb``; ``None`` for none.
     """
 
-    def __init__(self, method: str, accuracy: float, electronic_temperature_k: float, max_iterations: int) -> None:
-        self._method = method
+    def __init__(
+        self,
+        method: str,
+        accuracy: float,
+        electronic_temperature_k: float,
+        max_iterations: int,
+        solvent: str | None = None,
+    ) -> None:
+        self._method, self._solvent = method, solvent
         self._settings = {
             "accuracy": accuracy,
             "temperature": electronic_temperature_k * units.kB / units.Hartree,
@@ -71,4 +79,6 @@ class TbliteOracle:
         calculator = Calculator(self._method, molecule.numbers, positions, molecule.charge, unpaired)
         for name, value in self._settings.items():
             calculator.set(name, value)
+        if self._solvent is not None:
+            calculator.add("alpb-solvation", self._solvent)
         return calculator

@@ -6,9 +6,23 @@ from golfbench.specs import OracleSpec, Parameter
 #: H to Rn; heavier elements crash the library.
 ELEMENTS = frozenset(range(1, 87))
 
+#: Those that ALPB has parameters for: the same as of the oracle ``tblite``, which computes them.
+SOLVENTS = (
+    *("acetone", "acetonitrile", "aniline", "benzaldehyde", "benzene", "ch2cl2", "chcl3", "cs2", "dioxane", "dmf"),
+    *("dmso", "ethanol", "ether", "ethylacetate", "furane", "hexadecane", "hexane", "methanol", "nitromethane"),
+    *("octanol", "phenol", "thf", "toluene", "water", "woctanol"),
+)
+
 PARAMETERS = (
     Parameter("accuracy", 1.0, "Numerical accuracy, 1000 (loose) to 0.0001 (tight)."),
     Parameter("electronic_temperature_k", 300.0, "Temperature of the Fermi smearing, K."),
+    Parameter(
+        "solvent",
+        None,
+        "Implicit solvent by ALPB, for example water; computed by tblite, which must be installed.",
+        choices=SOLVENTS,
+        kind=str,
+    ),
     Parameter("max_iterations", 250, "Limit of the self-consistent charge iterations.", technical=True),
 )
 
@@ -20,6 +34,7 @@ def _spec(name: str, attribute: str, method: str, aliases: tuple[str, ...], summ
         factory=f"golfbench_xtb.engine:{attribute}",
         summary=summary,
         method=method,
+        solvation="ALPB",
         parameters=PARAMETERS,
         elements=ELEMENTS,
         safe_in_headers=True,

@@ -7,8 +7,8 @@ from importlib.metadata import version
 import numpy as np
 from xtb.interface import Calculator, Param, Results, XTBException
 
-from golfbench.contracts import FloatArray
-from golfbench.errors import OracleError
+from golfbench.contracts import FloatArray, Oracle
+from golfbench.errors import ComponentMissingError, OracleError
 from golfbench.molecules import Molecule
 from golfbench.units import BOHR_TO_ANGSTROM
 from golfbench.valence import check_valence
@@ -117,14 +117,36 @@ class XtbOracle:
         return calculator
 
 
-def gfn2(accuracy: float, electronic_temperature_k: float, max_iterations: int) -> XtbOracle:
-    """Make the GFN2-xTB oracle; parameters as for ``XtbOracle``."""
+def gfn2(accuracy: float, electronic_temperature_k: float, max_iterations: int, solvent: str | None = None) -> Oracle:
+    """Make the GFN2-xTB oracle; parameters as for ``XtbOracle``, and an implicit solvent."""
+    if solvent is not None:
+        return _in_solvent("GFN2-xTB", accuracy, electronic_temperature_k, max_iterations, solvent)
     return XtbOracle(Param.GFN2xTB, accuracy, electronic_temperature_k, max_iterations)
 
 
-def gfn1(accuracy: float, electronic_temperature_k: float, max_iterations: int) -> XtbOracle:
-    """Make the GFN1-xTB oracle; parameters as for ``XtbOracle``."""
+def gfn1(accuracy: float, electronic_temperature_k: float, max_iterations: int, solvent: str | None = None) -> Oracle:
+    """Make the GFN1-xTB oracle; parameters as for ``XtbOracle``, and an implicit solvent."""
+    if solvent is not None:
+        return _in_solvent("GFN1-xTB", accuracy, electronic_temperature_k, max_iterations, solvent)
     return XtbOracle(Param.GFN1xTB, accuracy, electronic_temperature_k, max_iterations)
+
+
+def _in_solvent(
+    method: str, accuracy: float, electronic_temperature_k: float, max_iterations: int, solvent: str
+) -> Oracle:
+    """Return tblite's oracle: xtb-python knows the older GBSA alone, and ``xtb --alpb`` is what people compare with.
+
+    Raises:
+        ComponentMissingError: If tblite is not installed.
+    """
+    try:
+        from golfbench_tblite.engine import TbliteOracle
+    except ImportError as error:
+        raise ComponentMissingError(
+            f"solvent={solvent} is computed by tblite: pip install golfbench-tblite tblite"
+        ) from error
+    oracle: Oracle = TbliteOracle(method, accuracy, electronic_temperature_k, max_iterations, solvent)
+    return oracle
 
 
 def at_node(positions: FloatArray, distance: float) -> bool:
