@@ -8,8 +8,11 @@ Energies are the model's: no oracle judges the end points, as it does in a run. 
 from __future__ import annotations
 
 import math
+import signal
+import threading
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -36,6 +39,8 @@ from golfbench.units import HARTREE_TO_EV, HARTREE_TO_KCAL_MOL
 
 #: Molecules of up to so many atoms walk together.
 SMALL = 200
+#: What asks a program to end.
+_INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM)
 #: An entry with its place.
 _Walker = tuple[int, Entry]
 
@@ -137,10 +142,28 @@ def minimize_own(
             if notes is not None and row.status == Status.CONVERGED and not check_minima:
                 _note_symmetry(entry, end, notes)
             del walking[k]
-            yield Finished(k, row, EndPoint(entry, end, _facts(row, driver)) if row.status.finished else None)
+            with _held():
+                yield Finished(k, row, EndPoint(entry, end, _facts(row, driver)) if row.status.finished else None)
     except KeyboardInterrupt:  # what is done by then is kept
         yield from (Finished(k, _row(entry, Status.INTERRUPTED)) for k, entry in walking.items())
         raise
+
+
+@contextmanager
+def _held() -> Iterator[None]:
+    """Hold back what interrupts while a molecule is kept: only the walk knows which ones are still under way."""
+    if threading.current_thread() is not threading.main_thread():  # which alone is interrupted
+        yield
+        return
+    came: list[int] = []
+    before = {number: signal.signal(number, lambda number, frame: came.append(number)) for number in _INTERRUPTIONS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if came:
+            signal.raise_signal(came[0])
 
 
 def _refusal(driver: Driver, entry: Entry, constraints: Constraints) -> MoleculeError | None:
