@@ -7,7 +7,7 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from golfbench.environments import missing, own_environment
-from golfbench.specs import CheckpointFormat, ModelSpec, NamedWeights, Parameter, Spec
+from golfbench.specs import CheckpointFormat, DataFile, ModelSpec, NamedWeights, Parameter, Spec
 from golfbench.store import fetch_command, stored
 
 SCHEMA_VERSION = 1
@@ -45,7 +45,7 @@ def _plain(value: Any) -> Any:
             "choices": list(value.choices),
             "help": value.help,
         }
-    if isinstance(value, CheckpointFormat):
+    if isinstance(value, CheckpointFormat | DataFile):
         return asdict(value)
     if isinstance(value, tuple):
         return [_plain(item) for item in value]

@@ -73,7 +73,7 @@ DeltaOption = Annotated[
         "--delta",
         metavar="NAME",
         autocompletion=complete("oracle"),
-        help="Base: learn the difference to it. An oracle or a checkpoint.",
+        help="Base: learn the difference to it. An oracle, a checkpoint, or none.",
     ),
 ]
 LearnerOption = Annotated[

@@ -129,7 +129,8 @@ class RunConfig(BaseModel):
             presumes no end, so the rate is constant, and its averaged weights are what is judged.
         limit: Use only so many training and test molecules (conformations).
         surrogate: The cheap oracle that watches trajectories.
-        delta: A fixed model to add: the network learns the difference.
+        delta: A fixed model to add: the network learns the difference. ``none`` is no model, where a run would choose
+            one.
         checkpoint_format: Format of a checkpoint made elsewhere; empty for one of this suite.
         checkpoint: What models start from that do not say it themselves (``painn:weights=...``): ``auto`` takes the
             baseline that ships with the dataset or trains one; ``fresh`` (also ``none``) trains one; else a file, or
@@ -214,6 +215,12 @@ class RunConfig(BaseModel):
                 if isinstance(settings := filled.get(name, {}), Mapping):
                     filled[name] = {"schedule": "constant", **settings}
         return filled
+
+    @field_validator("delta", mode="before")
+    @classmethod
+    def _no_base(cls, value: Any) -> Any:
+        """Read ``none``, which is said where a run would choose a base by itself."""
+        return None if value == "none" else value
 
     @field_validator("evaluate_at")
     @classmethod

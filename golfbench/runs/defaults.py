@@ -70,7 +70,9 @@ def suited(config: RunConfig) -> Suited:
     choices = trained_choices(config)
     if choices and not any(map(_is_pretrained, choices)) and not is_checkpoint(BASE):
         names = ", ".join(dict.fromkeys(choice.ref.name for choice in choices))
-        result.take(f"{names}: a fresh network that corrects {BASE} (--delta, --checkpoint for another)", delta=BASE)
+        result.take(
+            f"{names}: a fresh network that corrects {BASE} (--delta none, --checkpoint for another start)", delta=BASE
+        )
     return result
 
 

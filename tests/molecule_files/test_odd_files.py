@@ -228,7 +228,7 @@ def test_time_for_a_comment_line_grows_with_its_length_alone(text, tmp_path):
     ("typed", "why"),
     [
         ("x.cif", "^x.cif does not exist .and such a file would not be read"),
-            ("x.pdb", "^x.pdb does not exist$"),
+        ("x.pdb", "^x.pdb does not exist$"),
         ("x.mol2", "x.mol2 does not exist"),
         ("x.sdf.gz", "^x.sdf.gz does not exist$"),
         ("in/x.XYZ", "in/x.XYZ does not exist"),

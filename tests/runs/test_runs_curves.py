@@ -204,7 +204,7 @@ def test_a_figure_report_and_comparison_have_the_points(golfbench, curve, result
         assert drawn.count(f"{labels} labels: ") == 2  # a curve for each selection
     report = golfbench("report", str(path), "--format", "csv")
     assert report.returncode == 0, report.stderr
-    table = golfbench("report", str(path)).stdout
+    table = golfbench("report", str(path), "--format", "md").stdout
     # Six points in the table, and none in the sentence that ranks the ends.
     assert len(re.findall(r"after (?:golf-neural|random), [234] labels", table)) == 6
     compared = golfbench("compare", str(path), str(path), "--format", "json")

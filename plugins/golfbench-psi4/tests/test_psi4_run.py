@@ -16,7 +16,8 @@ from ase.db import connect
 from golfbench_psi4.location import Installation
 
 RUN = ["run", "--model", "mace", "--oracle", "psi4:method=hf,basis=sto-3g", "--dataset", "druglike-mini"]
-RUN += ["--budget", "4", "--limit", "2"]
+RUN += ["--budget", "4", "--limit", "2", "--delta", "none", "--reference", "mmff94"]
+RUN += ["--selection", "golf", "--selection", "random"]
 #: After so long (s) something hangs; two idle cores need about five minutes.
 LIMIT_S = 1800
 #: A calculation of Psi4 that nothing of this project takes part in.
