@@ -32,7 +32,7 @@ from golfbench.molecule_files.mol2 import read_mol2
 from golfbench.molecule_files.pdb import read_pdb
 from golfbench.molecule_files.sdf import read_sdf
 from golfbench.molecule_files.smiles import read_smiles, read_smiles_file
-from golfbench.molecule_files.text import Text, file_name
+from golfbench.molecule_files.text import Text, file_name, legible
 from golfbench.molecule_files.xyz import read_xyz
 
 #: Kind of each file name ending that is read, alone or before ``.gz``.
@@ -109,7 +109,7 @@ class Inputs:
     def _opened(self, text: str, kind: str, stdin_format: str | None) -> tuple[str, str | Text | Unusable]:
         if kind == "smiles":
             return kind, text
-        path, label = (self._spooled(), STDIN_LABEL) if text == STDIN else (text, text)
+        path, label = (self._spooled(), STDIN_LABEL) if text == STDIN else (text, legible(text))
         try:
             opened = Text(path, self._reading.notes, label)
             return (stdin_format or _guessed(opened)) if text == STDIN else kind, opened

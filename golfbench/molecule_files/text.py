@@ -140,6 +140,11 @@ def _takes(decoder: codecs.IncrementalDecoder, block: bytes, label: str) -> bool
     return True
 
 
+def legible(path: str) -> str:
+    r"""Return the name of a file for texts and files of ours: bytes that are no UTF-8 are written as ``\xe9``."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
 def file_name(path: str) -> str:
     """Return the name of a file, which begins the ids of what has no name of its own."""
     return Path(path).name
