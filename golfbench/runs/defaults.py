@@ -8,7 +8,6 @@ from typing import Any
 from golfbench.environments import missing
 from golfbench.learning.weights import ModelChoice, usual_weights
 from golfbench.registry import registry
-from golfbench.runs.bases import is_checkpoint
 from golfbench.runs.config import RunConfig
 from golfbench.runs.starts import trained_choices
 from golfbench.specs import ComponentRef, DatasetSpec, ModelSpec, OracleSpec
@@ -68,7 +67,7 @@ def suited(config: RunConfig) -> Suited:
         return result
     result.take("", references=(*config.references, ComponentRef(BASE)))
     choices = trained_choices(config)
-    if choices and not any(map(_is_pretrained, choices)) and not is_checkpoint(BASE):
+    if choices and not any(map(_is_pretrained, choices)):
         names = ", ".join(dict.fromkeys(choice.ref.name for choice in choices))
         result.take(
             f"{names}: a fresh network that corrects {BASE} (--delta none, --checkpoint for another start)", delta=BASE

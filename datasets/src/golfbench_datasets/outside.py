@@ -27,11 +27,9 @@ from golfbench_datasets.files import content_hash
 from golfbench_datasets.loading import data_folder
 from golfbench_datasets.reader import FolderReader
 
-METHOD, ORACLE = "GFN2-xTB", "gfn2-xtb"
+METHOD = "GFN2-xTB"
 #: Å, standard deviation of each coordinate: so far is a start from the minimum that it is made of.
 DISPLACEMENT = 0.05
-#: A total energy that CREST writes agrees with that of the oracle within this, Hartree.
-SAME_ENERGY = 1e-5
 NO_MINIMA = (
     "its geometries are no minima: at B3LYP/6-311G** the largest force on an atom is 0.031 Hartree/bohr on average and "
     "at least 0.012 (issue 1 of its repository); they are starts, and the oracle finds the minima"

@@ -272,16 +272,7 @@ def _tell_of(plan: Plan, order: BuildOrder, recipe: Recipe, config: RunConfig, t
         content_hash="",
     )
     for one in hours_of(config, planned, {order.oracle: calls}, LabelCache(default_path())):
-        tell(
-            f"{one.oracle}: about {_duration(one.hours)}, divided by the number of calls at a time "
-            f"({one.seconds_per_call:.2g} s a call, by {one.known_calls} earlier calls in the label cache)"
-            if one.hours is not None
-            else f"how long that takes is not known: no earlier call of {one.oracle} is in the label cache"
-        )
-
-
-def _duration(hours: float) -> str:
-    return f"{hours:.2g} h" if hours >= 0.1 else f"{3600 * hours:.2g} s"
+        tell(one.sentence)
 
 
 def _finish(order: BuildOrder, recipe: Recipe, plan: Plan, engine: str, facts: Mapping[str, Any]) -> list[str]:
