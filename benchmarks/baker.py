@@ -30,7 +30,7 @@ from ase.data import atomic_numbers, chemical_symbols
 from ase.units import Bohr
 
 from golfbench.learning.opening import open_fixed_model
-from golfbench.minimize import StoppingRule, minimize
+from golfbench.minimization import StoppingRule, minimize
 from golfbench.molecules import Molecule
 from golfbench.registry import registry
 from golfbench.specs import ComponentRef, OptimizerSpec

@@ -15,7 +15,7 @@ from ase.calculators.calculator import Calculator, all_changes
 
 from golfbench.batches import Batch, make_batch
 from golfbench.contracts import Evaluation, FloatArray, Model
-from golfbench.minimize import StoppingRule, minimize
+from golfbench.minimization import StoppingRule, minimize
 from golfbench.molecules import Molecule
 from golfbench.registry import registry
 from golfbench.specs import ComponentRef, OptimizerSpec

@@ -27,7 +27,7 @@ from scipy.optimize import nnls
 
 from golfbench.batches import make_batch
 from golfbench.contracts import FloatArray, Model
-from golfbench.minimize import StoppingRule, minimize
+from golfbench.minimization import StoppingRule, minimize
 from golfbench.molecules import Molecule
 from golfbench_optimizers.hessian_guess import contact_curvature, contact_pairs, force_constants
 from golfbench_optimizers.internals import values_and_derivatives

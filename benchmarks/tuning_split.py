@@ -20,7 +20,7 @@ from rdkit.Chem.rdMolDescriptors import CalcMolFormula
 
 from golfbench.chemistry import bond_graph_changed
 from golfbench.contracts import LabelledMolecule, TestMolecule
-from golfbench.minimize import StoppingRule, minimize
+from golfbench.minimization import StoppingRule, minimize
 from golfbench.molecules import group_of
 from golfbench.oracles.as_model import OracleModel
 from golfbench.oracles.service import Account, OracleService

@@ -34,7 +34,7 @@ from golfbench.batches import make_batch
 from golfbench.chemistry import to_ase
 from golfbench.contracts import Model
 from golfbench.learning.opening import open_fixed_model
-from golfbench.minimize import Point, StoppingRule, minimize
+from golfbench.minimization import Point, StoppingRule, minimize
 from golfbench.molecules import Molecule
 from golfbench.registry import registry
 from golfbench.specs import ComponentRef, DatasetSpec, OptimizerSpec

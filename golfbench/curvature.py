@@ -12,7 +12,7 @@ import torch
 from golfbench.batches import make_batch
 from golfbench.contracts import FloatArray, Model, device_of
 from golfbench.errors import MoleculeError
-from golfbench.minimize import together
+from golfbench.minimization import together
 from golfbench.molecules import Molecule
 from golfbench.rigid import rigid_motions as rigid_motions
 from golfbench.rigid import without_net_force as without_net_force

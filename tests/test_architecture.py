@@ -24,7 +24,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("specs", "datasets", "batches", "chemistry", "valence", "fetching", "constraints"),
     ("hookspecs", "contracts"),
     # ``golfbench`` is what the package itself offers: its version
-    ("golfbench", "registry", "minimize", "loggers", "curves", "rigid", "training_sets"),
+    ("golfbench", "registry", "minimization", "loggers", "curves", "rigid", "training_sets"),
     ("environments", "templates", "oracles", "curvature", "store"),
     ("learning", "benchmark", "data_files"),
     ("runs",),
@@ -157,7 +157,7 @@ def test_no_room_imports_what_it_must_not_know() -> None:
         ("cli/run.py", "import torch", "before it is needed"),
         ("cli/run.py", "from golfbench.runs.runner import run", "before it is needed"),
         ("oracles/local.py", "import golfbench_xtb.engine", "golfbench does not depend on it"),
-        ("minimize.py", "if True:\n    import pytest", "golfbench does not depend on it"),
+        ("minimization.py", "if True:\n    import pytest", "golfbench does not depend on it"),
         ("cli/run.py", "def f():\n    from golfbench.runs.runner import run", ""),
         ("cli/run.py", "if TYPE_CHECKING:\n    from golfbench.runs.runner import Run", ""),
         ("site/page.py", "import json, golfbench.leaderboard.content", ""),

@@ -8,7 +8,7 @@ from rdkit.Chem import rdMolTransforms
 from golfbench.chemistry import rdkit_mol
 from golfbench.constraints import Constraint, torsion_values
 from golfbench.errors import ConfigurationError, MoleculeError
-from golfbench.minimize import minimize
+from golfbench.minimization import minimize
 from golfbench.molecule_files.constraints import Constraints
 from golfbench.molecule_files.driver import open_driver
 from golfbench.molecule_files.entries import Reading

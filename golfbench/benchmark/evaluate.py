@@ -23,7 +23,7 @@ from golfbench.chemistry import best_rmsd, bond_graph_changed, stereo_changes, t
 from golfbench.contracts import FloatArray, Label, Model, Optimizer, TestMolecule
 from golfbench.durable import append_whole
 from golfbench.errors import GolfbenchError, MoleculeError, NothingToDoError, OracleError
-from golfbench.minimize import Outcome, Point, minimize
+from golfbench.minimization import Outcome, Point, minimize
 from golfbench.molecules import group_of
 from golfbench.oracles.service import Account, OracleService
 from golfbench.specs import Named

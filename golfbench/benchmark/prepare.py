@@ -12,7 +12,7 @@ from threading import Lock
 from golfbench.benchmark.protocol import Protocol
 from golfbench.contracts import Dataset, Label, LabelledMolecule, Optimizer, TestMolecule
 from golfbench.errors import NothingToDoError, OracleError
-from golfbench.minimize import Outcome, minimize
+from golfbench.minimization import Outcome, minimize
 from golfbench.molecules import Molecule, group_of
 from golfbench.oracles.as_model import LabelAll, OracleModel
 from golfbench.oracles.service import Account, OracleService

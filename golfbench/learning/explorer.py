@@ -19,7 +19,7 @@ from golfbench.errors import OracleError
 from golfbench.learning.acquisition import Acquisition
 from golfbench.learning.potential import Potential
 from golfbench.learning.twin import Twin
-from golfbench.minimize import Outcome, Point, StoppingRule, minimize
+from golfbench.minimization import Outcome, Point, StoppingRule, minimize
 from golfbench.molecules import Molecule, group_of
 
 #: Energy (Hartree) of one geometry under the surrogate, with forces (n_atoms, 3) (Hartree/Å) for a selection that looks

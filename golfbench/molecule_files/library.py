@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from golfbench.errors import ConfigurationError, MoleculeError, WorkerLostError
-from golfbench.minimize import MOLECULES_IN_FLIGHT
+from golfbench.minimization import MOLECULES_IN_FLIGHT
 from golfbench.molecule_files.constraints import FREE, Constraints
 from golfbench.molecule_files.driver import Driver, open_driver
 from golfbench.molecule_files.entries import Entry, Notes, Pending, Reading, Unusable

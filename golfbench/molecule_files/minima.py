@@ -13,7 +13,7 @@ from golfbench.chemistry import IntArray
 from golfbench.contracts import Evaluation, FloatArray, Model, Optimizer, device_of
 from golfbench.curvature import Curvature, pushed, smallest_curvature
 from golfbench.errors import GolfbenchError, MoleculeError, OracleError
-from golfbench.minimize import Observer, Outcome, Point, StoppingRule, minimize
+from golfbench.minimization import Observer, Outcome, Point, StoppingRule, minimize
 from golfbench.molecules import Molecule
 
 #: eV/Å²; a curvature below is that of a saddle. Noise of GFN2-xTB's forces and the error of the differences come to

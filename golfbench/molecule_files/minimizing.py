@@ -27,7 +27,7 @@ from golfbench.errors import (
     MoleculeError,
     OracleError,
 )
-from golfbench.minimize import Outcome, Point, StoppingRule, minimize
+from golfbench.minimization import Outcome, Point, StoppingRule, minimize
 from golfbench.molecule_files.constraints import FREE, Constraints
 from golfbench.molecule_files.driver import Driver
 from golfbench.molecule_files.entries import EndPoint, Entry, Notes, Unusable

@@ -42,7 +42,7 @@ from golfbench.learning.targets import InitialSet, Remainder
 from golfbench.learning.twin import Twin
 from golfbench.learning.weights import ModelChoice
 from golfbench.loggers import Log
-from golfbench.minimize import StoppingRule
+from golfbench.minimization import StoppingRule
 from golfbench.molecules import Molecule
 from golfbench.oracles.opening import open_oracle
 from golfbench.oracles.service import Account, OracleService

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from golfbench.minimize import Point, StoppingRule, minimize
+from golfbench.minimization import Point, StoppingRule, minimize
 from golfbench.molecules import Molecule
 from golfbench.oracles.as_model import OracleModel
 from golfbench.oracles.opening import open_oracle

@@ -14,7 +14,7 @@ from golfbench.benchmark.protocol import Protocol
 from golfbench.benchmark.records import Identity, RecordFile, Status, read_records
 from golfbench.chemistry import best_rmsd, embed
 from golfbench.contracts import Evaluation, Label, TestMolecule
-from golfbench.minimize import StoppingRule, minimize
+from golfbench.minimization import StoppingRule, minimize
 from golfbench.molecules import Molecule
 from golfbench.oracles.as_model import OracleModel
 from golfbench.oracles.opening import open_oracle

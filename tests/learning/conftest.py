@@ -22,7 +22,7 @@ from golfbench.learning.settings import GolfSettings, TrainSettings
 from golfbench.learning.starts import Starts
 from golfbench.learning.targets import InitialSet
 from golfbench.loggers import NO_LOG, Log
-from golfbench.minimize import StoppingRule
+from golfbench.minimization import StoppingRule
 from golfbench.oracles.opening import open_oracle
 from golfbench.oracles.service import OracleService
 from golfbench.registry import registry

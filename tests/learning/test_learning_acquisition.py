@@ -12,7 +12,7 @@ from golfbench.learning.acquisition import Acquisition
 from golfbench.learning.explorer import Given, Relaxed, Walks
 from golfbench.learning.learner import Committee
 from golfbench.learning.opening import open_fixed_model
-from golfbench.minimize import StoppingRule, minimize
+from golfbench.minimization import StoppingRule, minimize
 from golfbench.oracles.opening import open_oracle
 from golfbench.registry import registry
 from golfbench.seeds import derived

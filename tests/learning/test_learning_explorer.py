@@ -8,7 +8,7 @@ from golfbench.contracts import Decision, Evaluation
 from golfbench.errors import ConfigurationError, OracleError
 from golfbench.learning.acquisition import Acquisition
 from golfbench.learning.explorer import Walks
-from golfbench.minimize import StoppingRule
+from golfbench.minimization import StoppingRule
 from golfbench.registry import registry
 from golfbench.seeds import derived
 from golfbench.specs import OptimizerSpec, SelectionSpec

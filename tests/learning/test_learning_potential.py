@@ -13,7 +13,7 @@ from golfbench.contracts import Label, Model
 from golfbench.errors import MoleculeError, OracleError
 from golfbench.learning.opening import new_network, open_fixed_model
 from golfbench.learning.potential import Potential, energies_and_forces
-from golfbench.minimize import StoppingRule, minimize
+from golfbench.minimization import StoppingRule, minimize
 from golfbench.molecules import Molecule
 from golfbench.oracles.as_model import OracleModel
 from golfbench.registry import registry

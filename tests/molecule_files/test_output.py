@@ -7,7 +7,7 @@ from rdkit import Chem
 
 from golfbench.benchmark.records import Status
 from golfbench.errors import ConfigurationError, WriteError
-from golfbench.minimize import StoppingRule
+from golfbench.minimization import StoppingRule
 from golfbench.molecule_files import minimizing, output
 from golfbench.molecule_files.driver import open_driver
 from golfbench.molecule_files.entries import EndPoint, Reading

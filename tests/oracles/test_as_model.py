@@ -12,7 +12,7 @@ from golfbench.chemistry import embed
 from golfbench.contracts import Label, Model
 from golfbench.errors import ComponentMissingError, ConfigurationError, OracleError
 from golfbench.learning.opening import open_fixed_model
-from golfbench.minimize import StoppingRule, minimize
+from golfbench.minimization import StoppingRule, minimize
 from golfbench.molecules import Molecule
 from golfbench.oracles.as_model import OracleModel
 from golfbench.oracles.ledger import read_calls

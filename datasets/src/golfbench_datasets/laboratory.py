@@ -18,7 +18,7 @@ from golfbench.chemistry import bond_graph_changed
 from golfbench.contracts import Label, LabelledMolecule, TestMolecule
 from golfbench.durable import write_atomically
 from golfbench.errors import GolfbenchError, MoleculeError, OracleError
-from golfbench.minimize import Outcome, Point, StoppingRule, minimize
+from golfbench.minimization import Outcome, Point, StoppingRule, minimize
 from golfbench.molecule_files.driver import open_driver
 from golfbench.molecules import Molecule
 from golfbench.oracles.as_model import OracleModel

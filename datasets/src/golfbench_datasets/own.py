@@ -24,7 +24,7 @@ from golfbench.contracts import BuildOrder, Dataset, Label, LabelledMolecule, Te
 from golfbench.durable import write_atomically
 from golfbench.errors import ConfigurationError, MoleculeError, NothingToDoError
 from golfbench.fetching import sha256_of
-from golfbench.minimize import StoppingRule
+from golfbench.minimization import StoppingRule
 from golfbench.molecules import Molecule
 from golfbench.oracles.cache import LabelCache, default_path
 from golfbench.oracles.opening import precheck

@@ -19,7 +19,7 @@ from ase.calculators.calculator import Calculator
 from golfbench.chemistry import embed
 from golfbench.contracts import Evaluation
 from golfbench.errors import ComponentMissingError, ConfigurationError, GolfbenchError
-from golfbench.minimize import StoppingRule, minimize
+from golfbench.minimization import StoppingRule, minimize
 from golfbench.molecules import Molecule
 from golfbench.registry import registry
 from golfbench.specs import OptimizerSpec

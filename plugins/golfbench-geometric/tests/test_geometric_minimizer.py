@@ -9,7 +9,7 @@ import pytest
 from golfbench.chemistry import embed
 from golfbench.imports import contained
 from golfbench.learning.opening import open_fixed_model
-from golfbench.minimize import StoppingRule, minimize
+from golfbench.minimization import StoppingRule, minimize
 from golfbench.registry import registry
 from golfbench.specs import ComponentRef, OptimizerSpec
 

@@ -10,7 +10,7 @@ from golfbench.batches import make_batch
 from golfbench.chemistry import embed
 from golfbench.errors import ConfigurationError
 from golfbench.learning.opening import open_fixed_model
-from golfbench.minimize import StoppingRule, minimize
+from golfbench.minimization import StoppingRule, minimize
 from golfbench.molecules import Molecule
 from golfbench.specs import ComponentRef
 from golfbench_optimizers.golf_lbfgs import GolfLBFGS

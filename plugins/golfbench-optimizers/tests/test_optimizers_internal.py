@@ -8,7 +8,7 @@ from ase.units import Bohr
 from golfbench.chemistry import embed
 from golfbench.errors import ConfigurationError
 from golfbench.learning.opening import open_fixed_model
-from golfbench.minimize import StoppingRule, minimize
+from golfbench.minimization import StoppingRule, minimize
 from golfbench.molecules import Molecule
 from golfbench.specs import ComponentRef
 from golfbench.units import HARTREE_TO_KCAL_MOL

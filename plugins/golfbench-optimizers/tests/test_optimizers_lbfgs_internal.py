@@ -6,7 +6,7 @@ import torch
 
 from golfbench.chemistry import embed
 from golfbench.learning.opening import open_fixed_model
-from golfbench.minimize import StoppingRule, minimize
+from golfbench.minimization import StoppingRule, minimize
 from golfbench.molecules import Molecule
 from golfbench.specs import ComponentRef
 from golfbench_optimizers.hessian_guess import contact_curvature, contact_pairs, force_constants

@@ -13,7 +13,7 @@ from golfbench.chemistry import embed
 from golfbench.contracts import Evaluation, Model, Optimizer
 from golfbench.errors import ComponentMissingError, OracleError
 from golfbench.learning.opening import open_fixed_model
-from golfbench.minimize import TRIES, Outcome, Point, StoppingRule, minimize
+from golfbench.minimization import TRIES, Outcome, Point, StoppingRule, minimize
 from golfbench.molecules import Molecule
 from golfbench.registry import registry
 from golfbench.specs import ComponentRef, OptimizerSpec
