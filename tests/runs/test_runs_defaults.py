@@ -27,6 +27,8 @@ def test_a_slow_oracle_is_asked_for_little_and_a_fresh_network_corrects_a_base()
     assert (config.budget, config.delta) == (SLOW_BUDGET, "gfn2-xtb")
     assert config.selections == (ComponentRef("golf"),)
     assert config.references == (ComponentRef("mmff94"), ComponentRef("gfn2-xtb"))
+    assert config.dataset == ComponentRef("druglike-dft")
+    assert any("druglike-dft" in line and "--dataset" in line for line in told)
     assert any("mace" in line and "gfn2-xtb" in line and "--delta" in line for line in told)
     assert any("32 labels" in line and "--budget" in line for line in told)
 
@@ -77,6 +79,10 @@ def test_a_grid_with_a_quick_oracle_is_no_slow_one():
 
 def test_a_person_may_want_no_base():
     assert filled(models=["mace"], oracles=PSI4, delta="none")[0].delta is None
+
+
+def test_engines_of_one_level_of_theory_have_one_dataset():
+    assert filled(oracles=["pyscf:method=wb97x-d,basis=def2-svp"])[0].dataset == ComponentRef("druglike-dft")
 
 
 def test_without_a_dataset_at_its_level_an_oracle_gets_the_usual_one():
