@@ -4,7 +4,7 @@ import pytest
 
 from golfbench.registry import registry
 from golfbench.runs.config import RunConfig, load_config
-from golfbench.runs.defaults import SLOW_BUDGET, suited
+from golfbench.runs.defaults import FEW_LABELS, SLOW_BUDGET, suited
 from golfbench.specs import ComponentRef, ModelSpec
 from golfbench.store import place
 
@@ -29,6 +29,7 @@ def test_a_slow_oracle_is_asked_for_little_and_a_fresh_network_corrects_a_base()
     assert config.references == (ComponentRef("mmff94"), ComponentRef("gfn2-xtb"))
     assert config.dataset == ComponentRef("druglike-dft")
     assert any("druglike-dft" in line and "--dataset" in line for line in told)
+    assert (config.baseline, config.golf) == (FEW_LABELS["baseline"], FEW_LABELS["golf"])
     assert any("mace" in line and "gfn2-xtb" in line and "--delta" in line for line in told)
     assert any("32 labels" in line and "--budget" in line for line in told)
 
@@ -53,6 +54,7 @@ def test_pretrained_weights_need_no_base(model):
     config, _ = filled(models=[model], oracles=PSI4)
     assert config.delta is None
     assert config.budget == SLOW_BUDGET
+    assert (config.baseline, config.golf) == (RunConfig().baseline, RunConfig().golf)
 
 
 def test_fresh_weights_that_are_asked_for_get_the_base():
