@@ -102,6 +102,6 @@ def test_the_pages_that_a_reader_needs_are_there() -> None:
     navigation = re.findall(
         r"^  - (.+):", (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:")[2], re.MULTILINE
     )
-    assert navigation == ["golfbench", "Start", "Tutorials", "How to", "Reference", "Background", "Help"]
+    assert navigation == ["Home", "Start", "Tutorials", "How to", "Reference", "Background", "Help"]
     assert min(len((DOCS / page).read_text(encoding="utf-8")) for page in pages()) > 800
     assert yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["theme"]["font"] is False
