@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from golfbench.cli import console
-from golfbench.cli.options import DEFAULTS, DeviceOption, FormatOption, JsonOption, UnsafeOption, complete
+from golfbench.cli.options import (
+    DEFAULTS,
+    AllColumnsOption,
+    DeviceOption,
+    FormatOption,
+    JsonOption,
+    UnsafeOption,
+    complete,
+)
 from golfbench.cli.streams import session
 
 if TYPE_CHECKING:
@@ -28,6 +36,8 @@ DEFAULT_MODEL = str(DEFAULTS["oracle"])
 COLUMNS = ("id", "atoms", "status", "steps", "energy change (kcal/mol)", "max force (eV/Å)", "model calls")
 #: Where end points were tested, and where there are conformers to compare.
 MINIMUM, RELATIVE, LEFT_OUT = "minimum", "above lowest (kcal/mol)", "left out"
+#: What a narrow terminal is shown without, the first one first.
+SPARE = ("atoms", "model calls", "max force (eV/Å)", "steps")
 
 
 def _complete_model(incomplete: str) -> list[tuple[str, str]]:
@@ -178,6 +188,7 @@ def minimize(
     workers: WorkersOption = 1,
     output: OutputOption = None,
     overwrite: OverwriteOption = False,
+    wide: AllColumnsOption = False,
     json: JsonOption = False,
 ) -> None:
     """Minimize molecules of your own, one or a library of millions: memory does not grow with their number.
@@ -238,7 +249,7 @@ def minimize(
                 rank(kept, ranking)
                 kept.finish(sort)
             session.saved = output is not None and len(kept) > 0
-            tally = _show(kept, driver, job, json, ranking, notes)
+            tally = _show(kept, driver, job, json, wide, ranking, notes)
             count = len(kept)
     if interrupted:
         where = f"; {count} molecules are in {kept.partial}, and the same command goes on" if count else ""
@@ -286,7 +297,7 @@ def _expected(inputs: Inputs, job: Job, done: int) -> tuple[int, bool]:
     return max(done, round(known / share) if share > 0 else known), share < 1
 
 
-def _show(output: Output, driver: Driver, job: Job, json: bool, ranking: Ranking, notes: Notes) -> Tally:
+def _show(output: Output, driver: Driver, job: Job, json: bool, wide: bool, ranking: Ranking, notes: Notes) -> Tally:
     """Print the rows on stdout; why some failed, and how many, on stderr."""
     from golfbench.molecule_files.rows import Tally
 
@@ -305,7 +316,7 @@ def _show(output: Output, driver: Driver, job: Job, json: bool, ranking: Ranking
         shown = {MINIMUM: job.check_minima, RELATIVE: ranking or job.reading.conformers > 1, LEFT_OUT: ranking}
         columns = (*COLUMNS, *(column for column, wanted in shown.items() if wanted))
         cells = ([_cells(row)[column] for column in columns] for row in counted())
-        console.print_table(columns, cells, title=f"{driver.name}, {job.optimizer}")
+        console.print_table(columns, cells, f"{driver.name}, {job.optimizer}", SPARE, wide)
     if tally.charged and not driver.sees_charge:
         count = tally.charged
         console.warn(f"{driver.name} does not see charges and unpaired electrons, which {count} molecules have")

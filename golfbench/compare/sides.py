@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from golfbench.benchmark.metrics import CallsByPurpose
-from golfbench.benchmark.records import Record, latest_records, read_records
+from golfbench.benchmark.records import Identity, Record, latest_records, read_records
 from golfbench.errors import ConfigurationError
 from golfbench.leaderboard.entries import Entry, Provenance, part_hashes, read_entry
 from golfbench.runs.directory import RunDirectory
@@ -115,7 +115,7 @@ def _side_of_run(run: RunDirectory) -> Side:
     grouped = defaultdict(lambda: defaultdict(dict))
     counted: defaultdict[Key, dict[int | None, CallsByPurpose]] = defaultdict(dict)
     for record in latest_records(read_records(run.records)):
-        key = _key(record)
+        key = key_of(record)
         grouped[key][record.seed][record.molecule] = record
         counted[key][record.seed] = calls[record.combination, record.stage]
         learned[key] = labels[record.combination, record.stage]
@@ -152,7 +152,8 @@ def _side_of_entry(path: Path, entry: Entry) -> Side:
     )
 
 
-def _key(record: Record) -> Key:
+def key_of(record: Identity) -> Key:
+    """Return the series that a record or a row belongs to."""
     budget = f"{record.budget} labels" if record.budget else ""
     return Key(record.stage, record.model, record.optimizer, record.selection, record.oracle, budget, record.method)
 

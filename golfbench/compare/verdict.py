@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from statistics import fmean
 
-from golfbench.benchmark.metrics import SUCCESS_KCAL_MOL
+from golfbench.benchmark.metrics import SUCCESS_KCAL_MOL, Row
 from golfbench.benchmark.records import Record
+from golfbench.benchmark.tables import Ends, Line
 from golfbench.compare.differences import LEAST_COMPOUNDS, Difference, compare
 from golfbench.compare.pairs import pair_of
-from golfbench.compare.sides import Series, Side
+from golfbench.compare.sides import Series, Side, key_of
 from golfbench.leaderboard.measures import quotients
 from golfbench.leaderboard.statistics import RESAMPLES, Estimate, draw_counts, estimate, resampled_values, value_of
 
@@ -71,6 +73,29 @@ def residual(series: Series, sha256: str) -> Estimate:
     groups = draw_counts(len(compounds), RESAMPLES, sha256, "compounds")
     seeds = draw_counts(len(series.seeds), RESAMPLES, "compare", "seeds")
     return estimate(quotient, resampled_values(quotient, groups, seeds))
+
+
+def interval_of(side: Side) -> Ends:
+    """Return what says the interval of each line of a run's table, as its verdict has it.
+
+    A line of one seed has the interval over compounds alone. Few compounds have none.
+
+    Args:
+        side: The run, from ``sides.read_side``.
+    """
+    found = {series.key: series for series in side.series}
+
+    def ends(line: Line) -> tuple[float, float] | None:
+        rows = (line,) if isinstance(line, Row) else line.rows
+        if (series := found.get(key_of(rows[0]))) is None:
+            return None
+        part = replace(series, seeds={row.seed: series.seeds[row.seed] for row in rows})
+        if len(_compounds(part)) < LEAST_COMPOUNDS:
+            return None
+        number = residual(part, side.sha256)
+        return None if number.low is None or number.high is None else (number.low, number.high)
+
+    return ends
 
 
 def _value(series: Series, sha256: str) -> str:

@@ -80,6 +80,16 @@ def open_driver(
         yield Driver(str(found), method, potential, partial(precheck, found.spec), sees_charge=True)
 
 
+@contextmanager
+def open_fast(model: str | None, permission: Permission, device: str) -> Iterator[Driver | None]:
+    """Open a model as ``open_driver`` does, where one is named."""
+    if model is None:
+        yield None
+        return
+    with open_driver(model, None, model, permission=permission, device=device) as driver:
+        yield driver
+
+
 def _from_elsewhere(path: Path | None, model: str | None, form: str, permission: Permission, device: str) -> Driver:
     if path is None or model is None:
         raise ConfigurationError(f"checkpoint format '{form}': give --model NAME and --checkpoint FILE, too")

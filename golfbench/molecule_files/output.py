@@ -14,7 +14,7 @@ import hashlib
 import os
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import FileIO
@@ -195,6 +195,18 @@ class Output:
             reason = error.strerror if isinstance(error, OSError) else error
             raise WriteError(f"{place} cannot be written: {reason}") from error
         self._size += len(data)
+
+    def add_together(self, kept: Sequence[Kept]) -> None:
+        """Keep several molecules, all or none of them whenever the process dies.
+
+        Raises:
+            WriteError: See ``add``.
+        """
+        if self._fresh and kept:
+            self._start()
+        with self.ranking():
+            for one in kept:
+                self.add(one)
 
     def shapes(self) -> Iterator[tuple[int, Shape, str | None]]:
         """Yield places, end points that can be ranked, and SMILES: those of one molecule together, lowest first."""

@@ -42,6 +42,7 @@ class OwnRow(FrozenModel):
         unique_id: The id, or for each of several molecules with the same one, the id with a number of its own.
         energy_relative_kcal_mol: Final energy above the lowest of the same molecule; ``None`` where nothing converged
             or the bonds changed.
+        boltzmann_weight: Its share among the conformers of its molecule, 0 to 1; ``None`` where nobody asked.
         left_out: Why it is not in the output although it has an end point: above the window, or the same as another.
         error_type: Type of the exception.
         error_message: Its first line.
@@ -68,6 +69,7 @@ class OwnRow(FrozenModel):
     record: NonNegativeInt = 0
     unique_id: str = ""
     energy_relative_kcal_mol: NonNegativeFloat | None = None
+    boltzmann_weight: NonNegativeFloat | None = None
     left_out: str | None = None
     error_type: str | None = None
     error_message: str | None = None

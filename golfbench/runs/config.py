@@ -269,12 +269,13 @@ class RunConfig(BaseModel):
         return f"{self.dataset.name}-{digest[:10]}"
 
 
-def load_config(path: Path | None, overrides: Mapping[str, Any]) -> RunConfig:
+def load_config(path: Path | None, overrides: Mapping[str, Any], owner: str = "command line") -> RunConfig:
     """Read a YAML file and put the command line's values over it.
 
     Args:
         path: The file, or ``None`` for the defaults.
         overrides: Values by key; ``None`` and empty ones are left out.
+        owner: Who gives them where there is no file, for messages.
 
     Raises:
         ConfigurationError: Naming the file and the path of the key that is wrong.
@@ -289,8 +290,7 @@ def load_config(path: Path | None, overrides: Mapping[str, Any]) -> RunConfig:
     try:
         return RunConfig.model_validate(merged)
     except ValidationError as error:
-        owner = path.name if path else "command line"
-        raise ConfigurationError(f"{owner}: " + "; ".join(_problems(error))) from None
+        raise ConfigurationError(f"{path.name if path else owner}: " + "; ".join(_problems(error))) from None
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
