@@ -38,7 +38,7 @@ TrackOption = Annotated[
 ]
 SubmitterOption = Annotated[str, typer.Option("--submitter", metavar="TEXT", help="Who publishes it.")]
 LicenseOption = Annotated[str, typer.Option("--weights-license", metavar="SPDX", help="Licence of trained weights.")]
-OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace entries that exist.")]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace entries of the same combinations.")]
 SampleOption = Annotated[int, typer.Option("--sample", min=1, metavar="N", help="End points to ask for, at most.")]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Which end points.")]
 SiteOption = Annotated[
@@ -105,20 +105,27 @@ def add(
 ) -> None:
     """Make entries of a run: one for each combination, with all its seeds and end points; exit 1 if any is refused."""
     from golfbench.durable import write_atomically
-    from golfbench.leaderboard.entries import canonical_text
+    from golfbench.leaderboard.entries import canonical_text, combination_of
     from golfbench.leaderboard.making import entries_of, track_of
+    from golfbench.leaderboard.standings import published_combinations
     from golfbench.leaderboard.tracks import read_track
     from golfbench.runs.directory import RunDirectory
 
     directory = RunDirectory(run)
     chosen = read_track(leaderboards / track) if track else track_of(directory, leaderboards)
     entries, refused = entries_of(directory, chosen, submitter, weights_license)
-    made = {leaderboards / chosen.name / f"{entry.entry_id}.json": entry for entry in entries}
-    kept = [path for path in made if path.exists() and not overwrite]
-    written = [path for path in made if path not in kept]
+    folder = leaderboards / chosen.name
+    made = {folder / f"{entry.entry_id}.json": entry for entry in entries}
+    # The same combination may be there with other seeds, under another name.
+    there = published_combinations(folder)
+    old = {path: there.get(combination_of(entry), path) for path, entry in made.items()}
+    kept = [old[path] for path in made if old[path].exists() and not overwrite]
+    written = [path for path in made if old[path] not in kept]
     for path in written:
         write_atomically(path, canonical_text(made[path]), parents=True)
         session.saved = True
+        if old[path] != path:
+            old[path].unlink()
     if json:
         names = {"entries": list(map(str, written)), "kept": list(map(str, kept)), "refused": refused}
         console.print_json({"schema_version": SCHEMA_VERSION, "track": chosen.name, **names})
@@ -126,7 +133,8 @@ def add(
         rows = [(path, path.stat().st_size, len(made[path].runs)) for path in written]
         console.print_table(("entry", "bytes", "seeds"), rows)
     for path in kept:
-        console.note(f"{path} exists already and is kept: --overwrite replaces it")
+        seeds = "" if path in made else ", the same combination with other seeds,"
+        console.note(f"{path}{seeds} exists already and is kept: --overwrite replaces it")
     _fail_all(refused)
     if not written:
         raise NothingToDoError("there is no new entry")

@@ -18,6 +18,7 @@ from golfbench.benchmark.metrics import COVERAGE_ANGSTROM, SUCCESS_KCAL_MOL, pct
 from golfbench.benchmark.records import Record
 from golfbench.chemistry import formula
 from golfbench.contracts import Dataset, TestMolecule
+from golfbench.leaderboard.digest import answer_of, folds, remarks, sentence
 from golfbench.leaderboard.entries import SeedRun
 from golfbench.leaderboard.measures import MEASURES, pct_all, residual_all
 from golfbench.leaderboard.standings import Standing, all_standings, called_for, separable_pairs
@@ -26,7 +27,7 @@ from golfbench.leaderboard.tracks import Track
 from golfbench.oracles.ledger import PURPOSES
 from golfbench.units import HARTREE_TO_KCAL_MOL
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 #: Decimals of numbers of single molecules (%, kcal/mol, Å): finer than what is shown.
 DECIMALS = 3
 
@@ -73,9 +74,10 @@ def content_of(sections: Iterable[Section]) -> dict[str, Any]:
 
     Returns:
         ``schema_version``, ``facts`` (numbers that the explanations name) and ``tracks``. Of each track: what
-        ``track.yaml`` says, ``measures`` (columns), ``molecules``, ``entries`` in the order of the tables, ``fronts``
-        (ids on the Pareto front by measure), ``separable`` (pairs of positions of entries whose difference has an
-        interval without zero) and ``learning_curves``.
+        ``track.yaml`` says, ``answer`` (``sentence``, ``remarks``, ``entry_id``; ``None`` where no entry has a rank),
+        ``folds`` (positions of entries that stand on one line), ``measures`` (columns), ``molecules``, ``entries`` in
+        the order of the tables, ``fronts`` (ids on the Pareto front by measure), ``separable`` (pairs of positions of
+        entries whose difference has an interval without zero) and ``learning_curves``.
     """
     facts = {
         "success_kcal_mol": SUCCESS_KCAL_MOL,
@@ -93,6 +95,8 @@ def _track(shown: Section) -> dict[str, Any]:
     return {
         **track.model_dump(mode="json", exclude={"schema_version"}),
         "lower_is_better": track.lower_is_better,
+        "answer": _answer(track, standings),
+        "folds": [[place[standing.entry.entry_id] for standing in line] for line in folds(standings)],
         "notes": list(shown.notes),
         "published": shown.published,
         "measures": [
@@ -107,6 +111,14 @@ def _track(shown: Section) -> dict[str, Any]:
         "learning_curves": _learning_curves(standings),
         "source": _source(shown.dataset),
     }
+
+
+def _answer(track: Track, standings: Sequence[Standing]) -> dict[str, Any] | None:
+    answer = answer_of(track, standings)
+    if answer is None:
+        return None
+    told = {"sentence": sentence(track, answer), "remarks": remarks(track, answer)}
+    return {**told, "entry_id": answer.standing.entry.entry_id}
 
 
 def _source(dataset: Dataset) -> dict[str, Any]:

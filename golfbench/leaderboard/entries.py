@@ -324,6 +324,13 @@ def entry_id_of(entry: Entry) -> str:
     return "_".join([*(slug(name).replace("_", "-") for name in names), digest])
 
 
+def combination_of(entry: Entry) -> str:
+    """Return what an entry is whatever its seeds are: a track has one entry of it, so that no rerun makes a second."""
+    names = [entry.stage, entry.model, entry.optimizer, entry.selection, entry.oracle, entry.budget]
+    facts = [*names, entry.settings, entry.dataset.sha256, entry.weights.file_sha256 if entry.weights else None]
+    return json.dumps(facts, sort_keys=True, allow_nan=False)
+
+
 def part_hashes(entry: Entry) -> dict[str, str]:
     """Return SHA-256 of the canonical text of each part."""
     parts = entry.model_dump(mode="json", exclude={"hashes"})

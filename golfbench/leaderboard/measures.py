@@ -124,6 +124,11 @@ MEASURES: tuple[Measure, ...] = (
 )
 
 
+def measure_of(name: str) -> Measure:
+    """Return the number of a name."""
+    return next(measure for measure in MEASURES if measure.name == name)
+
+
 def quotients(seeds: Sequence[Sequence[Record]], groups: Sequence[str]) -> dict[str, Quotient]:
     """Return every number of an entry in a form that can be resampled.
 

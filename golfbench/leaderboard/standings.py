@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations
@@ -12,7 +13,7 @@ from pathlib import Path
 from golfbench.benchmark.records import Status
 from golfbench.contracts import FloatArray
 from golfbench.errors import ConfigurationError
-from golfbench.leaderboard.entries import Entry, entry_id_of, part_hashes, read_entry
+from golfbench.leaderboard.entries import Entry, combination_of, entry_id_of, part_hashes, read_entry
 from golfbench.leaderboard.measures import quotients
 from golfbench.leaderboard.statistics import (
     RESAMPLES,
@@ -97,17 +98,31 @@ def read_entries(folder: Path, track: Track) -> list[Entry]:
     """Read the entries of a track, in the order of their names.
 
     Raises:
-        ConfigurationError: If one is damaged, altered or of another track, or lies under another name.
+        ConfigurationError: If one is damaged, altered or of another track, lies under another name, or is the same
+            combination as another one.
     """
-    entries = []
+    entries: list[Entry] = []
+    seen: dict[str, Path] = {}
     for path in sorted(folder.glob("*.json")):
         entry = read_entry(path)
         if entry.hashes != part_hashes(entry) or path.stem != entry.entry_id or entry.entry_id != entry_id_of(entry):
             raise ConfigurationError(f"{path} is not what `leaderboard add` wrote: see `leaderboard check`")
         if entry.track != track.name:
             raise ConfigurationError(f"{path} is an entry of track '{entry.track}'")
+        other = seen.setdefault(combination_of(entry), path)
+        if other != path:
+            raise ConfigurationError(f"{path} is the combination of {other.name} with other seeds: keep one of them")
         entries.append(entry)
     return entries
+
+
+def published_combinations(folder: Path) -> dict[str, Path]:
+    """Return the files of a track's entries by ``combination_of``; what cannot be read is not an entry."""
+    found = {}
+    for path in sorted(folder.glob("*.json")):
+        with suppress(ConfigurationError):
+            found[combination_of(read_entry(path))] = path
+    return found
 
 
 def standings_of(folder: Path) -> tuple[Track, list[Standing]]:
@@ -121,12 +136,18 @@ def standings_of(folder: Path) -> tuple[Track, list[Standing]]:
 
 
 def all_standings(leaderboards: Path) -> list[tuple[Track, list[Standing]]]:
-    """Return every track of a folder with the standings of its entries.
+    """Return every track of a folder with the standings of its entries, in the order in which they are shown.
+
+    The main track comes first, but none without an entry comes before one that has some; the rest is by name.
 
     Raises:
-        ConfigurationError: If a track or an entry is not valid.
+        ConfigurationError: If a track or an entry is not valid, or two tracks are the main one.
     """
-    return [standings_of(folder) for folder in track_folders(leaderboards)]
+    tracks = [standings_of(folder) for folder in track_folders(leaderboards)]
+    main = [track.name for track, _ in tracks if track.main]
+    if len(main) > 1:
+        raise ConfigurationError(f"{leaderboards}: {' and '.join(main)} both say 'main: true'; one track may")
+    return sorted(tracks, key=lambda found: (not found[1], not found[0].main, found[0].name))
 
 
 def rank_entries(track: Track, entries: Sequence[Entry]) -> list[Standing]:

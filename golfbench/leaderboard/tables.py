@@ -10,8 +10,9 @@ from itertools import groupby
 
 from golfbench.benchmark.metrics import COVERAGE_ANGSTROM, SUCCESS_KCAL_MOL
 from golfbench.benchmark.tables import MISSING, fixed
+from golfbench.leaderboard.digest import answer_of, remarks, sentence
 from golfbench.leaderboard.entries import UNKNOWN, PretrainedWeights
-from golfbench.leaderboard.measures import MEASURES, Measure
+from golfbench.leaderboard.measures import MEASURES, Measure, measure_of
 from golfbench.leaderboard.standings import Standing, called_for
 from golfbench.leaderboard.statistics import RESAMPLES, Estimate
 from golfbench.leaderboard.tracks import Track
@@ -52,9 +53,11 @@ def track_markdown(track: Track, standings: Sequence[Standing]) -> str:
     first = "lowest" if track.lower_is_better else "highest"
     facts = (
         f"Dataset `{track.dataset.name}` (content `{track.dataset.sha256[:12]}`); energies under {track.method}; "
-        f"protocol: {protocol}. Ranked by {_title(_measure(track.ranked))}, {first} first."
+        f"protocol: {protocol}. Ranked by {_title(measure_of(track.ranked))}, {first} first."
     )
-    blocks = [facts]
+    answer = answer_of(track, standings)
+    told = [sentence(track, answer), *remarks(track, answer)] if answer else []
+    blocks = [facts, *(["**Which model should I use?** " + escaped(" ".join(told))] if told else [])]
     for budget, group in groupby(standings, key=lambda standing: standing.budget_group):
         blocks += [f"### {heading(budget)}", _table(list(group))]
     blocks.append(NOTES if standings else "No entry yet.")
@@ -68,10 +71,6 @@ def heading(budget: int | None) -> str:
     if budget is None:
         return "Fixed models, for comparison (no rank)"
     return f"Budget: {budget} training labels" if budget else "Baselines: no training labels beside the initial set"
-
-
-def _measure(name: str) -> Measure:
-    return next(measure for measure in MEASURES if measure.name == name)
 
 
 def _title(measure: Measure) -> str:

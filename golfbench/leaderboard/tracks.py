@@ -59,6 +59,7 @@ class Track(FrozenModel):
         protocol: Fields of ``benchmark.protocol.Protocol`` that must be the same in every entry; others are free.
         budgets: Training labels per combination that are compared; each has a table of its own.
         ranked: The metric that decides.
+        main: Whether the page opens on it; one track of a folder may say so.
     """
 
     schema_version: Literal[1] = 1
@@ -71,6 +72,7 @@ class Track(FrozenModel):
     protocol: dict[str, Any] = Field(min_length=1)
     budgets: tuple[Annotated[int, Field(ge=1)], ...] = Field(min_length=1)
     ranked: RankedMetric = "residual_kcal_mol_mean_all"
+    main: bool = False
 
     @model_validator(mode="after")
     def _valid_protocol(self) -> Track:

@@ -16,7 +16,7 @@ from golfbench.leaderboard.content import Section, content_of
 from golfbench.site.geometries import geometries
 
 #: In the order in which they need each other.
-SCRIPTS = ("dom", "data", "state", "tables", "figures", "plots", "standings", "viewer", "molecules", "page")
+SCRIPTS = ("dom", "data", "state", "tables", "figures", "plots", "standings", "models", "viewer", "molecules", "page")
 _PLACE = re.compile(r"\{\{([a-z]+)\}\}")
 
 

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from golfbench.cli.main import build_app
 from golfbench.leaderboard.build import BEGIN, END
 from golfbench.leaderboard.entries import Entry, canonical_text, read_entry, sealed
+from golfbench.runs.directory import RunDirectory
 
 PROBE = """
 import json, sys
@@ -91,6 +92,23 @@ def test_an_entry_is_replaced_only_when_asked(golfbench, published, finished_run
     )
     assert replaced.exit_code == 0
     assert json.loads(replaced.stdout)["entries"] == list(map(str, files_of(published)))
+
+
+def test_a_rerun_of_some_seeds_makes_no_second_entry(golfbench, published, finished_run, tmp_path):
+    rerun = RunDirectory(shutil.copytree(finished_run.path, tmp_path / "rerun"))
+    lines = rerun.records.read_text().splitlines(keepends=True)
+    one = [line for line in lines if (json.loads(line)["stage"], json.loads(line)["seed"]) == ("after", 1)]
+    rerun.records.write_text("".join(one))
+    before = {path: path.read_bytes() for path in files_of(published)}
+    kept = golfbench("add", rerun.path, "--leaderboards", published)
+    assert kept.exit_code == 4
+    assert "the same combination with other seeds, exists already and is kept" in " ".join(kept.output.split())
+    assert {path: path.read_bytes() for path in files_of(published)} == before
+    assert golfbench("add", rerun.path, "--leaderboards", published, "--overwrite").exit_code == 0
+    after = files_of(published)
+    assert len(after) == len(before)
+    assert [run.seed for run in read_entry(next(path for path in after if path not in before)).runs] == [1]
+    assert golfbench("build", "--leaderboards", published).exit_code == 0
 
 
 def test_what_is_wrong_with_a_file_is_said_and_the_others_are_checked(golfbench, published):

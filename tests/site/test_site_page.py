@@ -19,7 +19,7 @@ from golfbench.cli.main import build_app
 from golfbench.leaderboard.content import Section, section
 from golfbench.leaderboard.geometries import unpack
 from golfbench.leaderboard.measures import MEASURES, residual_all
-from golfbench.leaderboard.standings import rank_entries
+from golfbench.leaderboard.standings import all_standings, rank_entries
 from golfbench.leaderboard.tracks import track_folders
 from golfbench.site.geometries import bonds_by_distance, encoded, geometries, principal, superposed
 from golfbench.site.page import page
@@ -220,7 +220,7 @@ def test_the_scripts_make_elements_from_text_only():
     assets = files("golfbench.site").joinpath("assets")
     scripts = {item.name: item.read_text(encoding="utf-8") for item in assets.iterdir() if item.name.endswith(".js")}
     forbidden = r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function|fetch\(|XMLHttp|import\("
-    assert len(scripts) == 10
+    assert len(scripts) == 11
     for name, text in scripts.items():
         assert not re.search(forbidden, text), name
         assert name == "dom.js" or ".href =" not in text, name
@@ -238,7 +238,8 @@ def test_the_folder_has_every_file_that_the_page_names(tmp_path):
     done = runner.invoke(build_app(), command)
     assert done.exit_code == 0, done.output
     content = Blocks((site / "index.html").read_text(encoding="utf-8")).data("content")
-    assert [track["name"] for track in content["tracks"]] == [path.name for path in track_folders(LEADERBOARDS)]
+    assert [track["name"] for track in content["tracks"]] == [track.name for track, _ in all_standings(LEADERBOARDS)]
+    assert {track["name"] for track in content["tracks"]} == {path.name for path in track_folders(LEADERBOARDS)}
     for track in content["tracks"]:
         names = ["track.yaml", "leaderboard.csv", *(entry["file"] for entry in track["entries"])]
         for name in names:

@@ -4,8 +4,10 @@
 const PALETTE = ['#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9', '#8c6bb1', '#7f7f7f'];
 const SYMBOLS = ['circle', 'square', 'diamond', 'triangle-up', 'x', 'star', 'pentagon', 'triangle-down'];
 const DASHES = ['solid', 'dash', 'dot', 'dashdot', 'longdash'];
-// Entries that one figure of many lines or boxes can show and still be read.
-const MOST_LINES = 12;
+const SYMBOL_WORDS = ['circle', 'square', 'diamond', 'triangle', 'cross', 'star', 'pentagon', 'triangle on its tip'];
+// Entries that one figure of many lines or boxes can show and still be read, and names that a legend can hold.
+const MOST_LINES = 8;
+const MOST_NAMES = 8;
 // Points of a figure that can have bars and still be told apart.
 const MOST_BARS = 40;
 // Numbers of labels farther apart than this factor are shown on a logarithmic axis.
@@ -70,7 +72,7 @@ const errorBars = (numbers, visible = true) => ({
 
 /** An axis of labels from zero on: linear, or like log(1 + x) where their numbers are far apart. */
 const labelAxis = (entries) => {
-  const title = 'Labels in all, those of the initial set included';
+  const title = 'Labels learned from in all';
   const numbers = distinct([0, ...entries.map((entry) => entry.labels_in_all)]);
   const positive = numbers.filter((number) => number > 0);
   const [least, most] = [Math.min(...positive, Infinity), Math.max(1, ...positive)];
@@ -102,18 +104,64 @@ const sideBySide = (entries, where, length) => {
 
 const pairOf = (entry) => `${modelOf(entry)} · ${selectionOf(entry)}`;
 
-/** Colours by model and selection while they suffice, else by model; symbols and dashes by selection. */
+/** Entries by the ranked number, the best one first, those without it last. */
+const bestFirst = (track, entries) => {
+  const sign = track.lower_is_better ? 1 : -1;
+  const key = (entry) => sign * (entry.estimates[track.ranked].value ?? sign * Infinity);
+  return [...entries].sort((a, b) => key(a) - key(b) || a.place - b.place);
+};
+
+/** The entries of a figure with a line or a box for each: all, or the best one of each model. */
+const lineEntries = (track, entries) => {
+  if (entries.length <= MOST_LINES) return entries;
+  const seen = new Set();
+  const first = (entry) => !seen.has(modelOf(entry)) && seen.add(modelOf(entry));
+  return bestFirst(track, entries).filter(first).slice(0, MOST_LINES);
+};
+
+/**
+ * Colours by model, symbols and dashes by selection. A legend names models only: of more than it can hold it names the
+ * best ones, and the others are grey. Fixed models stand after those that learn.
+ */
 const looks = (track) => {
-  const pairs = distinct(track.entries.map(pairOf));
-  const [coloured, values] =
-    pairs.length <= PALETTE.length ? [pairOf, pairs] : [modelOf, distinct(track.entries.map(modelOf))];
-  const selections = distinct(track.entries.map(selectionOf));
+  const learning = bestFirst(
+    track,
+    track.entries.filter((entry) => entry.stage !== 'reference'),
+  );
+  const models = distinct(learning.map(modelOf));
+  const named = models.length > MOST_NAMES ? models.slice(0, MOST_NAMES - 1) : models;
+  const all = distinct([...named, ...track.entries.filter((e) => e.stage === 'reference').map(modelOf)]);
+  const selections = distinct(learning.map(selectionOf)).sort(compare);
+  const isOther = (entry) => entry.stage !== 'reference' && !named.includes(modelOf(entry));
   return {
-    colour: (entry) => among(PALETTE, values, coloured(entry)),
+    name: (entry) => (isOther(entry) ? 'other models' : modelOf(entry)),
+    colour: (entry) => (isOther(entry) ? theme().muted : among(PALETTE, all, modelOf(entry))),
     symbol: (entry) => among(SYMBOLS, selections, selectionOf(entry)),
     dash: (entry) => among(DASHES, selections, selectionOf(entry)),
+    symbolsTold: (entries) =>
+      selections
+        .filter((selection) => entries.some((entry) => selectionOf(entry) === selection))
+        .map((selection) => `${among(SYMBOL_WORDS, selections, selection)}: ${selection}`)
+        .join(', '),
   };
 };
+
+/** A colour for each line: that of its model while no two are the same. */
+const lineColours = (track, entries) => {
+  const colours = entries.map(looks(track).colour);
+  return distinct(colours).length === colours.length ? colours : entries.map((_, n) => PALETTE[n % PALETTE.length]);
+};
+
+/** The words at a point of an entry. */
+const pointText = (entry, measure, ...more) =>
+  [
+    plain(entry.name),
+    `${intervalText(entry.estimates[measure.name], measure.decimals)} ${measure.unit}`,
+    ...more,
+    overlapUnknown(entry) && '⚠ overlap with the test molecules unknown',
+  ]
+    .filter(Boolean)
+    .join('<br>');
 
 /** Quality against labels in all; fixed models, which learn from none, are lines across. */
 const qualityFigure = (track, entries, measure) => {
@@ -128,9 +176,9 @@ const qualityFigure = (track, entries, measure) => {
   const { at, end, axis } = labelAxis(priced);
   const onFront = new Set(track.fronts[measure.name]);
   const place = sideBySide(priced, (entry) => at(entry.labels_in_all), axis.range[1]);
-  const groups = distinct(priced.map(pairOf));
+  const groups = distinct(bestFirst(track, priced).map(look.name));
   const data = groups.map((group) => {
-    const members = priced.filter((entry) => pairOf(entry) === group);
+    const members = priced.filter((entry) => look.name(entry) === group);
     return {
       type: 'scatter',
       mode: 'markers',
@@ -140,15 +188,18 @@ const qualityFigure = (track, entries, measure) => {
       error_y: errorBars(members.map(number), known.length <= MOST_BARS),
       customdata: members.map((entry) => entry.entry_id),
       hoverinfo: 'text',
-      hovertext: members.map(
-        (entry) =>
-          `${plain(entry.name)}<br>${intervalText(number(entry), measure.decimals)} ${measure.unit}` +
-          `<br>${short(entry.labels_in_all)} labels in all${overlapUnknown(entry) ? '<br>⚠ overlap with the test molecules unknown' : ''}${onFront.has(entry.entry_id) ? '<br>on the Pareto front' : ''}`,
+      hovertext: members.map((entry) =>
+        pointText(
+          entry,
+          measure,
+          `${short(entry.labels_in_all)} labels in all`,
+          onFront.has(entry.entry_id) && 'on the Pareto front',
+        ),
       ),
       marker: {
         size: 10,
         color: look.colour(members[0]),
-        symbol: look.symbol(members[0]),
+        symbol: members.map(look.symbol),
         line: { width: members.map((entry) => (onFront.has(entry.entry_id) ? 2 : 0)), color: theme().text },
       },
     };
@@ -158,30 +209,46 @@ const qualityFigure = (track, entries, measure) => {
       type: 'scatter',
       mode: 'lines',
       name: 'Pareto front',
+      showlegend: false,
       hoverinfo: 'skip',
       line: { shape: 'hv', dash: 'dash', width: 1.5, color: theme().muted },
       x: [...front.map((entry) => at(entry.labels_in_all)), end],
       y: [...front, front.at(-1)].map((entry) => number(entry).value),
     });
   }
-  known
-    .filter((entry) => entry.stage === 'reference')
-    .forEach((entry) =>
-      data.push({
-        type: 'scatter',
-        mode: 'lines',
-        name: plain(`${modelOf(entry)} (fixed)`),
-        x: [0, end],
-        y: [number(entry).value, number(entry).value],
-        line: { dash: 'dot', width: 1.6, color: look.colour(entry) },
-        customdata: [entry.entry_id, entry.entry_id],
-        hoverinfo: 'text',
-        hovertext: `${plain(entry.name)}<br>${intervalText(number(entry), measure.decimals)} ${measure.unit}`,
-      }),
-    );
+  const fixedModels = known.filter((entry) => entry.stage === 'reference');
+  fixedModels.forEach((entry) =>
+    data.push({
+      type: 'scatter',
+      mode: 'lines',
+      name: plain(`${modelOf(entry)} (fixed)`),
+      showlegend: false,
+      x: [0, end],
+      y: [number(entry).value, number(entry).value],
+      line: { dash: 'dot', width: 1.6, color: theme().muted },
+      customdata: [entry.entry_id, entry.entry_id],
+      hoverinfo: 'text',
+      hovertext: pointText(entry, measure),
+    }),
+  );
   return {
     data,
-    layout: layout(axis, { title: { text: titled(measure) } }),
+    layout: layout(
+      axis,
+      { title: { text: titled(measure) } },
+      {
+        // Their names stand at their lines.
+        annotations: fixedModels.map((entry) => ({
+          x: 0.5 * end,
+          y: number(entry).value,
+          text: plain(modelOf(entry)),
+          showarrow: false,
+          yanchor: 'bottom',
+          font: { size: 11, color: theme().muted },
+        })),
+      },
+    ),
+    told: look.symbolsTold(priced),
     headers: ['Entry', 'Labels in all', titled(measure), 'Pareto front'],
     rows: known.map((entry) => [
       entry.name,
@@ -205,12 +272,16 @@ const learningFigure = (track, entries, measure) => {
     )
     .filter((curve) => curve.some((entry) => entry.stage === 'after'));
   const nameOf = (curve) => pairOf(curve.at(-1));
+  const modelsNamed = new Set();
+  const first = (name) => !modelsNamed.has(name) && Boolean(modelsNamed.add(name));
   const { at, axis } = labelAxis(curves.flat());
   return {
     data: curves.map((curve) => ({
       type: 'scatter',
       mode: 'lines+markers',
-      name: plain(nameOf(curve)),
+      name: plain(look.name(curve.at(-1))),
+      legendgroup: plain(look.name(curve.at(-1))),
+      showlegend: first(look.name(curve.at(-1))),
       x: curve.map((entry) => at(entry.labels_in_all)),
       y: curve.map((entry) => entry.estimates[measure.name].value),
       error_y: errorBars(
@@ -221,11 +292,9 @@ const learningFigure = (track, entries, measure) => {
       marker: { size: 8, symbol: look.symbol(curve.at(-1)) },
       customdata: curve.map((entry) => entry.entry_id),
       hoverinfo: 'text',
-      hovertext: curve.map(
-        (entry) =>
-          `${plain(entry.name)}<br>${intervalText(entry.estimates[measure.name], measure.decimals)} ${measure.unit}`,
-      ),
+      hovertext: curve.map((entry) => pointText(entry, measure)),
     })),
+    told: look.symbolsTold(curves.map((curve) => curve.at(-1))),
     layout: layout(axis, { title: { text: titled(measure) } }),
     headers: ['Curve', 'Budget', 'Labels in all', titled(measure)],
     rows: curves.flatMap((curve) =>
@@ -240,18 +309,86 @@ const learningFigure = (track, entries, measure) => {
   };
 };
 
+// Milliseconds that are written at an axis.
+const TIMES = [-2, -1, 0, 1, 2, 3, 4, 5].flatMap((power) => [1, 2, 5].map((n) => Number(`${n}e${power}`)));
+/** Quality against the time of a force call, which is logarithmic. */
+const speedFigure = (track, entries, measure) => {
+  const look = looks(track);
+  const time = (entry) => entry.estimates.ms_per_force_call;
+  const known = bestFirst(track, entries).filter(
+    (entry) => entry.estimates[measure.name].value !== null && time(entry).value > 0,
+  );
+  const learning = known.filter((entry) => entry.stage !== 'reference');
+  const fixedModels = known.filter((entry) => entry.stage === 'reference');
+  const points = (members, more) => ({
+    type: 'scatter',
+    x: members.map((entry) => time(entry).value),
+    y: members.map((entry) => entry.estimates[measure.name].value),
+    error_x: errorBars(members.map(time), known.length <= MOST_BARS),
+    error_y: errorBars(
+      members.map((entry) => entry.estimates[measure.name]),
+      known.length <= MOST_BARS,
+    ),
+    customdata: members.map((entry) => entry.entry_id),
+    hoverinfo: 'text',
+    hovertext: members.map((entry) => pointText(entry, measure, `${intervalText(time(entry), 1)} ms per force call`)),
+    ...more,
+  });
+  return {
+    data: [
+      ...distinct(learning.map(look.name)).map((name) => {
+        const members = learning.filter((entry) => look.name(entry) === name);
+        const marker = { size: 10, color: look.colour(members[0]), symbol: members.map(look.symbol) };
+        return points(members, { mode: 'markers', name: plain(name), marker });
+      }),
+      ...fixedModels.map((entry) =>
+        points([entry], {
+          mode: 'markers+text',
+          name: plain(`${modelOf(entry)} (fixed)`),
+          showlegend: false,
+          text: plain(modelOf(entry)),
+          textposition: 'top center',
+          textfont: { size: 11, color: theme().muted },
+          marker: { size: 10, color: theme().muted, symbol: 'circle-open' },
+        }),
+      ),
+    ],
+    layout: layout(
+      {
+        type: 'log',
+        title: { text: 'Time per force call, ms (logarithmic)' },
+        tickvals: TIMES,
+        ticktext: TIMES.map(String),
+      },
+      { title: { text: titled(measure) } },
+    ),
+    told: look.symbolsTold(learning),
+    headers: ['Entry', 'Time per force call, ms', titled(measure)],
+    rows: known.map((entry) => [
+      entry.name,
+      intervalText(time(entry), 1),
+      intervalText(entry.estimates[measure.name], measure.decimals),
+    ]),
+    empty: known.length ? '' : 'No entry has this number.',
+  };
+};
+
 /** Lines of pct by step: `lines` are {entry, name, points: [{step, value, low, high}]}. */
 const stepsFigure = (track, lines, spread) => {
   const look = looks(track);
-  const known = lines.filter((line) => line.points.length).slice(0, MOST_LINES);
+  const known = lines.filter((line) => line.points.length);
+  const colours = lineColours(
+    track,
+    known.map((line) => line.entry),
+  );
   return {
-    data: known.map((line) => ({
+    data: known.map((line, n) => ({
       type: 'scatter',
       mode: 'lines+markers',
       name: plain(line.name),
       x: line.points.map((point) => point.step),
       y: line.points.map((point) => point.value),
-      line: { color: look.colour(line.entry), dash: look.dash(line.entry), width: 1.8 },
+      line: { color: colours[n], dash: look.dash(line.entry), width: 1.8 },
       marker: { size: 6 },
       error_y: spread ? errorBars(line.points) : undefined,
       hoverinfo: 'text',
@@ -267,7 +404,10 @@ const stepsFigure = (track, lines, spread) => {
 const minimizationFigure = (track, entries) =>
   stepsFigure(
     track,
-    entries.map((entry) => ({ entry, name: entry.name, points: entry.pct_curve })),
+    lineEntries(
+      track,
+      entries.filter((entry) => entry.pct_curve.length),
+    ).map((entry) => ({ entry, name: entry.name, points: entry.pct_curve })),
     entries.some((entry) => entry.seeds.length > 1),
   );
 
@@ -288,12 +428,15 @@ const results = (entry, number) =>
 const jitter = (n) => (((n * 0.618034) % 1) - 0.5) * 0.5;
 
 const boxFigure = (track, entries, number) => {
-  const look = looks(track);
-  const shown = entries.filter((entry) => entry.quartiles[number]).slice(0, MOST_LINES);
+  const shown = lineEntries(
+    track,
+    entries.filter((entry) => entry.quartiles[number]),
+  );
+  const colours = lineColours(track, shown);
   const data = shown.flatMap((entry, row) => {
     const [low, q1, median, q3, high] = entry.quartiles[number];
     const points = results(entry, number);
-    const colour = look.colour(entry);
+    const colour = colours[row];
     return [
       {
         type: 'box',
@@ -367,15 +510,19 @@ const quartileTable = (shown, number) => ({
 
 const ecdfFigure = (track, entries, number) => {
   const look = looks(track);
-  const shown = entries.filter((entry) => entry.quartiles[number]).slice(0, MOST_LINES);
+  const shown = lineEntries(
+    track,
+    entries.filter((entry) => entry.quartiles[number]),
+  );
+  const colours = lineColours(track, shown);
   return {
-    data: shown.map((entry) => {
+    data: shown.map((entry, n) => {
       const points = results(entry, number).sort((a, b) => a.value - b.value);
       return {
         type: 'scatter',
         mode: 'lines',
         name: plain(entry.name),
-        line: { shape: 'hv', color: look.colour(entry), dash: look.dash(entry), width: 1.8 },
+        line: { shape: 'hv', color: colours[n], dash: look.dash(entry), width: 1.8 },
         x: points.map((p) => p.value),
         y: points.map((_, n) => (100 * (n + 1)) / points.length),
         customdata: points.map((p) => `molecule ${p.n}`),

@@ -264,7 +264,7 @@ const moleculeView = (track, index, n) => {
     curves.draw(
       stepsFigure(
         track,
-        withCurve.map((walk) => ({
+        withCurve.slice(0, MOST_LINES).map((walk) => ({
           entry: walk.entry,
           name: walkName(walk),
           points: walk.pct_curve.map(([step, value]) => ({ step, value })),

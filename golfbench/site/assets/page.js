@@ -32,7 +32,21 @@ const protocolText = (protocol) =>
     .map(([name, value]) => `${name} ${Array.isArray(value) ? value.join(', ') || 'none' : value}`)
     .join('; ');
 
+/** What all entries have in common; closed where there is little room. */
 const trackFacts = (track) => {
+  const summary = [
+    track.method,
+    plural(track.source.test_molecules, 'test molecule'),
+    plural(track.source.initial_labels, 'initial label'),
+  ].join(', ');
+  return make(
+    'details',
+    { class: 'about', open: window.matchMedia('(min-width: 40rem)').matches },
+    make('summary', {}, `What is compared: ${summary}`),
+    allFacts(track),
+  );
+};
+const allFacts = (track) => {
   const ranked = measureOf(track, track.ranked);
   return facts([
     ['Level of theory', track.method],
@@ -57,7 +71,53 @@ const trackFacts = (track) => {
           ]
         : null,
     ],
+    ...constantFacts(track).map(([name, text]) => [`${name}, of all entries`, text]),
   ]);
+};
+
+/** The answer to what a reader came for: the sentence, and the numbers of the entry that it names. */
+const answerOf = (track) => {
+  if (!track.answer) return '';
+  const entry = track.entries.find((one) => one.entry_id === track.answer.entry_id);
+  const second = track.ranked === 'success_pct' ? 'residual_kcal_mol_mean_all' : 'success_pct';
+  const tile = (value, unit, ...words) =>
+    make('li', {}, make('strong', {}, value), unit && ` ${unit}`, make('span', { class: 'note' }, words));
+  const number = (name) => {
+    const measure = measureOf(track, name);
+    const { value, low, high } = entry.estimates[name];
+    const ends = `[${fixed(low, measure.decimals)}, ${fixed(high, measure.decimals)}]`;
+    return tile(fixed(value, measure.decimals), measure.unit, `${measure.title} ${ends}`);
+  };
+  const labels = entry.stage === 'reference' ? 'it learns from none' : 'learned from in all';
+  return make(
+    'section',
+    { class: 'answer', 'aria-label': 'Answer' },
+    heading(3, 'Which model should I use?'),
+    make('p', { class: 'sentence' }, track.answer.sentence),
+    make(
+      'ul',
+      { class: 'tiles' },
+      number(track.ranked),
+      number(second),
+      tile(short(entry.labels_in_all), 'labels', labels),
+    ),
+    make(
+      'details',
+      {},
+      make('summary', {}, 'How sure is that?'),
+      make('p', { class: 'note' }, track.answer.remarks.join(' ')),
+      make(
+        'p',
+        { class: 'note' },
+        `In brackets: ${content.facts.confidence_pct} % intervals. Of the ranked entries that cannot be told apart from the best one, the sentence names the one with the fewest labels; a fixed model only where it is measurably better than all of them. `,
+        make(
+          'button',
+          { type: 'button', class: 'plain', click: () => go({ entry: entry.entry_id }) },
+          'Open the entry.',
+        ),
+      ),
+    ),
+  );
 };
 
 const buildTrack = (index) => {
@@ -70,10 +130,12 @@ const buildTrack = (index) => {
     .replaceChildren(
       heading(2, track.title),
       track.description ? make('p', {}, track.description) : '',
+      answerOf(track),
       trackFacts(track),
       ...track.notes.map((note) => make('p', { class: 'warn' }, note)),
       standings.node,
       ...(plots ? [plots.node] : []),
+      modelsOf(track),
       molecules.node,
     );
   document.title = `${track.title} – ${content.title}`;

@@ -1,7 +1,5 @@
 // The figures of a track, each with a table of the same numbers.
 
-// Names that a legend can hold; beyond, a point says its name when it is pointed at.
-const MOST_NAMES = 24;
 // Pixels of a letter, and of the line and the gaps beside a name, in a legend.
 const LETTER = 6.6;
 const BESIDE_NAME = 60;
@@ -10,7 +8,6 @@ const OPTIONS = { responsive: true, displayModeBar: false, displaylogo: false, d
 /** A frame for one figure; `draw(figure, caption)` fills it. */
 const plotFrame = (title, label, click) => {
   const area = make('div', { class: 'plot', role: 'img', 'aria-label': label });
-  const message = make('p', { class: 'note' });
   const caption = make('figcaption');
   const holder = make('div');
   const rows = make('details', { toggle: () => fillTable() }, make('summary', {}, 'The numbers as a table'), holder);
@@ -19,7 +16,7 @@ const plotFrame = (title, label, click) => {
     'section',
     {},
     make('h4', {}, title),
-    make('figure', {}, area, message, caption, make('div', { class: 'tools' }, rows, save)),
+    make('figure', {}, area, caption, make('div', { class: 'tools' }, rows, save)),
   );
   let figure = null;
   const saveFigure = () =>
@@ -35,23 +32,19 @@ const plotFrame = (title, label, click) => {
   const draw = (next, text) => {
     figure = next;
     caption.textContent = text;
-    message.textContent = next.empty;
-    node.classList.toggle('empty', Boolean(next.empty));
-    [area, rows, save, caption].forEach((part) => {
-      part.hidden = Boolean(next.empty);
-    });
+    node.hidden = Boolean(next.empty);
     fillTable();
     if (next.empty) return;
     const named = next.data.filter((trace) => trace.showlegend !== false).length;
     const longest = Math.max(0, ...next.data.map((trace) => (trace.name || '').length));
     const columns = Math.max(1, Math.floor((area.clientWidth - 60) / (LETTER * longest + BESIDE_NAME)));
     const lines = Math.ceil(named / columns);
-    const height = next.layout.height || 320 + (named > MOST_NAMES ? 0 : 21 * lines);
+    const height = next.layout.height || 320 + 21 * lines;
     area.style.height = `${height}px`;
     Plotly.react(
       area,
       next.data,
-      { ...next.layout, height, showlegend: named > 1 && named <= MOST_NAMES },
+      { ...next.layout, height, showlegend: named > 1 },
       OPTIONS,
     ).then(() => {
       area.removeAllListeners('plotly_click');
@@ -76,6 +69,11 @@ const plotsOf = (track, filtered) => {
       'Quality of each entry against the labels that it has learned from; the table below has the numbers',
       open,
     ),
+    speed: plotFrame(
+      'Speed against quality',
+      'Quality of each entry against the time of a force call; the table below has the numbers',
+      open,
+    ),
     learning: plotFrame('Learning curves', 'Quality by labels learned from; the table below has the numbers', open),
     steps: plotFrame(
       'Minimization curves',
@@ -92,9 +90,9 @@ const plotsOf = (track, filtered) => {
     measure.name === track.ranked ? '' : measure.name,
     titled(measure),
   ]);
-  const node = make(
-    'section',
-    { 'aria-label': 'Figures' },
+  const cost = make(
+    'div',
+    {},
     heading(3, 'Quality and cost'),
     make('p', {}, 'The filters above apply to the figures, too. A click on a point opens its entry.'),
     make(
@@ -102,7 +100,11 @@ const plotsOf = (track, filtered) => {
       { class: 'tools' },
       choice('Measure', measures, state.measure, (value) => go({ measure: value })),
     ),
-    make('div', { class: 'pair' }, frames.quality.node, frames.learning.node),
+    make('div', { class: 'pair' }, frames.quality.node, frames.speed.node, frames.learning.node),
+  );
+  const molecules = make(
+    'div',
+    {},
     heading(3, 'Molecule by molecule'),
     make(
       'div',
@@ -128,25 +130,34 @@ const plotsOf = (track, filtered) => {
     ),
     make('div', { class: 'pair' }, frames.spread.node, frames.steps.node),
   );
+  const node = make('section', { 'aria-label': 'Figures' }, cost, molecules);
 
+  const symbols = (figure) => (figure.told ? `Colours are models; ${figure.told}. ` : '');
   const draw = () => {
     const entries = filtered();
     const measure = measureOf(track, state.measure || track.ranked);
     const number = state.number === 'pct_all' ? 'pct_all' : 'residual_kcal_mol_all';
-    const many =
-      entries.length > MOST_LINES
-        ? ` The first ${MOST_LINES} of ${entries.length} entries; choose others with the filters.`
-        : '';
+    const many = entries.length > MOST_LINES ? ' The best entry of each model; choose others with the filters.' : '';
     const bars =
       entries.length > MOST_BARS
         ? 'Intervals are in the table and at each point.'
         : `Bars: ${content.facts.confidence_pct} % interval.`;
     const better = measure.lower_is_better ? 'Lower is better.' : 'Higher is better.';
+    const quality = qualityFigure(track, entries, measure);
+    const speed = speedFigure(track, entries, measure);
+    const learning = learningFigure(track, entries, measure);
+    // A part without a figure has no headline either.
+    cost.hidden = [quality, speed, learning].every((figure) => figure.empty);
+    molecules.hidden = entries.every((entry) => !entry.quartiles[number]);
     frames.quality.draw(
-      qualityFigure(track, entries, measure),
-      `${better} ${bars} Outlined: on the Pareto front (ranked entries that none beats with as few labels). Dotted: fixed models, which learn from no label. Entries with the same number of labels stand side by side.`,
+      quality,
+      `${better} ${bars} ${symbols(quality)}Outlined, and the dashed line: on the Pareto front (ranked entries that none beats with as few labels). Dotted: fixed models, which learn from no label. Entries with the same number of labels stand side by side.`,
     );
-    frames.learning.draw(learningFigure(track, entries, measure), `${better} From the baseline (budget 0) on. ${bars}`);
+    frames.speed.draw(
+      speed,
+      `${better} ${bars} ${symbols(speed)}The time is that of the machine that ran the entry, with whatever else ran there.`,
+    );
+    frames.learning.draw(learning, `${better} From the baseline (budget 0) on. ${bars} ${symbols(learning)}`);
     // First, since without it the distribution has the whole width.
     frames.steps.draw(
       minimizationFigure(track, entries),

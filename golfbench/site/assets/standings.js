@@ -1,50 +1,49 @@
 // The table of entries: filters, order, and the details of one.
 
-const EXTRA_MEASURES = new Set([
-  'topology_changed_pct',
-  'convergence_pct',
-  'cov_pct',
-  'mat_angstrom',
-  'ms_per_force_call',
-]);
+// What is always beside the ranked number: no number of it says enough alone.
+const FIRST_MEASURES = new Set(['residual_kcal_mol_mean_all', 'pct_mean_all', 'success_pct', 'divergence_pct']);
 
 const callsText = (account) =>
   account.cache_hits ? `${short(account.calls)} +${short(account.cache_hits)}` : short(account.calls);
 
-const entryColumns = (track, everything) => {
-  const text = (key, title, value) => ({ key, title, value, show: value, text: true });
-  const measures = track.measures
-    .filter((m) => everything || !EXTRA_MEASURES.has(m.name) || m.name === track.ranked)
-    .map((m) => ({
-      key: m.name,
-      title: titled(m),
-      best: m.lower_is_better ? 'low' : 'high',
-      value: (e) => e.estimates[m.name].value,
-      show: (e) => estimateCell(e, m),
-    }));
-  const calls = track.purposes
-    .filter((purpose) => everything || purpose === 'training')
-    .map((purpose) => ({
-      key: `calls_${purpose}`,
-      title: `Calls, ${purpose}`,
-      value: (e) => e.oracle_calls[purpose].calls + e.oracle_calls[purpose].cache_hits,
-      show: (e) => callsText(e.oracle_calls[purpose]),
-      hint: '+: labels that were known already and cost no call',
-    }));
+/** All columns of a track; those with `more` are shown with all columns only. */
+const allColumns = (track) => {
+  const text = (key, title, value, more = false) => ({ key, title, value, show: value, text: true, more });
+  const measures = track.measures.map((m) => ({
+    key: m.name,
+    title: titled(m),
+    best: m.lower_is_better ? 'low' : 'high',
+    more: !FIRST_MEASURES.has(m.name) && m.name !== track.ranked,
+    value: (e) => e.estimates[m.name].value,
+    show: (e) => estimateCell(e, m),
+    told: (e) => intervalText(e.estimates[m.name], m.decimals),
+    measure: m,
+  }));
+  const calls = track.purposes.map((purpose) => ({
+    key: `calls_${purpose}`,
+    title: `Calls, ${purpose}`,
+    more: purpose !== 'training',
+    value: (e) => e.oracle_calls[purpose].calls + e.oracle_calls[purpose].cache_hits,
+    show: (e) => callsText(e.oracle_calls[purpose]),
+    hint: '+: labels that were known already and cost no call',
+  }));
+  const ranked = measures.find((column) => column.key === track.ranked);
   return [
     { key: 'rank', title: 'Rank', value: (e) => e.rank, show: rankOf, hint: 'Within its budget; =: shared' },
     { key: 'model', title: 'Model', name: true, text: true, value: modelOf, show: (e) => openButton(e) },
-    text('optimizer', 'Optimizer', (e) => e.optimizer),
+    ranked,
     text('selection', 'Selection', selectionOf),
-    ...(everything ? [text('oracle', 'Oracle', (e) => e.oracle)] : []),
+    text('optimizer', 'Optimizer', (e) => e.optimizer),
+    text('oracle', 'Oracle', (e) => e.oracle, true),
     ...(track.published ? [] : [text('run', 'Run', (e) => e.provenance.run_id)]),
     {
       key: 'budget',
       title: 'Budget',
+      grouped: true,
       value: (e) => (e.stage === 'reference' ? null : e.budget),
       show: (e) => (e.stage === 'reference' ? MISSING : String(e.budget)),
     },
-    { key: 'seeds', title: 'Seeds', value: (e) => e.seeds.length, show: (e) => seedText(e) },
+    { key: 'seeds', title: 'Seeds', value: seedCount, show: (e) => String(seedCount(e) ?? MISSING), hint: 'How many' },
     {
       key: 'labels',
       title: 'Labels in all',
@@ -52,8 +51,8 @@ const entryColumns = (track, everything) => {
       show: (e) => short(e.labels_in_all),
       hint: 'What the network has learned from, those of the initial set included; mean over seeds',
     },
-    ...(everything && track.entries.some((e) => e.weights) ? [text('weights', 'Pretrained weights', weightsOf)] : []),
-    ...measures,
+    text('weights', 'Pretrained weights', weightsOf, true),
+    ...measures.filter((column) => column !== ranked),
     {
       key: 'judged',
       title: 'Judged / failed / missing',
@@ -66,20 +65,110 @@ const entryColumns = (track, everything) => {
     {
       key: 'parameters',
       title: 'Parameters',
+      more: true,
       value: (e) => e.parameters,
       show: (e) => (e.parameters === null ? MISSING : String(e.parameters)),
     },
     {
       key: 'training',
       title: 'Training, s',
+      more: true,
       value: (e) => e.training_wall_s,
       show: (e) => fixed(e.training_wall_s, 0),
     },
   ];
 };
 
+const KEPT = new Set(['rank', 'model']);
+/** The columns that say the same of every entry: facts of the track, and no columns. */
+const constantColumns = (track) => {
+  const told = (column, entry) => String((column.told || column.show)(entry));
+  return allColumns(track).filter(
+    (column) =>
+      track.entries.length > 1 &&
+      !KEPT.has(column.key) &&
+      column.key !== track.ranked &&
+      track.entries.every((entry) => told(column, entry) === told(column, track.entries[0])),
+  );
+};
+const constantFacts = (track) =>
+  constantColumns(track)
+    .filter((column) => column.key !== 'oracle')
+    .map((column) => [column.title, String((column.told || column.show)(track.entries[0]))])
+    .filter(([, text]) => text && text !== MISSING);
+
+/** The columns of a table; where the headlines of its groups name the budget, it needs no column. */
+const entryColumns = (track, everything, grouped) => {
+  const constant = new Set(constantColumns(track).map((column) => column.key));
+  return allColumns(track)
+    .filter((column) => !constant.has(column.key) && (everything || !(column.more || (grouped && column.grouped))))
+    .map((column) => ({
+      ...column,
+      show: (row) => (row.members ? foldedCell(column, row) : column.show(row)),
+      bad: column.bad && ((row) => (row.members || [row]).some(column.bad)),
+    }));
+};
+
+const opened = new Set();
+/** Rows with one line for the members of each fold of which two or more are there. */
+const foldedRows = (track, entries) => {
+  const folds = track.folds.map((places) => entries.filter((entry) => places.includes(entry.place)));
+  return entries.flatMap((entry) => {
+    const members = folds.find((fold) => fold.length > 1 && fold.includes(entry));
+    if (!members) return [entry];
+    if (entry !== members[0]) return [];
+    const key = entry.entry_id;
+    const open = opened.has(key) || members.some((member) => member.entry_id === state.entry);
+    return [{ members, key, open }, ...(open ? members : [])];
+  });
+};
+
+/** What several entries have in common: their texts, or the range of their values within all their intervals. */
+const foldedCell = (column, row) => {
+  const { members } = row;
+  if (column.name) return foldButton(row);
+  if (!column.measure) {
+    const texts = distinct(members.map((entry) => String(column.show(entry))));
+    return texts.length > 1 && !column.text ? texts.map((text) => make('span', { class: 'many' }, text)) : texts.join(', ');
+  }
+  const { decimals } = column.measure;
+  const numbers = members.map((entry) => column.measure && entry.estimates[column.key]).filter((n) => n.value !== null);
+  if (!numbers.length) return MISSING;
+  const pick = (of, end) => fixed(of(...numbers.map((number) => number[end])), decimals);
+  const values = distinct([pick(Math.min, 'value'), pick(Math.max, 'value')]);
+  const bound = column.key === 'steps_mean' && members.some((entry) => entry.steps_capped) ? '≥' : '';
+  return [
+    bound + values.join(' to '),
+    make('span', { class: 'ci' }, `[${pick(Math.min, 'low')}, ${pick(Math.max, 'high')}]`),
+  ];
+};
+
+const foldButton = ({ members, key, open }) =>
+  make(
+    'button',
+    {
+      type: 'button',
+      class: 'plain',
+      'aria-expanded': String(open),
+      'data-fold': key,
+      title: 'Selections of one model that share a rank and cannot be told apart: open the line for each',
+      click: () => {
+        opened[open ? 'delete' : 'add'](key);
+        // An entry of it that is open would keep it open.
+        if (open && members.some((member) => member.entry_id === state.entry)) go({ entry: '' });
+        else refill();
+      },
+    },
+    make('span', { 'aria-hidden': 'true' }, open ? '▾' : '▸'),
+    make('span', {}, modelOf(members[0]), make('span', { class: 'ci' }, plural(members.length, 'selection'))),
+    overlapUnknown(members[0]) && warningMark(),
+  );
+let refill = () => {};
+
+/** How many seeds an entry has; null where nothing was drawn. */
+const seedCount = (entry) => (entry.seeds.every((seed) => seed === null) ? null : entry.seeds.length);
 const seedText = (entry) =>
-  entry.seeds.every((seed) => seed === null) ? MISSING : entry.seeds.map((seed) => seed ?? MISSING).join(', ');
+  seedCount(entry) === null ? MISSING : entry.seeds.map((seed) => seed ?? MISSING).join(', ');
 
 const estimateCell = (entry, measure) => {
   const number = entry.estimates[measure.name];
@@ -267,13 +356,14 @@ const standingsOf = (track) => {
     label: `Standings of ${track.name}`,
     sort: () => state.sort,
     setSort: (sort) => go({ sort }),
-    group: groupOf,
+    group: (row) => groupOf(row.members ? row.members[0] : row),
+    member: (row) => !row.members && state.sort === '' && isFolded(track, row),
     detail: (entry) => state.entry === entry.entry_id && entryDetail(track, entry),
     mark: (entry) => state.entry === entry.entry_id,
     caption: (rows, column, descending) =>
       column
         ? `Ordered by ${column.title}, ${descending ? 'descending' : 'ascending'}`
-        : 'In the order of budgets and ranks',
+        : `In the order of budgets and ranks${rows.some((row) => row.members) ? '; selections of one model that cannot be told apart are on one line' : ''}`,
   });
   const tools = make(
     'div',
@@ -284,14 +374,17 @@ const standingsOf = (track) => {
     make('button', { type: 'button', click: () => clearFilters(tools) }, 'Clear'),
   );
   const fill = () => {
-    const focused =
-      document.activeElement && document.activeElement.dataset ? document.activeElement.dataset.entry : null;
+    const { entry: focused, fold } = (document.activeElement && document.activeElement.dataset) || {};
     const rows = filteredEntries(track);
     status.textContent = `${rows.length} of ${plural(track.entries.length, 'entry', 'entries')} shown.`;
-    table.fill(rows, entryColumns(track, Boolean(state.all)));
-    if (focused)
-      [...table.node.querySelectorAll('[data-entry]')].find((button) => button.dataset.entry === focused)?.focus();
+    const grouped = state.sort === '';
+    table.fill(grouped ? foldedRows(track, rows) : rows, entryColumns(track, Boolean(state.all), grouped));
+    if (focused || fold)
+      [...table.node.querySelectorAll('[data-entry], [data-fold]')]
+        .find((button) => (focused ? button.dataset.entry === focused : button.dataset.fold === fold))
+        ?.focus();
   };
+  refill = fill;
   const node = make(
     'section',
     { 'aria-label': 'Standings' },
@@ -299,6 +392,11 @@ const standingsOf = (track) => {
     track.entries.length ? [tools, status, table.node, standingsNote()] : make('p', {}, 'There is no entry yet.'),
   );
   return { node, fill: track.entries.length ? fill : () => {} };
+};
+
+const isFolded = (track, entry) => {
+  const shown = new Set(filteredEntries(track).map((other) => other.place));
+  return track.folds.some((places) => places.includes(entry.place) && places.filter((p) => shown.has(p)).length > 1);
 };
 
 const clearFilters = (tools) => {

@@ -21,14 +21,15 @@ const sorted = (rows, column, descending) => {
  *
  * columns: {key, title, value(row), show(row), text, best ('low' or 'high': what the first click puts on top), hint}
  * options: {label, sort() -> '' | key | '-key', setSort(text), group(row) in the order as given, detail(row), mark(row),
- *           caption(rows), tall}
+ *           member(row) (it belongs to the line above), caption(rows), tall}
  * The result has `node` and `fill(rows, columns)`.
  */
 const sortableTable = (options) => {
   const head = make('thead');
   const caption = make('caption');
   const table = make('table', { class: 'sticky' }, caption, head);
-  const node = make('div', { class: 'scroll', role: 'region', tabindex: '0', 'aria-label': options.label }, table);
+  const area = make('div', { class: 'scroll', role: 'region', tabindex: '0', 'aria-label': options.label }, table);
+  const node = withCue(area);
   let headKeys = '';
 
   const next = (column) => {
@@ -57,7 +58,12 @@ const sortableTable = (options) => {
     const rows = [
       make(
         'tr',
-        { class: options.mark && options.mark(row) ? 'chosen' : null },
+        {
+          class:
+            [options.mark && options.mark(row) && 'chosen', options.member && options.member(row) && 'member']
+              .filter(Boolean)
+              .join(' ') || null,
+        },
         columns.map((column) => cell(column, row)),
       ),
     ];
@@ -86,9 +92,13 @@ const sortableTable = (options) => {
     );
 
   const fill = (rows, columns) => {
-    node.classList.toggle('tall', Boolean(options.tall) || rows.length > MOST_ROWS);
+    area.classList.toggle('tall', Boolean(options.tall) || rows.length > MOST_ROWS);
     const keys = columns.map((column) => column.key).join();
-    if (keys !== headKeys) head.replaceChildren(make('tr', {}, columns.map(headCell)));
+    if (keys !== headKeys) {
+      const focused = head.contains(document.activeElement) && document.activeElement.closest('th').dataset.key;
+      head.replaceChildren(make('tr', {}, columns.map(headCell)));
+      if (focused) [...head.querySelectorAll('th')].find((th) => th.dataset.key === focused)?.firstChild.focus();
+    }
     headKeys = keys;
     const chosen = options.sort();
     const column = columns.find((one) => chosen === one.key || chosen === `-${one.key}`);
@@ -112,36 +122,46 @@ const sortableTable = (options) => {
   return { node, fill };
 };
 
-/** A small table that is only read. */
-const plainTable = (caption, headers, rows) =>
-  make(
+/** A frame that says where its content goes on to the right, as long as it does. */
+const withCue = (area) => {
+  const frame = make(
     'div',
-    { class: 'scroll tall', role: 'region', tabindex: '0', 'aria-label': caption },
+    { class: 'frame' },
+    area,
+    make('p', { class: 'cue', 'aria-hidden': 'true' }, 'More columns to the right →'),
+  );
+  const look = () => frame.classList.toggle('more', area.scrollLeft + area.clientWidth < area.scrollWidth - 2);
+  area.addEventListener('scroll', look, { passive: true });
+  const watcher = new ResizeObserver(look);
+  watcher.observe(area);
+  watcher.observe(area.firstChild);
+  return frame;
+};
+
+/** A small table that is only read; a cell that is no number is an object {words}. */
+const plainTable = (caption, headers, rows) => {
+  const cell = (content, n) => {
+    if (n === 0) return make('th', { scope: 'row', class: 'text name' }, content);
+    const words = typeof content === 'object';
+    return make('td', { class: words ? 'text' : 'number' }, words ? content.words : content);
+  };
+  const head = (text, n) =>
+    make('th', { scope: 'col', class: n === 0 || (rows[0] && typeof rows[0][n] === 'object') ? 'text' : null }, text);
+  return withCue(
     make(
-      'table',
-      {},
-      make('caption', {}, make('span', {}, caption)),
+      'div',
+      { class: 'scroll tall', role: 'region', tabindex: '0', 'aria-label': caption },
       make(
-        'thead',
+        'table',
         {},
+        make('caption', {}, make('span', {}, caption)),
+        make('thead', {}, make('tr', {}, headers.map(head))),
         make(
-          'tr',
+          'tbody',
           {},
-          headers.map((text, n) => make('th', { scope: 'col', class: n ? null : 'text' }, text)),
-        ),
-      ),
-      make(
-        'tbody',
-        {},
-        rows.map((cells) =>
-          make(
-            'tr',
-            {},
-            cells.map((text, n) =>
-              n ? make('td', { class: 'number' }, text) : make('th', { scope: 'row', class: 'text' }, text),
-            ),
-          ),
+          rows.map((cells) => make('tr', {}, cells.map(cell))),
         ),
       ),
     ),
   );
+};
