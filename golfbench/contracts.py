@@ -380,6 +380,11 @@ class Round:
         rng: The round's own stream of random numbers.
         training_features: (n_samples, n_features) of what the network was trained on, by the network as it is now;
             no row before anything is learned, ``None`` unless the spec names both ``features`` and ``training_set``.
+        tangents: (n_candidates, n), what the network's weights would have to change for each candidate's energy (see
+            ``learning.tangents``); ``None`` unless the spec names ``tangents``. So are those of the training set.
+        training_tangents: (n_samples, n), likewise; ``None`` unless the spec names both ``tangents`` and
+            ``training_set``.
+        labelled: What was asked for on the way and learned from, in that order; empty unless the spec names ``labels``.
     """
 
     number: int
@@ -387,6 +392,9 @@ class Round:
     budget: int
     rng: np.random.Generator
     training_features: FloatArray | None = None
+    tangents: FloatArray | None = None
+    training_tangents: FloatArray | None = None
+    labelled: Sequence[LabelledMolecule] = ()
 
 
 @runtime_checkable

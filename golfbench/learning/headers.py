@@ -52,6 +52,7 @@ class LoopState(TypedDict):
         added: Keys of the labels that were learned from, in order.
         refused: Hashes of geometries that got no label to learn from.
         asked: What is on its way (see ``learning.stream.Stream``).
+        cpu_s: What processor time was spent on so far (see ``learning.clock.Clock``).
     """
 
     combination: str
@@ -60,6 +61,7 @@ class LoopState(TypedDict):
     added: list[str]
     refused: list[str]
     asked: list[dict[str, Any]]
+    cpu_s: NotRequired[dict[str, float]]
 
 
 _HEADER = TypeAdapter(Header)
