@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from golfbench.environments import missing
+from golfbench.learning.settings import GolfSettings
 from golfbench.learning.weights import ModelChoice, usual_weights
 from golfbench.registry import registry
-from golfbench.runs.config import Baseline, GolfSettings, RunConfig
+from golfbench.runs.config import Baseline, RunConfig
 from golfbench.runs.starts import trained_choices
 from golfbench.specs import ComponentRef, DatasetSpec, ModelSpec, OracleSpec
 
