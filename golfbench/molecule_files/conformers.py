@@ -18,7 +18,7 @@ from golfbench.errors import ConfigurationError, MoleculeError
 from golfbench.molecule_files.driver import Driver
 from golfbench.molecule_files.entries import EndPoint, Entry, Notes, Reading, Unusable
 from golfbench.molecule_files.minimizing import minimize_own, open_optimizer, stopping_rule
-from golfbench.molecule_files.output import Kept, Output, open_output
+from golfbench.molecule_files.output import Kept, Output, add_together, open_output
 from golfbench.molecule_files.ranking import Ranking, rank, shape_of
 from golfbench.molecule_files.reading import Inputs
 from golfbench.molecule_files.rows import OwnRow
@@ -219,7 +219,7 @@ def search_library(
             continue
         made = list(ensembles_of(list(pending(reading)), first, better, search, notes))
         rows = [conformer for ensemble in made for conformer in (*ensemble.conformers, *ensemble.lost)]
-        output.add_together([_kept(output, place + k, number, conformer) for k, conformer in enumerate(rows)])
+        add_together(output, [_kept(output, place + k, number, conformer) for k, conformer in enumerate(rows)])
         yield from made
 
 

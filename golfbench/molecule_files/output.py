@@ -196,18 +196,6 @@ class Output:
             raise WriteError(f"{place} cannot be written: {reason}") from error
         self._size += len(data)
 
-    def add_together(self, kept: Sequence[Kept]) -> None:
-        """Keep several molecules, all or none of them whenever the process dies.
-
-        Raises:
-            WriteError: See ``add``.
-        """
-        if self._fresh and kept:
-            self._start()
-        with self.ranking():
-            for one in kept:
-                self.add(one)
-
     def shapes(self) -> Iterator[tuple[int, Shape, str | None]]:
         """Yield places, end points that can be ranked, and SMILES: those of one molecule together, lowest first."""
         found = self._db.execute(
@@ -283,6 +271,19 @@ class Output:
             self.state.unlink(missing_ok=True)
         if empty and self.path is not None:
             self.partial.unlink(missing_ok=True)
+
+
+def add_together(output: Output, kept: Sequence[Kept]) -> None:
+    """Keep several molecules, all or none of them whenever the process dies.
+
+    Raises:
+        WriteError: See ``Output.add``.
+    """
+    if output._fresh and kept:
+        output._start()
+    with output.ranking():
+        for one in kept:
+            output.add(one)
 
 
 def _told(row: OwnRow) -> dict[str, str | float]:

@@ -167,10 +167,11 @@ def _of_its_bonds(pending: Pending, reading: Reading) -> Iterator[Entry | Unusab
         if isinstance(made, Unusable):
             yield made
         elif made.molecule.smiles is None:
-            reason = f"{made.molecule.id}: its bonds are not known, of which conformers are made: give SMILES or an SDF"
-            yield Unusable(made.molecule.id, made.source, MoleculeError(reason))
+            reason = MoleculeError(f"{made.molecule.id}: it has no bonds; give an SDF or a SMILES")
+            yield Unusable(made.molecule.id, made.source, reason)
         else:
-            yield from embedded(made.molecule.smiles, made.molecule.id, made.source, made.fields, reading)
+            alike = replace(reading, multiplicity=made.molecule.multiplicity)
+            yield from embedded(made.molecule.smiles, made.molecule.id, made.source, made.fields, alike)
 
 
 def read_molecules(inputs: Sequence[str], reading: Reading, stdin_format: str | None = None) -> list[Entry | Unusable]:

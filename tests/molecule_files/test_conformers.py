@@ -125,7 +125,7 @@ def test_an_rdkit_molecule_keeps_its_atoms_charge_and_stereo() -> None:
 def test_what_has_no_conformer_says_why(tmp_path: Path) -> None:
     (tmp_path / "in.xyz").write_text("3\nwater\nO 0 0 0\nH 0.96 0 0\nH -0.3 0.95 0\n")
     bad, unknown, good = golfbench.conformers(["C(C", tmp_path / "in.xyz", "CO"], count=2, model="mmff94")
-    for ensemble, words in ((bad, "not a valid SMILES"), (unknown, "bonds are not known")):
+    for ensemble, words in ((bad, "not a valid SMILES"), (unknown, "it has no bonds")):
         assert (len(ensemble), ensemble.smiles) == (0, None)
         assert words in ensemble.lost[0].row.error_message
         with pytest.raises(MoleculeError, match=words):
