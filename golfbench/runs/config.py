@@ -33,7 +33,7 @@ from golfbench.specs import ComponentRef
 DEFAULT_PASSES, MOST_DEFAULT_UPDATES = 80, 5000
 
 
-#: Settings that came later: at their default they are no part of a run's name, so that the runs of before are found.
+#: Settings that came later: at their default they are no part of a run's name, so that older runs are found.
 LATER: Mapping[str, tuple[str, ...]] = {
     "": ("initial_labels", "fine_tuning", "end_points", "evaluate_at"),
     "golf": ("explorer", "twin_decay"),
