@@ -106,7 +106,7 @@ class Parts:
 
 
 @dataclass(slots=True)
-class Progress:
+class LoopProgress:
     """How far a loop is.
 
     Attributes:
@@ -185,7 +185,7 @@ class LearningLoop:
     ) -> None:
         self.parts, self.settings, self.budget = parts, settings, budget
         self._goal = budget  # up to which labels are asked for now: the next point, or the budget
-        self.progress = Progress()
+        self.progress = LoopProgress()
         self._seed, self._account = seed, Account(combination, "after", "training")
         self._snapshots, self._log = Snapshots(directory, "round"), log
         pool = parts.pool
@@ -202,10 +202,10 @@ class LearningLoop:
 
     def run(
         self,
-        on_round: Callable[[Progress], None] | None = None,
+        on_round: Callable[[LoopProgress], None] | None = None,
         points: Sequence[int] = (),
         at_point: Callable[[int], None] = lambda labels: None,
-    ) -> Progress:
+    ) -> LoopProgress:
         """Continue from the newest sound snapshot and go on until the budget is spent.
 
         Args:
@@ -350,7 +350,7 @@ class LearningLoop:
             self.parts.restore(tensors, header["update"])
 
     def _restore(self, header: LoopState) -> None:
-        self.progress = Progress(**header["progress"])
+        self.progress = LoopProgress(**header["progress"])
         self._added, self._refused = list(header["added"]), list(header["refused"])
         labelled = [self.parts.service.labels.labelled(key) for key in self._added]
         for item in labelled:

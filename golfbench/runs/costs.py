@@ -29,7 +29,7 @@ class CostLine(FrozenModel):
         device: Where the network lives.
         dtype: Type of its parameters.
         labels: Labels that it has learned from, those of the initial set included; ``None`` in lines that do not say.
-        note: What a reader of the row must know of the training; see ``learning.loop.Progress.note``.
+        note: What a reader of the row must know of the training; see ``learning.loop.LoopProgress.note``.
     """
 
     schema_version: Literal[1] = 1
