@@ -166,7 +166,7 @@ class _Flight:
     defects: dict[int, Exception] = field(default_factory=dict)
 
     def note(self, index: int | None, error: Exception) -> None:
-        """Keep an exception that is no statement about the molecule."""
+        """Keep an exception that does not come from the molecule."""
         if index is not None and not isinstance(error, GolfbenchError):
             self.defects[index] = error
 
@@ -356,7 +356,7 @@ def _refill(flight: _Flight, optimizer: Optimizer, observer: Observer | None) ->
 
 
 def _raise_if_nobodys(error: Exception) -> None:
-    """Raise what is no molecule's fault: an engine that is missing, a parameter that is wrong."""
+    """Raise an error that does not depend on the molecule: a missing engine, a wrong parameter."""
     if isinstance(error, GolfbenchError) and not isinstance(error, MoleculeError | OracleError):
         raise error
 

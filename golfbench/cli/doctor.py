@@ -142,7 +142,7 @@ def _weights() -> Iterator[Diagnosis]:
 
 
 def _by_default(spec: ModelSpec, weights: NamedWeights) -> bool:
-    """Return whether a run that nobody told anything starts from these weights."""
+    """Return whether a run without options starts from these weights."""
     if not registry().has("model", DEFAULTS["model"]):
         return False
     model = registry().component(ModelSpec, DEFAULTS["model"])

@@ -127,7 +127,7 @@ _ARRAYS = ("positions_angstrom", "forces_hartree_per_angstrom")
 
 
 def parse_line(line: bytes) -> LabelRow | str:
-    """Return the row that a line of JSON is, or why it is none."""
+    """Return the label on a line of JSON, or why the line is refused."""
     try:
         facts = json.loads(line)
         if facts.pop("schema_version", None) != SCHEMA_VERSION:
