@@ -7,8 +7,9 @@ Where the model fails at a trial point (it raises, has no answer, or one that is
 the last good point and takes a shorter step, for every optimizer alike: a self-consistent field that does not converge
 at one geometry costs some calls and not the walk. A molecule that the model fails on at its start or in every shorter
 step, or that the optimizer raises on, ends with the status ``error`` or ``diverged`` and its reason; those beside it
-go on as if it had not been there. What comes out is a missing engine or a wrong parameter, at once, and an exception
-that no molecule escapes, at the end: that is a defect of the model or of the optimizer.
+go on as if it had not been there. Two things are raised to the caller: a missing engine
+or a wrong parameter, at once; and, at the end, an exception that every molecule ended with, because that is a defect of
+the model or of the optimizer.
 """
 
 from __future__ import annotations
@@ -165,7 +166,7 @@ class _Flight:
     defects: dict[int, Exception] = field(default_factory=dict)
 
     def note(self, index: int | None, error: Exception) -> None:
-        """Keep an exception that is no statement about the molecule."""
+        """Keep an exception that does not come from the molecule."""
         if index is not None and not isinstance(error, GolfbenchError):
             self.defects[index] = error
 
@@ -355,7 +356,7 @@ def _refill(flight: _Flight, optimizer: Optimizer, observer: Observer | None) ->
 
 
 def _raise_if_nobodys(error: Exception) -> None:
-    """Raise what is no molecule's fault: an engine that is missing, a parameter that is wrong."""
+    """Raise an error that does not depend on the molecule: a missing engine, a wrong parameter."""
     if isinstance(error, GolfbenchError) and not isinstance(error, MoleculeError | OracleError):
         raise error
 

@@ -282,7 +282,7 @@ class OracleSpec(Spec):
         """Return the resolved parameters that a label depends on."""
         technical = {p.name for p in self.parameters if p.technical}
         resolved = self.resolve(parameters)
-        if self.solvation and resolved["solvent"] is None:  # labels without one are those of before there were solvents
+        if self.solvation and resolved["solvent"] is None:  # labels that are older than this parameter have none
             del resolved["solvent"]
         return {name: value for name, value in resolved.items() if name not in technical}
 

@@ -152,7 +152,7 @@ DeduplicateOption = Annotated[
     bool,
     typer.Option(
         "--deduplicate",
-        help="Of conformers within 0.1 kcal/mol and 0.125 Å (heavy atoms, with symmetry), keep the lowest alone.",
+        help="Keep only the lowest of conformers within 0.1 kcal/mol and 0.125 Å (heavy atoms, with symmetry).",
     ),
 ]
 
@@ -195,8 +195,8 @@ def minimize(
 
     Energies are those of the model itself: no oracle judges the end points. The output has the atom order, the bonds,
     the titles and the data fields of what was read. Molecules from XYZ have no bonds: they are written as .extxyz, a
-    change of their bonds is not noticed, and force fields do not take them. Of a PDB file the bonds are worked out
-    where its hydrogens are there.
+    change of their bonds is not noticed, and force fields do not take them. The bonds of a PDB file are worked
+    out if its hydrogens are there.
 
     A walk from a symmetric start keeps its symmetry and can end at a saddle, which a note says. With --check-minima it
     goes on from there: it is pushed along the softest direction, three times at most.

@@ -233,7 +233,7 @@ class Relaxed:
     rule: StoppingRule
 
     def offer(self, potential: Potential, starts: Sequence[Molecule], streams: Sequence[np.random.Generator]) -> Offer:
-        """Return the candidates of one round; see ``Explorer``. What does not converge is none."""
+        """Return the candidates of one round; see ``Explorer``. A walk that does not converge gives none."""
         ends = {o.point.index: o for o in minimize(self.surrogate, starts, self.optimizer(), self.rule)}
         found = [k for k in range(len(starts)) if ends[k].status == "converged"]
         minima = [starts[k].at(ends[k].point.positions) for k in found]

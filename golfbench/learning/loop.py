@@ -126,7 +126,7 @@ class Parts:
 
 
 @dataclass(slots=True)
-class Progress:
+class LoopProgress:
     """How far a loop is.
 
     Attributes:
@@ -205,7 +205,7 @@ class LearningLoop:
     ) -> None:
         self.parts, self.settings, self.budget = parts, settings, budget
         self._goal = budget  # up to which labels are asked for now: the next point, or the budget
-        self.progress = Progress()
+        self.progress = LoopProgress()
         self._seed, self._account = seed, Account(combination, "after", "training")
         self._snapshots, self._log = Snapshots(directory, "round"), log
         pool = parts.pool
@@ -223,10 +223,10 @@ class LearningLoop:
 
     def run(
         self,
-        on_round: Callable[[Progress], None] | None = None,
+        on_round: Callable[[LoopProgress], None] | None = None,
         points: Sequence[int] = (),
         at_point: Callable[[int], None] = lambda labels: None,
-    ) -> Progress:
+    ) -> LoopProgress:
         """Continue from the newest sound snapshot and go on until the budget is spent.
 
         Args:
@@ -386,7 +386,7 @@ class LearningLoop:
             self.parts.restore(tensors, header["update"])
 
     def _restore(self, header: LoopState) -> None:
-        self.progress = Progress(**header["progress"])
+        self.progress = LoopProgress(**header["progress"])
         self.parts.clock.restore(header.get("cpu_s", {}))
         self._added, self._refused = list(header["added"]), list(header["refused"])
         labelled = [self.parts.service.labels.labelled(key) for key in self._added]

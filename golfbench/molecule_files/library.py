@@ -239,7 +239,7 @@ def _by_workers(
                 tell(len(found))
                 yield from _kept(output, iter(found))
     except BrokenProcessPool as error:
-        raise WorkerLostError("a worker died, perhaps for want of memory; take fewer --workers") from error
+        raise WorkerLostError("a worker died, perhaps because memory ran out: take fewer --workers") from error
     finally:
         for process in list((pool._processes or {}).values()):  # no other way before Python 3.14
             process.terminate()

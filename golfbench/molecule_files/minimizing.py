@@ -223,7 +223,7 @@ def _by_size(walking: Sequence[_Walker]) -> list[list[_Walker]]:
 
 
 def _note_symmetry(entry: Entry, end: FloatArray, notes: Notes) -> None:
-    """Note that a walk has kept the symmetry of its start: no force says that a saddle is none."""
+    """Note that a walk has kept the symmetry of its start: forces do not tell a saddle from a minimum."""
     numbers = entry.molecule.numbers
     if symmetric(numbers, entry.molecule.positions) and symmetric(numbers, end):
         notes.add("symmetric at the start and at the end, which may be a saddle (--check-minima tells)", entry.source)

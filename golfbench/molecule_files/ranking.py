@@ -52,7 +52,7 @@ class Ranking:
 
 
 def shape_of(row: OwnRow, end: EndPoint | None) -> Shape | None:
-    """Return what of an end point is ranked; ``None`` where it is no conformer of the molecule that began.
+    """Return the part of an end point that is ranked; ``None`` where it is no conformer of the molecule that began.
 
     Conformers of one molecule have the same SMILES or, where bonds are not known, the same elements and neighbours in
     the same order; and the same charge and multiplicity.

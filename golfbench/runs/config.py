@@ -33,7 +33,7 @@ from golfbench.specs import ComponentRef
 DEFAULT_PASSES, MOST_DEFAULT_UPDATES = 80, 5000
 
 
-#: Settings that came later: at their default they are no part of a run's name, so that the runs of before are found.
+#: Settings that came later: at their default they are no part of a run's name, so that older runs are found.
 LATER: Mapping[str, tuple[str, ...]] = {
     "": ("initial_labels", "fine_tuning", "end_points", "evaluate_at"),
     "golf": ("explorer", "twin_decay"),
@@ -189,7 +189,7 @@ class RunConfig(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _end_points_alone(cls, data: Any) -> Any:
-        """Add no model that nobody named to end points."""
+        """Leave the default models out where end points are given without models."""
         alone = isinstance(data, Mapping) and data.get("end_points")
         return {"models": (), "references": (), **data} if alone else data
 
@@ -205,7 +205,7 @@ class RunConfig(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _presume_no_end(cls, data: Any) -> Any:
-        """Take what judging on the way needs, where nobody gave it: the budget, and a rate that knows no end."""
+        """Fill in what judging on the way needs: the budget, and a constant rate."""
         given = data.get("evaluate_at") if isinstance(data, Mapping) else None
         if not isinstance(given, list | tuple) or not all(isinstance(labels, int) for labels in given) or not given:
             return data

@@ -34,7 +34,7 @@ class CostLine(FrozenModel):
         dtype: Type of its parameters.
         labels: Labels that it has learned from, those of the initial set included; ``None`` in lines that do not say.
         cpu_s: Processor time of the learning loop up to here; ``None`` in lines that do not say.
-        note: What a reader of the row must know of the training; see ``learning.loop.Progress.note``.
+        note: What a reader of the row must know of the training; see ``learning.loop.LoopProgress.note``.
     """
 
     schema_version: Literal[1] = 1

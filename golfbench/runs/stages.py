@@ -26,7 +26,7 @@ from golfbench.learning.explorer import Explorer, Given, Relaxed, Surrogate, Wal
 from golfbench.learning.foreign import adopt
 from golfbench.learning.headers import Header, header_of
 from golfbench.learning.learner import Learner, Task
-from golfbench.learning.loop import LearningLoop, Parts, Progress
+from golfbench.learning.loop import LearningLoop, LoopProgress, Parts
 from golfbench.learning.opening import (
     labels_learned,
     load_potential,
@@ -303,7 +303,7 @@ def _learn(context: Context, combination: Combination, baseline: Path, final: Pa
     write(combination, final)
 
 
-def _facts(context: Context, header: Header, potential: Potential, pool: Pool, progress: Progress) -> Header:
+def _facts(context: Context, header: Header, potential: Potential, pool: Pool, progress: LoopProgress) -> Header:
     """Return the header of what was learned, from that of the baseline."""
     ref = ComponentRef(header["model"], header["parameters"])
     facts = potential_header(ref, potential, context.config.delta, context.method)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -19,8 +20,8 @@ FENCE = re.compile(
     r"^(?P<i2> *)```(?P<language>\w*)(?: title=\"(?P<title>[^\"]+)\")?\n(?P<text>.*?)^(?P=i2)```$",
     re.MULTILINE | re.DOTALL,
 )
-#: Languages of what a person reads and does not type.
-READ = ("text", "")
+#: Languages of what a person reads and does not type; configurations are tried on their own.
+READ = ("text", "yaml", "")
 
 
 @dataclass(frozen=True)
@@ -160,6 +161,7 @@ class Reader:
         self.folder, self.typist = folder, typist
         self.installed = folder / ".installed"
         self.installed.mkdir()
+        self.exported: dict[str, str] = {}
 
     def follow(self, block: Block) -> None:
         """Do what a block says.
@@ -181,8 +183,8 @@ class Reader:
 
     def _type(self, block: Block, line: str) -> None:
         words = shlex.split(line, comments=True)
-        if words[:1] == ["cd"]:
-            self.folder = self.folder / words[1]
+        if words[:1] == ["export"]:
+            self.exported |= dict(word.split("=", 1) for word in words[1:])
         elif words[:3] == ["pip", "install", "-e"]:
             self._install(self.folder / words[3])
         elif words[:1] == ["golfbench"]:
@@ -212,10 +214,12 @@ class Reader:
         (metadata / "entry_points.txt").write_text("\n".join(lines))
 
     def _job(self, what: str, arguments: Sequence[str] = (), python: str = "") -> None:
+        exported = self.exported.get("PYTHONPATH", "." if python else "")
+        folders = [str(self.installed), *exported.split(os.pathsep)] if exported else [str(self.installed)]
         code = self.typist.run(
             cwd=str(self.folder),
-            environment={"PYTHONPATH": str(self.installed)},
-            path=[str(self.installed), *([str(self.folder)] if python else [])],
+            environment={**self.exported, "PYTHONPATH": os.pathsep.join(folders)},
+            path=[str(self.folder / folder) for folder in folders],
             arguments=list(arguments),
             python=python,
             name=what,
