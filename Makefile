@@ -9,7 +9,7 @@ MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 ARGS ?=
 WORKERS ?= 2
 
-.PHONY: setup run test lint docs docs-check site wheels
+.PHONY: setup run test coverage lint docs docs-check site wheels wheels-check release
 
 setup:
 	@./setup.sh
@@ -23,6 +23,14 @@ test: export MKL_NUM_THREADS = 1
 test: export OPENBLAS_NUM_THREADS = 1
 test: setup
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+
+# The tests, and which lines none of them reaches; slower than `make test`.
+coverage: export OMP_NUM_THREADS = 1
+coverage: export MKL_NUM_THREADS = 1
+coverage: export OPENBLAS_NUM_THREADS = 1
+coverage: setup
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest $(ARGS); $(BIN)/coverage combine --quiet; $(BIN)/coverage report
 
 lint: setup
 	$(BIN)/ruff check .
@@ -48,5 +56,15 @@ site: setup
 	$(BIN)/golfbench leaderboard build --site leaderboards/site
 
 wheels: setup
+	rm -f dist/*.whl
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist . $(dir $(wildcard plugins/*/pyproject.toml datasets/pyproject.toml))
 	@ls dist/*.whl
+
+# The wheels alone, in a clean environment: see .ci/wheels.
+wheels-check: wheels
+	.ci/wheels $(ARGS)
+
+# make release                  check that all parts are of one version
+# make release VERSION=0.2.0    write it into all of them first; nothing is tagged or pushed
+release: setup
+	$(BIN)/python .ci/release.py $(VERSION)

@@ -76,5 +76,6 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
     driver.set_script_timeout(300)  # a busy machine may need minutes for what takes a second
+    driver.get("about:blank")  # what the browser shows by itself is no page of a test
     yield driver
     driver.quit()
