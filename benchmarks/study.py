@@ -283,8 +283,9 @@ def all_contrasts(curves: Sequence[Curve]) -> Iterator[Contrast]:
     runs = dict.fromkeys(curve.run for curve in curves)
     for run in runs:
         mine = [curve for curve in curves if curve.run == run]
-        for control in CONTROLS:
-            yield from contrasts(mine, control)
+        for number, control in enumerate(CONTROLS):  # two controls are compared with each other once
+            asked = [curve for curve in mine if curve.selection not in CONTROLS[:number]]
+            yield from contrasts(asked, control)
         whole = max((other for other in runs if run.startswith(f"{other}-")), key=len, default=None)
         for curve in mine:
             for other in curves:

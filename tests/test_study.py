@@ -2,7 +2,10 @@
 
 import importlib.util
 import json
+import os
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -149,3 +152,27 @@ def test_the_dataset_of_the_tuning_holds_no_test_drug():
     dataset = open_dataset("druglike-xtb")
     drugs = {item.molecule.smiles for item in dataset.test}
     assert not drugs & {item.molecule.smiles for item in dataset.initial}
+
+
+RUN = "import study, sys; study.NICENESS = 0; sys.exit(study.main(['run', sys.argv[1], '--output', sys.argv[2]]))"
+
+
+def test_interrupted_it_stops_its_cells_and_goes_on_later(small, tmp_path):
+    """SIGTERM, as schedulers send it: the cell that runs is told, and no finished one is run again."""
+    command = [sys.executable, "-c", RUN, str(small), str(tmp_path / "runs")]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "benchmarks")}
+    began = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    cells = tmp_path / "runs" / "small" / "cells"
+    while not list((tmp_path / "runs").glob("small/druglike-mini-*/shards/*/records.jsonl")):  # the first cell works
+        assert began.poll() is None
+        time.sleep(0.05)
+    began.terminate()
+    _, said = began.communicate(timeout=300)
+    assert (began.returncode, said.splitlines()[-1].split(";")[0]) == (130, "study: interrupted")
+    assert "Traceback" not in said
+    (log,) = cells.glob("*.log")
+    assert "the same command resumes" in log.read_text() or "Lowest residual" in log.read_text()
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (run,) = (tmp_path / "runs" / "small").glob("druglike-mini-*")
+    assert len((run / "records.jsonl").read_text().splitlines()) == 3 * (1 + 1 + 2 * 2)
