@@ -62,14 +62,20 @@ def _sentence(subject: str, group: Sequence[Series], names: dict[int, str], sha2
 
 
 def residual(series: Series, sha256: str) -> Estimate:
-    """Return the mean residual of all molecules, kcal/mol, with its interval over compounds and seeds.
+    """Return the mean residual of all molecules, kcal/mol; see ``number``."""
+    return number(series, sha256, MEASURE)
+
+
+def number(series: Series, sha256: str, measure: str) -> Estimate:
+    """Return a number of a series with its interval over compounds and seeds.
 
     Args:
         series: One combination with all its seeds.
         sha256: Hash of the dataset's content: all series of a dataset see the same draws of compounds.
+        measure: Its name, of ``leaderboard.measures.MEASURES``.
     """
     compounds = _compounds(series)
-    quotient = quotients(_walks(series), compounds)[MEASURE]
+    quotient = quotients(_walks(series), compounds)[measure]
     groups = draw_counts(len(compounds), RESAMPLES, sha256, "compounds")
     seeds = draw_counts(len(series.seeds), RESAMPLES, "compare", "seeds")
     return estimate(quotient, resampled_values(quotient, groups, seeds))
