@@ -31,8 +31,7 @@ COLUMNS = ("id", "atoms", "status", "steps", "energy change (kcal/mol)", "max fo
 #: Where end points were tested, and where there are conformers to compare.
 MINIMUM, RELATIVE, LEFT_OUT = "minimum", "above lowest (kcal/mol)", "left out"
 #: Where an oracle was asked.
-ORACLE_ENERGY, ORACLE_CHANGE = "oracle energy (Hartree)", "oracle energy change (kcal/mol)"
-ORACLE_FORCE, LABELS = "oracle max force (eV/Å)", "labels"
+OF_ORACLE = ("oracle energy (Hartree)", "oracle energy change (kcal/mol)", "oracle max force (eV/Å)", "labels")
 
 
 def _complete_model(incomplete: str) -> list[tuple[str, str]]:
@@ -426,8 +425,7 @@ def _show(output: Output, driver: Driver, job: Job, json: bool, ranking: Ranking
         rows = (row.model_dump(mode="json") for row in counted())
         console.print_json_rows({"schema_version": SCHEMA_VERSION, **names}, rows)
     else:
-        asked = job.verification is not None
-        shown = dict.fromkeys((ORACLE_ENERGY, ORACLE_CHANGE, ORACLE_FORCE, LABELS), asked)
+        shown: dict[str, object] = dict.fromkeys(OF_ORACLE, job.verification)
         shown |= {MINIMUM: job.check_minima, RELATIVE: ranking or job.reading.conformers > 1, LEFT_OUT: ranking}
         columns = (*COLUMNS, *(column for column, wanted in shown.items() if wanted))
         cells = ([_cells(row)[column] for column in columns] for row in counted())
@@ -463,8 +461,7 @@ def _cells(row: OwnRow) -> dict[str, str]:
         _number(relative, 3),
         row.left_out or "",
     )
-    asked = (ORACLE_ENERGY, ORACLE_CHANGE, ORACLE_FORCE, LABELS)
-    return dict(zip((*COLUMNS, *asked, MINIMUM, RELATIVE, LEFT_OUT), cells, strict=True))
+    return dict(zip((*COLUMNS, *OF_ORACLE, MINIMUM, RELATIVE, LEFT_OUT), cells, strict=True))
 
 
 def _number(number: float | None, digits: int) -> str:

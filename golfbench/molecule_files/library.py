@@ -83,7 +83,7 @@ class Job:
     def command(self, inputs: Inputs, driver: Driver) -> str:
         """Return what must be the same for an unfinished output to be gone on with, a line each."""
         reading = self.reading
-        facts = {
+        facts: dict[str, object] = {
             "model": f"{driver.name} ({driver.method})",
             "checkpoint": self.checkpoint,
             "optimizer": self.optimizer,

@@ -191,7 +191,7 @@ class OracleWalks:
         self._latest: dict[int, Walked] = {}
         self._remembers = verification.budget is not None
         self._told: dict[int, int] = {}
-        self.on_label = tell_nobody
+        self.on_label: OnLabel = tell_nobody
 
     def walks(self, asked: Iterable[tuple[Start, int]]) -> Iterator[Walked]:
         """Walk molecules, each with so many labels in all; yield each when it stops.

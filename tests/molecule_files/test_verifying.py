@@ -3,7 +3,7 @@
 import json
 import os
 import signal
-import time
+import threading
 from collections import Counter
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from golfbench.molecule_files.driver import open_driver
 from golfbench.molecule_files.entries import Notes, Reading
 from golfbench.molecule_files.library import Job, minimize_library
 from golfbench.molecule_files.oracle_walks import (
+    OracleWalks,
     Start,
     Verification,
     Walked,
@@ -139,20 +140,27 @@ def test_what_was_stopped_goes_on_and_no_label_is_asked_for_twice(tmp_path):
     assert [Chem.MolToMolBlock(mol) for mol in written(parts)] == [Chem.MolToMolBlock(mol) for mol in written(whole)]
 
 
-def test_an_interruption_keeps_where_molecules_were(tmp_path):
-    path, seen = tmp_path / "out.sdf", Counter()
+def test_an_interruption_keeps_where_molecules_were(tmp_path, monkeypatch):
+    path, seen, ended, original = tmp_path / "out.sdf", Counter(), threading.Event(), OracleWalks.end
 
     def interrupt(id: str, labels: int, force: float) -> None:
         seen[id] += 1
         if labels == 3:
             os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(2)  # as a slow oracle's next label would
+            assert ended.wait(120)
 
+    def end(walks: OracleWalks) -> None:
+        walks._ended.set()
+        ended.set()
+        original(walks)
+
+    monkeypatch.setattr(OracleWalks, "end", end)
     with pytest.raises(KeyboardInterrupt):
         run(path, ["OC(=O)c1ccccc1"], budget=50, on_label=interrupt)
     (model_end, last) = written(tmp_path / "out.partial.sdf")
     assert last.GetProp("golfbench_status") == "interrupted"
     assert mmff94(last)[0] < mmff94(model_end)[0]
+    monkeypatch.undo()
     (row,) = run(path, ["OC(=O)c1ccccc1"], budget=50)
     assert row.status == "verified"
     assert mmff94(written(path)[0])[1] < FORCE + 0.01

@@ -30,7 +30,7 @@ def mmff():
 def minima(mmff):
     starts = [embed(smiles, smiles, 1, 3)[0] for smiles in SMILES]
     ends = minimize(mmff, starts, RFOInternal(), StoppingRule(0.001, 300))
-    return {starts[o.point.index].id: starts[o.point.index].at(o.point.positions) for o in ends}
+    return {SMILES[o.point.index]: starts[o.point.index].at(o.point.positions) for o in ends}
 
 
 def coordinates(molecule):
@@ -130,13 +130,6 @@ def test_walks_from_embedded_conformers_begin_with_the_largest_radius(mmff):
         gradients.append(-point.forces)
         return True
 
-    list(
-        minimize(
-            mmff,
-            [embed(smiles, smiles, 1, 3)[0] for smiles in SMILES[:3]],
-            RFOInternal(),
-            StoppingRule(0.01, 9),
-            observe,
-        )
-    )
-    assert [first_radius(gradient) >= 0.6 for gradient in gradients] == [True] * 3
+    starts = [embed(smiles, smiles, 1, 3)[0] for smiles in (SMILES[0], SMILES[2])]
+    list(minimize(mmff, starts, RFOInternal(), StoppingRule(0.01, 9), observe))
+    assert [first_radius(gradient) >= 0.6 for gradient in gradients] == [True] * 2
