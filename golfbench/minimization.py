@@ -25,7 +25,7 @@ import torch
 
 from golfbench.batches import make_batch
 from golfbench.constraints import Constraint
-from golfbench.contracts import Evaluation, FloatArray, Model, Optimizer, TakesConstraints, device_of
+from golfbench.contracts import Evaluation, FloatArray, Model, Optimizer, TakesConstraints, TakesHessian, device_of
 from golfbench.errors import GolfbenchError, MoleculeError, OracleError
 from golfbench.molecules import Molecule
 from golfbench.stopping import StoppingRule as StoppingRule
@@ -146,6 +146,7 @@ class _Flight:
         wall_s: Its share of the wall time.
         held: What does not move, by molecule.
         defects: Unexpected exceptions, by molecule.
+        hessians: Second derivatives at the starts that are known, by molecule.
     """
 
     molecules: Sequence[Molecule]
@@ -164,6 +165,7 @@ class _Flight:
     wall_s: list[float]
     held: Mapping[int, Constraint]
     defects: dict[int, Exception] = field(default_factory=dict)
+    hessians: Mapping[int, FloatArray | None] = field(default_factory=dict)
 
     def note(self, index: int | None, error: Exception) -> None:
         """Keep an exception that does not come from the molecule."""
@@ -252,6 +254,7 @@ def minimize(
     observer: Observer | None = None,
     in_flight: int | None = None,
     constraints: Sequence[Constraint | None] | None = None,
+    hessians: Sequence[FloatArray | None] | None = None,
 ) -> Iterator[Outcome]:
     """Walk molecules downhill; yield each as it leaves.
 
@@ -267,6 +270,8 @@ def minimize(
         in_flight: Molecules evaluated together; left out, as many as suit the model's device.
         constraints: What does not move, by molecule. Energies and forces then are those with springs, and without
             what would move the constrained.
+        hessians: Second derivatives at the starts, by molecule, for an optimizer that takes them
+            (``contracts.TakesHessian``).
 
     Yields:
         One ``Outcome`` per molecule, in the order of leaving.
@@ -279,6 +284,7 @@ def minimize(
         return
     held = {k: constraint for k, constraint in enumerate(constraints or ()) if constraint is not None}
     flight = _prepare(model, molecules, optimizer, in_flight, held)
+    flight.hessians = dict(enumerate(hessians or ()))
     while flight.waiting or flight.active():
         yield from _refill(flight, optimizer, observer)
         if slots := flight.active():
@@ -344,6 +350,8 @@ def _refill(flight: _Flight, optimizer: Optimizer, observer: Observer | None) ->
             optimizer.admit(slot, molecule)
             if (held := flight.held.get(index)) and isinstance(optimizer, TakesConstraints):
                 optimizer.constrain(slot, held)
+            if (hessian := flight.hessians.get(index)) is not None and isinstance(optimizer, TakesHessian):
+                optimizer.start_from(slot, hessian)
         except Exception as error:  # noqa: BLE001 - the others go on
             _raise_if_nobodys(error)
             flight.note(index, error)

@@ -28,7 +28,7 @@ from rdkit import Chem
 from rdkit.rdBase import BlockLogs
 
 from golfbench.errors import ConfigurationError, MoleculeError
-from golfbench.molecule_files.entries import Entry, Pending, Reading, Unusable
+from golfbench.molecule_files.entries import Entry, Notes, Pending, Reading, Unusable
 from golfbench.molecule_files.mol2 import read_mol2
 from golfbench.molecule_files.pdb import read_pdb
 from golfbench.molecule_files.sdf import read_sdf
@@ -131,15 +131,19 @@ class Inputs:
 
     def pending(self) -> Iterator[Pending]:
         """Yield the records, frames, lines and SMILES."""
-        for pending in self._pending():
+        for pending in self._pending(self._reading):
             self.read += 1
             yield pending
 
-    def _pending(self) -> Iterator[Pending]:
+    def again(self) -> Iterator[Pending]:
+        """Yield all of them once more, counted and noted nowhere."""
+        return self._pending(replace(self._reading, notes=Notes()))
+
+    def _pending(self, reading: Reading) -> Iterator[Pending]:
         for kind, part in self._parts:
             if isinstance(part, Text):
-                made = _READERS[kind](part, self.reading)
-                spatial = kind not in _OF_BONDS and self.reading.bonds_only
+                made = _READERS[kind](part, reading)
+                spatial = kind not in _OF_BONDS and reading.bonds_only
                 yield from (partial(_of_its_bonds, pending) for pending in made) if spatial else made
             elif isinstance(part, Unusable):
                 yield partial(_as_it_is, part)
