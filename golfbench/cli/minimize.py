@@ -233,8 +233,8 @@ def minimize(
     forces is above --force-max. Its calls are in OUTPUT.oracle; its energies rank.
 
     The output has the atom order, the bonds, the titles and the data fields of what was read. Molecules from XYZ have
-    no bonds: they are written as .extxyz, a change of their bonds is not noticed, and force fields do not take them. The
-    bonds of a PDB file are worked out if its hydrogens are there.
+    no bonds: they are written as .extxyz, a change of their bonds is not noticed, and force fields do not take them.
+    The bonds of a PDB file are worked out if its hydrogens are there.
 
     A walk from a symmetric start keeps its symmetry and can end at a saddle, which a note says. With --check-minima it
     goes on from there: it is pushed along the softest direction, three times at most.

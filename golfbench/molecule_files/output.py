@@ -190,7 +190,7 @@ def add_together(output: Output, kept: Sequence[Kept]) -> None:
     Raises:
         WriteError: See ``Output.add``.
     """
-    if output._fresh and kept:
+    if output.fresh and kept:
         output._start()
     with output.ranking():
         for one in kept:

@@ -131,13 +131,13 @@ class Inputs:
 
     def pending(self) -> Iterator[Pending]:
         """Yield the records, frames, lines and SMILES."""
-        for pending in self._pending(self._reading):
+        for pending in self._pending(self.reading):
             self.read += 1
             yield pending
 
     def again(self) -> Iterator[Pending]:
         """Yield all of them once more, counted and noted nowhere."""
-        return self._pending(replace(self._reading, notes=Notes()))
+        return self._pending(replace(self.reading, notes=Notes()))
 
     def _pending(self, reading: Reading) -> Iterator[Pending]:
         for kind, part in self._parts:
