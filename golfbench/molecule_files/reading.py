@@ -87,7 +87,6 @@ class Inputs:
 
     Attributes:
         read: Records that were given so far.
-        reading: How they are read.
 
     Raises:
         ConfigurationError: If a file is missing or of no known kind, or conformers are asked for
@@ -95,7 +94,7 @@ class Inputs:
     """
 
     def __init__(self, inputs: Sequence[str], reading: Reading, stdin_format: str | None = None) -> None:
-        self.reading, self.read = reading, 0
+        self._reading, self.read = reading, 0
         kinds = [_kind(text) for text in inputs]
         if stdin_format is not None and stdin_format not in _READERS:
             raise ConfigurationError(f"unknown input format '{stdin_format}': there are {', '.join(_READERS)}")
@@ -114,7 +113,7 @@ class Inputs:
             return kind, text
         path, label = (self._spooled(), STDIN_LABEL) if text == STDIN else (text, legible(text))
         try:
-            opened = Text(path, self.reading.notes, label)
+            opened = Text(path, self._reading.notes, label)
             return (stdin_format or _guessed(opened)) if text == STDIN else kind, opened
         except ConfigurationError as error:  # a file that is damaged or no text costs itself alone
             reason = MoleculeError(str(error).removeprefix(f"{label}: "))
@@ -138,8 +137,8 @@ class Inputs:
     def _pending(self) -> Iterator[Pending]:
         for kind, part in self._parts:
             if isinstance(part, Text):
-                made = _READERS[kind](part, self.reading)
-                spatial = kind not in _OF_BONDS and self.reading.bonds_only
+                made = _READERS[kind](part, self._reading)
+                spatial = kind not in _OF_BONDS and self._reading.bonds_only
                 yield from (partial(_of_its_bonds, pending) for pending in made) if spatial else made
             elif isinstance(part, Unusable):
                 yield partial(_as_it_is, part)
