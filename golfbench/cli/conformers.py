@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,11 +22,10 @@ from golfbench.cli.options import AllColumnsOption, DeviceOption, JsonOption
 from golfbench.cli.streams import session
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from golfbench.molecule_files.conformers import Ensemble, Search
     from golfbench.molecule_files.driver import Driver
-    from golfbench.molecule_files.entries import Notes
     from golfbench.molecule_files.output import Output
     from golfbench.molecule_files.reading import Inputs
     from golfbench.molecule_files.rows import OwnRow, Tally
@@ -108,13 +108,13 @@ def conformers(
     Of each molecule the bonds, the charge and the stereoisomer count; coordinates of a file say the stereoisomer only.
     After the first walk each conformer is there once (0.1 kcal/mol, and 0.125 Å of heavy atoms with symmetry), and
     those more than 5 kcal/mol above the window are left out. The second walk ranks: duplicates and what is above the
-    window are left out again. Weights are Boltzmann's of the energies alone, without vibrations.
+    window are left out again. Mirror images are two conformers. Weights are Boltzmann's of the energies alone, without
+    vibrations.
 
     Exit codes: 0 all walks converged, 1 some did not, 2 no molecule was usable, 3 a component is missing.
     """
-    from golfbench.molecule_files.conformers import DEFAULT_MODEL, NO_WALK, Search
+    from golfbench.molecule_files.conformers import DEFAULT_MODEL, NO_WALK, Search, search_library
     from golfbench.molecule_files.driver import open_driver, open_fast
-    from golfbench.molecule_files.entries import Notes
     from golfbench.molecule_files.output import check_place, open_output
     from golfbench.molecule_files.ranking import Ranking, rank
     from golfbench.molecule_files.reading import Inputs
@@ -130,14 +130,17 @@ def conformers(
         open_driver(model, checkpoint, DEFAULT_MODEL, permission=permission, device=where) as better,
         open_fast(None if first_walk == NO_WALK else first_walk, permission, where) as first,
     ):
-        given = Inputs(inputs, search.reading(), input_format)
+        given = Inputs(inputs, reading := search.reading(), input_format)
         with open_output(output, overwrite, search.command(given, first, better)) as kept:
-            interrupted = _search(given, first, better, search, kept, notes := Notes())
+            found = search_library(given, reading, first, better, search, kept)
+            interrupted = _search(given, found, partial(_sentence, first=first, better=better, search=search))
+            for line in reading.notes.lines():
+                console.warn(line)
             if not interrupted:
                 rank(kept, Ranking(sort=True))
                 kept.finish(ranked=True)
             session.saved = output is not None and len(kept) > 0
-            tally, written = _show(kept, better, first, json, wide, notes), len(kept)
+            tally, written = _show(kept, better, first, json, wide), len(kept)
     if interrupted:
         console.note("interrupted" + (f"; the same command goes on from {kept.partial}" if output and written else ""))
     elif output is not None:
@@ -145,23 +148,19 @@ def conformers(
     raise typer.Exit(130 if interrupted else tally.exit_code())
 
 
-def _search(inputs: Inputs, first: Driver | None, better: Driver, search: Search, output: Output, notes: Notes) -> bool:
-    """Search all molecules and keep their conformers; return whether that was interrupted."""
-    from golfbench.molecule_files.conformers import search_library
-
+def _search(inputs: Inputs, found: Iterator[Ensemble], sentence: Callable[[Ensemble], str]) -> bool:
+    """Search all molecules and tell of the first ones; return whether that was interrupted."""
     told = 0
     try:
         with console.Progress() as progress:
-            for ensemble in search_library(inputs, first, better, search, output, notes):
+            for ensemble in found:
                 total = round(inputs.read / share) if (share := inputs.share()) else inputs.read
                 progress("conformers", inputs.read, max(inputs.read, total), share < 1)
                 told += 1
                 if told <= MOST_TOLD and ensemble.smiles is not None:
-                    console.note(_sentence(ensemble, first, better, search))
+                    console.note(sentence(ensemble))
     except KeyboardInterrupt:
         return True
-    for line in inputs.reading.notes.lines():
-        console.warn(line)
     return False
 
 
@@ -172,7 +171,7 @@ def _sentence(ensemble: Ensemble, first: Driver | None, better: Driver, search: 
     return f"{ensemble.id}: {ensemble.embedded} conformers{walked}, {left}{lost}"
 
 
-def _show(output: Output, better: Driver, first: Driver | None, json: bool, wide: bool, notes: Notes) -> Tally:
+def _show(output: Output, better: Driver, first: Driver | None, json: bool, wide: bool) -> Tally:
     """Print the rows on stdout; why some failed, and how many, on stderr."""
     from golfbench.molecule_files.rows import Tally
 
@@ -195,8 +194,6 @@ def _show(output: Output, better: Driver, first: Driver | None, json: bool, wide
         )
     for line in tally.failures():
         console.fail(line)
-    for line in notes.lines():
-        console.note(line)
     console.note(tally.summary().replace("molecules", "conformers"))
     return tally
 

@@ -137,6 +137,9 @@ def ensembles_of(
         chosen = group if first is None else _first_walk(group, first, search, notes)
         left, lost = _walk(chosen, better, search, search.rankings()[1])
         id = group[0].molecule.id.rpartition("/")[0] if search.count > 1 else group[0].molecule.id
+        missing = [entry for entry in unusable if entry.id.rpartition("/")[0] == id]  # conformers that do not embed
+        unusable = [entry for entry in unusable if entry not in missing]
+        lost += _walk(missing, better, search, Ranking())[1]
         yield Ensemble(id, smiles, len(group), len(chosen), tuple(_weighted(left, search.temperature)), tuple(lost))
     if unusable:
         _, lost = _walk(unusable, better, search, Ranking())
@@ -200,24 +203,23 @@ def boltzmann_weights(relative_kcal_mol: FloatArray, temperature: float) -> Floa
 
 
 def search_library(
-    inputs: Inputs, first: Driver | None, better: Driver, search: Search, output: Output, notes: Notes
+    inputs: Inputs, reading: Reading, first: Driver | None, better: Driver, search: Search, output: Output
 ) -> Iterator[Ensemble]:
     """Search the conformers of all records that are not done; yield each ensemble when it is kept.
 
     Args:
-        inputs: The molecules, read as ``search.reading`` says.
+        inputs: The molecules.
+        reading: How they are read, as ``search.reading`` says; its notes are added to.
         first: The fast model; ``None`` for no first walk.
         better: The model that ranks.
         search: How.
         output: Where conformers are kept, and why some were lost.
-        notes: Told what a person should know.
     """
-    reading = inputs.reading
     for number, pending in enumerate(inputs.pending()):
         place = number * _PLACES
         if output.done(place, place + _PLACES - 1):
             continue
-        made = list(ensembles_of(list(pending(reading)), first, better, search, notes))
+        made = list(ensembles_of(list(pending(reading)), first, better, search, reading.notes))
         rows = [conformer for ensemble in made for conformer in (*ensemble.conformers, *ensemble.lost)]
         add_together(output, [_kept(output, place + k, number, conformer) for k, conformer in enumerate(rows)])
         yield from made

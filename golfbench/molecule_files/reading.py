@@ -87,7 +87,6 @@ class Inputs:
 
     Attributes:
         read: Records that were given so far.
-        reading: How they are read.
 
     Raises:
         ConfigurationError: If a file is missing or of no known kind, or conformers are asked for
@@ -95,7 +94,7 @@ class Inputs:
     """
 
     def __init__(self, inputs: Sequence[str], reading: Reading, stdin_format: str | None = None) -> None:
-        self.reading, self.read = reading, 0
+        self._reading, self.read = reading, 0
         kinds = [_kind(text) for text in inputs]
         if stdin_format is not None and stdin_format not in _READERS:
             raise ConfigurationError(f"unknown input format '{stdin_format}': there are {', '.join(_READERS)}")
@@ -114,7 +113,7 @@ class Inputs:
             return kind, text
         path, label = (self._spooled(), STDIN_LABEL) if text == STDIN else (text, legible(text))
         try:
-            opened = Text(path, self.reading.notes, label)
+            opened = Text(path, self._reading.notes, label)
             return (stdin_format or _guessed(opened)) if text == STDIN else kind, opened
         except ConfigurationError as error:  # a file that is damaged or no text costs itself alone
             reason = MoleculeError(str(error).removeprefix(f"{label}: "))
@@ -131,13 +130,13 @@ class Inputs:
 
     def pending(self) -> Iterator[Pending]:
         """Yield the records, frames, lines and SMILES."""
-        for pending in self._pending(self.reading):
+        for pending in self._pending(self._reading):
             self.read += 1
             yield pending
 
     def again(self) -> Iterator[Pending]:
         """Yield all of them once more, counted and noted nowhere."""
-        return self._pending(replace(self.reading, notes=Notes()))
+        return self._pending(replace(self._reading, notes=Notes()))
 
     def _pending(self, reading: Reading) -> Iterator[Pending]:
         for kind, part in self._parts:

@@ -15,7 +15,6 @@ from golfbench.cli.main import build_app
 from golfbench.errors import ConfigurationError, MoleculeError
 from golfbench.molecule_files.conformers import Search, boltzmann_weights, search_library
 from golfbench.molecule_files.driver import open_driver
-from golfbench.molecule_files.entries import Notes
 from golfbench.molecule_files.isomers import every_isomer
 from golfbench.molecule_files.output import open_output
 from golfbench.molecule_files.ranking import Ranking, rank
@@ -151,9 +150,9 @@ def test_a_library_is_gone_on_with_where_it_was_stopped(tmp_path: Path) -> None:
 
     def searched(name: str, stop_after: int | None = None) -> bytes | int:
         with open_driver("mmff94", None, "mmff94") as driver:
-            given = Inputs([str(tmp_path / "in.smi")], search.reading())
+            given = Inputs([str(tmp_path / "in.smi")], reading := search.reading())
             with open_output(tmp_path / name, False, search.command(given, None, driver)) as kept:
-                for done, _ in enumerate(search_library(given, None, driver, search, kept, Notes()), start=1):
+                for done, _ in enumerate(search_library(given, reading, None, driver, search, kept), start=1):
                     if done == stop_after:
                         return kept.resumed
                 rank(kept, Ranking(sort=True))
