@@ -1,8 +1,11 @@
 # make run     set everything up and run the default combination (ARGS='--seed 1' is handed on)
 # make test    set everything up and run the tests (ARGS='-k registry' is handed on)
-# make site    set everything up and make the page of the leaderboards (leaderboards/site/index.html)
+# make site    set everything up and make the documentation (site/index.html) and the page of the leaderboards
+#              (leaderboards/site/index.html); both open from disk, the search of the documentation needs a server
 
 BIN := .venv/bin
+# Broken links are errors; what the theme says about its own future is left out.
+MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 ARGS ?=
 WORKERS ?= 2
 
@@ -36,16 +39,20 @@ lint: setup
 
 docs: setup
 	$(BIN)/python docs/generate_cli.py
+	$(BIN)/python docs/generate_reference.py
 	$(BIN)/python docs/generate_tables.py
 	$(BIN)/golfbench leaderboard build
 
 docs-check: setup
 	$(BIN)/python docs/generate_cli.py --check
+	$(BIN)/python docs/generate_reference.py --check
 	$(BIN)/python docs/generate_tables.py --check
 	$(BIN)/golfbench leaderboard build --check
 	$(BIN)/golfbench leaderboard check $(wildcard leaderboards/*/*_*.json)
+	$(MKDOCS) --site-dir build/site
 
 site: setup
+	$(MKDOCS)
 	$(BIN)/golfbench leaderboard build --site leaderboards/site
 
 wheels: setup

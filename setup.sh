@@ -62,7 +62,7 @@ install_parts() {
     local arguments=(-c "$constraints")
     for part in $(parts); do
         if [ "$part" = . ]; then
-            arguments+=(-e '.[test,lint,build]')
+            arguments+=(-e '.[test,lint,build,docs]')
         else
             arguments+=(-e "$part")
         fi

@@ -1,4 +1,4 @@
-"""Write the tables of README.md from the records in examples/results; with --check, fail where they differ."""
+"""Write tables of README.md and of pages from the records in examples/results; with --check, fail where they differ."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from golfbench.runs.directory import RunDirectory
 from golfbench.runs.summary import rows_of
 
 ROOT = Path(__file__).parents[1]
-README = ROOT / "README.md"
+PAGES = (ROOT / "README.md", ROOT / "docs" / "results.md")
 RESULTS = ROOT / "examples" / "results"
 MARKED = re.compile(r"<!-- table: (?P<name>\S+) -->\n.*?<!-- end of table -->", re.DOTALL)
 
@@ -28,14 +28,16 @@ def table(match: re.Match[str]) -> str:
 
 def main() -> int:
     """Write the tables or check them; return the exit code."""
-    current = README.read_text(encoding="utf-8")
-    wanted = MARKED.sub(table, current)
-    if "--check" in sys.argv[1:]:
-        if wanted != current:
-            print("README.md is not what docs/generate_tables.py writes", file=sys.stderr)
-        return int(wanted != current)
-    README.write_text(wanted, encoding="utf-8")
-    return 0
+    code = 0
+    for page in PAGES:
+        current = page.read_text(encoding="utf-8")
+        wanted = MARKED.sub(table, current)
+        if "--check" not in sys.argv[1:]:
+            page.write_text(wanted, encoding="utf-8")
+        elif wanted != current:
+            print(f"{page.name} is not what docs/generate_tables.py writes", file=sys.stderr)
+            code = 1
+    return code
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
-"""Any golfbench model as an ASE calculator: ``atoms.calc = GolfbenchCalculator("gfn2-xtb")``.
+"""golfbench and ASE: any model as a calculator, any optimizer as ASE's, any calculator as a model.
 
+``atoms.calc = GolfbenchCalculator("gfn2-xtb")``; ``GolfbenchOptimizer(atoms).run(fmax=0.02)``, whatever the calculator.
 Imported on request only, so that nothing else waits for ASE's calculators.
 """
 
@@ -11,18 +12,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
+from ase.constraints import FixAtoms
+from ase.optimize.optimize import Optimizer as AseOptimizer
 
 from golfbench.batches import make_batch
-from golfbench.chemistry import from_ase
-from golfbench.contracts import Evaluation, Model, device_of
-from golfbench.errors import CheckpointError, ConfigurationError, GolfbenchError
+from golfbench.chemistry import from_ase, to_ase
+from golfbench.constraints import Constraint
+from golfbench.contracts import Evaluation, FloatArray, Model, Optimizer, TakesConstraints, device_of
+from golfbench.errors import CheckpointError, ConfigurationError, GolfbenchError, OracleError
 from golfbench.learning import checkpoint as checkpoints
 from golfbench.learning.opening import load_potential, open_fixed_model
 from golfbench.molecules import Molecule, check_molecule
+from golfbench.oracles.as_model import OracleModel
 from golfbench.registry import registry
-from golfbench.specs import ModelSpec
+from golfbench.specs import ModelSpec, OptimizerSpec
 from golfbench.states import looks_like_state
 from golfbench.units import HARTREE_TO_EV
 
@@ -145,3 +151,92 @@ def _load(path: Path, device: str) -> tuple[Model, bool]:
         raise CheckpointError(f"checkpoint {path} holds no model: it is the state of an unfinished training")
     potential, header = load_potential(path, device)
     return potential, registry().find(ModelSpec, header["model"]).charged
+
+
+class GolfbenchOptimizer(AseOptimizer):
+    """A golfbench optimizer that moves ASE atoms, whatever their calculator.
+
+    It is used as ASE's own are: ``run(fmax, steps)``, ``irun``, ``attach``, a log file, a trajectory. ``FixAtoms``
+    holds; optimizers that know constraints (``rfo-internal``) are told of it. ``golfbench.minimize``, which takes a
+    calculator as its model, walks many molecules in a batch.
+
+    Args:
+        atoms: A molecule with a calculator; not periodic.
+        optimizer: Name of the optimizer, with parameters.
+        logfile: As ASE has it; ``-`` is the standard output.
+        trajectory: As ASE has it.
+        append_trajectory: As ASE has it.
+
+    Raises:
+        ConfigurationError: If there is no such optimizer, or these are no atoms but a filter of a cell.
+        MoleculeError: If the atoms are periodic, or what they say of charge and spin is not understood.
+    """
+
+    def __init__(
+        self,
+        atoms: Atoms,
+        optimizer: str = "rfo-internal",
+        *,
+        logfile: Any = None,
+        trajectory: Any = None,
+        append_trajectory: bool = False,
+    ) -> None:
+        given: object = atoms
+        if not isinstance(given, Atoms):
+            kind = type(given).__name__
+            raise ConfigurationError(f"GolfbenchOptimizer moves ase.Atoms, not {kind}: molecules have no cell to relax")
+        self._engine: Optimizer = registry().component(OptimizerSpec, optimizer).create()
+        molecule = from_ase(atoms)
+        self._engine.allocate(1, len(molecule), torch.device("cpu"))
+        self._engine.admit(0, molecule)
+        self._held = _fixed(atoms)
+        if self._held is not None and isinstance(self._engine, TakesConstraints):
+            self._engine.constrain(0, self._held)
+        super().__init__(atoms, logfile=logfile, trajectory=trajectory, append_trajectory=append_trajectory)
+
+    def step(self, forces: FloatArray | None = None) -> None:
+        """Move the atoms once.
+
+        Args:
+            forces: (n_atoms, 3), eV/Å, where they are known already.
+        """
+        atoms = self.atoms
+        found = atoms.get_forces() if forces is None else forces
+        energy = torch.tensor([atoms.get_potential_energy() / HARTREE_TO_EV], dtype=torch.float64)
+        before: FloatArray = atoms.get_positions()
+        slots, positions = torch.tensor([0]), torch.tensor(before[None], dtype=torch.float64)
+        move = self._engine.step(slots, positions, energy, torch.tensor(found[None] / HARTREE_TO_EV))
+        there = before + move[0].numpy()
+        atoms.set_positions(there if self._held is None else self._held.settled(before, there))
+
+
+def _fixed(atoms: Atoms) -> Constraint | None:
+    """Return the atoms that ``FixAtoms`` holds; ``None`` where it holds none."""
+    held = [constraint.get_indices() for constraint in atoms.constraints if isinstance(constraint, FixAtoms)]
+    if not held:
+        return None
+    fixed = np.unique(np.concatenate(held)).astype(np.int64)
+    return Constraint(atoms.get_positions(), fixed, np.empty((0, 4), dtype=np.int64), np.zeros(len(atoms)))
+
+
+def model_of(calculator: Calculator) -> Model:
+    """Return an ASE calculator as a model that molecules walk on; it is asked for one molecule after the other."""
+    return OracleModel.of(_AsOracle(calculator), type(calculator).__name__)
+
+
+class _AsOracle:
+    """An ASE calculator that labels molecules; see ``contracts.Oracle``."""
+
+    def __init__(self, calculator: Calculator) -> None:
+        self._calculator, self.version = calculator, type(calculator).__name__
+
+    def label(self, molecule: Molecule) -> tuple[float, FloatArray]:
+        atoms = to_ase(molecule)
+        atoms.calc = self._calculator
+        try:
+            energy, forces = atoms.get_potential_energy(force_consistent=True), atoms.get_forces()
+        except OracleError:
+            raise
+        except Exception as error:
+            raise OracleError(f"{molecule.id}: {type(error).__name__}: {error}") from error
+        return energy / HARTREE_TO_EV, forces / HARTREE_TO_EV

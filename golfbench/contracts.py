@@ -4,7 +4,8 @@ A plugin needs no base class: an object with these attributes and methods is one
 timing and seeds; a component only does what its Protocol says.
 
 What a component may do beside has a Protocol of its own (``HasEnergy``, ``MeasuresCpu``, ``Closes``, ``HasDevice``,
-``HasSlots``, ``HasRows``, ``TakesConstraints``, ``HasContents``, ``DatasetChecks``, ``DatasetBuilds``);
+``HasHessian``, ``HasSlots``, ``HasRows``, ``TakesConstraints``, ``TakesHessian``, ``HasContents``, ``DatasetChecks``,
+``DatasetBuilds``);
 the suite asks by ``isinstance`` whether it does.
 """
 
@@ -214,6 +215,15 @@ class Model(Protocol):
 
 
 @runtime_checkable
+class HasHessian(Protocol):
+    """A model that has second derivatives for less than differences of its forces cost, or more exactly."""
+
+    def second_derivatives(self, molecule: Molecule) -> FloatArray:
+        """Return the Hessian (3·n_atoms, 3·n_atoms), Hartree/Å², at a geometry."""
+        ...
+
+
+@runtime_checkable
 class HasDevice(Protocol):
     """A model that says where it lives; its batches are made there."""
 
@@ -285,6 +295,20 @@ class TakesConstraints(Protocol):
 
     def constrain(self, slot: int, constraint: Constraint) -> None:
         """Say what does not move in the molecule that was admitted to ``slot`` just now."""
+        ...
+
+
+@runtime_checkable
+class TakesHessian(Protocol):
+    """An optimizer that can begin with second derivatives which somebody knows: those of a cheaper model."""
+
+    def start_from(self, slot: int, hessian: FloatArray) -> None:
+        """Say what the second derivatives are where the molecule that was admitted to ``slot`` just now starts.
+
+        Args:
+            slot: See ``Optimizer``.
+            hessian: (3·n_atoms, 3·n_atoms), Hartree/Å²; may have negative eigenvalues.
+        """
         ...
 
 
@@ -380,6 +404,11 @@ class Round:
         rng: The round's own stream of random numbers.
         training_features: (n_samples, n_features) of what the network was trained on, by the network as it is now;
             no row before anything is learned, ``None`` unless the spec names both ``features`` and ``training_set``.
+        tangents: (n_candidates, n), what the network's weights would have to change for each candidate's energy (see
+            ``learning.tangents``); ``None`` unless the spec names ``tangents``. So are those of the training set.
+        training_tangents: (n_samples, n), likewise; ``None`` unless the spec names both ``tangents`` and
+            ``training_set``.
+        labelled: What was asked for on the way and learned from, in that order; empty unless the spec names ``labels``.
     """
 
     number: int
@@ -387,6 +416,9 @@ class Round:
     budget: int
     rng: np.random.Generator
     training_features: FloatArray | None = None
+    tangents: FloatArray | None = None
+    training_tangents: FloatArray | None = None
+    labelled: Sequence[LabelledMolecule] = ()
 
 
 @runtime_checkable

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from golfbench.batches import make_batch
-from golfbench.contracts import FloatArray, Model, device_of
+from golfbench.contracts import FloatArray, HasHessian, Model, device_of
 from golfbench.errors import MoleculeError
 from golfbench.minimization import together
 from golfbench.molecules import Molecule
@@ -69,6 +69,28 @@ def smallest_curvature(model: Model, molecule: Molecule) -> Curvature:
     find = _by_matrix if len(molecule) <= WHOLE else _by_iterations
     value, mode, error = find(partial(_second_derivatives, model, molecule), rigid)
     return Curvature(value, mode.reshape(-1, 3), error)
+
+
+def hessian(model: Model, molecule: Molecule) -> FloatArray:
+    """Return the second derivatives of a model's energy at a geometry.
+
+    The model's own where it has them (``contracts.HasHessian``), else central differences of its forces: six
+    evaluations for each atom.
+
+    Returns:
+        (3·n_atoms, 3·n_atoms), symmetric, Hartree/Å².
+
+    Raises:
+        Exception: What the model raised, or a ``MoleculeError`` if a derivative is no number.
+    """
+    if isinstance(model, HasHessian):
+        found = model.second_derivatives(molecule)
+    else:
+        found = _second_derivatives(model, molecule, np.eye(3 * len(molecule))) / HARTREE_TO_EV
+    if not np.isfinite(found).all():
+        raise MoleculeError(f"{molecule.id}: a second derivative is no number")
+    symmetric: FloatArray = (found + found.T) / 2
+    return symmetric
 
 
 def pushed(model: Model, molecule: Molecule, mode: FloatArray) -> Molecule:

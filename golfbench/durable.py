@@ -18,7 +18,7 @@ _BLOCK = 2**16
 
 @contextmanager
 def write_errors(path: Path | str, comfort: str = "") -> Iterator[None]:
-    """Say of what cannot be written which file it is and why, and what is not lost.
+    """Turn an error of writing into one line: which file, why, and what is not lost.
 
     Raises:
         WriteError: Instead of an ``OSError``.
@@ -104,7 +104,7 @@ def append_whole(file: Path | FileIO, block: bytes, *, sync: bool = False) -> No
 
 
 def cut_torn_line(path: Path) -> None:
-    """Remove a last line that has no line end: the process died while it wrote it. A missing file is none.
+    """Remove a last line that has no line end: the process died while it wrote it. A missing file is left alone.
 
     Raises:
         WriteError: If it cannot be removed.

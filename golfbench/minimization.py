@@ -7,8 +7,9 @@ Where the model fails at a trial point (it raises, has no answer, or one that is
 the last good point and takes a shorter step, for every optimizer alike: a self-consistent field that does not converge
 at one geometry costs some calls and not the walk. A molecule that the model fails on at its start or in every shorter
 step, or that the optimizer raises on, ends with the status ``error`` or ``diverged`` and its reason; those beside it
-go on as if it had not been there. What comes out is a missing engine or a wrong parameter, at once, and an exception
-that no molecule escapes, at the end: that is a defect of the model or of the optimizer.
+go on as if it had not been there. Two things are raised to the caller: a missing engine
+or a wrong parameter, at once; and, at the end, an exception that every molecule ended with, because that is a defect of
+the model or of the optimizer.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import torch
 
 from golfbench.batches import make_batch
 from golfbench.constraints import Constraint
-from golfbench.contracts import Evaluation, FloatArray, Model, Optimizer, TakesConstraints, device_of
+from golfbench.contracts import Evaluation, FloatArray, Model, Optimizer, TakesConstraints, TakesHessian, device_of
 from golfbench.errors import GolfbenchError, MoleculeError, OracleError
 from golfbench.molecules import Molecule
 from golfbench.stopping import StoppingRule as StoppingRule
@@ -145,6 +146,7 @@ class _Flight:
         wall_s: Its share of the wall time.
         held: What does not move, by molecule.
         defects: Unexpected exceptions, by molecule.
+        hessians: Second derivatives at the starts that are known, by molecule.
     """
 
     molecules: Sequence[Molecule]
@@ -163,9 +165,10 @@ class _Flight:
     wall_s: list[float]
     held: Mapping[int, Constraint]
     defects: dict[int, Exception] = field(default_factory=dict)
+    hessians: Mapping[int, FloatArray | None] = field(default_factory=dict)
 
     def note(self, index: int | None, error: Exception) -> None:
-        """Keep an exception that is no statement about the molecule."""
+        """Keep an exception that does not come from the molecule."""
         if index is not None and not isinstance(error, GolfbenchError):
             self.defects[index] = error
 
@@ -251,6 +254,7 @@ def minimize(
     observer: Observer | None = None,
     in_flight: int | None = None,
     constraints: Sequence[Constraint | None] | None = None,
+    hessians: Sequence[FloatArray | None] | None = None,
 ) -> Iterator[Outcome]:
     """Walk molecules downhill; yield each as it leaves.
 
@@ -266,6 +270,8 @@ def minimize(
         in_flight: Molecules evaluated together; left out, as many as suit the model's device.
         constraints: What does not move, by molecule. Energies and forces then are those with springs, and without
             what would move the constrained.
+        hessians: Second derivatives at the starts, by molecule, for an optimizer that takes them
+            (``contracts.TakesHessian``).
 
     Yields:
         One ``Outcome`` per molecule, in the order of leaving.
@@ -278,6 +284,7 @@ def minimize(
         return
     held = {k: constraint for k, constraint in enumerate(constraints or ()) if constraint is not None}
     flight = _prepare(model, molecules, optimizer, in_flight, held)
+    flight.hessians = dict(enumerate(hessians or ()))
     while flight.waiting or flight.active():
         yield from _refill(flight, optimizer, observer)
         if slots := flight.active():
@@ -343,6 +350,8 @@ def _refill(flight: _Flight, optimizer: Optimizer, observer: Observer | None) ->
             optimizer.admit(slot, molecule)
             if (held := flight.held.get(index)) and isinstance(optimizer, TakesConstraints):
                 optimizer.constrain(slot, held)
+            if (hessian := flight.hessians.get(index)) is not None and isinstance(optimizer, TakesHessian):
+                optimizer.start_from(slot, hessian)
         except Exception as error:  # noqa: BLE001 - the others go on
             _raise_if_nobodys(error)
             flight.note(index, error)
@@ -355,7 +364,7 @@ def _refill(flight: _Flight, optimizer: Optimizer, observer: Observer | None) ->
 
 
 def _raise_if_nobodys(error: Exception) -> None:
-    """Raise what is no molecule's fault: an engine that is missing, a parameter that is wrong."""
+    """Raise an error that does not depend on the molecule: a missing engine, a wrong parameter."""
     if isinstance(error, GolfbenchError) and not isinstance(error, MoleculeError | OracleError):
         raise error
 

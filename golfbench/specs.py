@@ -173,7 +173,16 @@ class OptimizerSpec(Spec):
 
 
 #: What a selection may look at besides positions, energy and forces of a state. It pays for nothing else.
-SIGHTS = ("surrogate", "surrogate_forces", "twin", "committee", "features", "training_set")
+SIGHTS = (
+    "surrogate",
+    "surrogate_forces",
+    "twin",
+    "committee",
+    "features",
+    "training_set",
+    "tangents",
+    "labels",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,7 +192,7 @@ class SelectionSpec(Spec):
     Attributes:
         sees: What it looks at, of ``SIGHTS``: the energy of the surrogate at each state (with ``surrogate_forces`` its
             forces, too), that of a twin of the network, the spread of a committee, the network's features of a state,
-            those of the training set.
+            those of the training set, the gradients of a state's energy by the weights, the labels got on the way.
         asks_oracle: Whether it labels anything at all (``none`` does not).
         explorer: The only source of candidates that it makes sense with, whatever the run's is; empty: the run's.
         combines: Its parameter that names other selections, separated by blanks: it sees what they see.
@@ -273,7 +282,7 @@ class OracleSpec(Spec):
         """Return the resolved parameters that a label depends on."""
         technical = {p.name for p in self.parameters if p.technical}
         resolved = self.resolve(parameters)
-        if self.solvation and resolved["solvent"] is None:  # labels without one are those of before there were solvents
+        if self.solvation and resolved["solvent"] is None:  # labels that are older than this parameter have none
             del resolved["solvent"]
         return {name: value for name, value in resolved.items() if name not in technical}
 

@@ -29,13 +29,15 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("learning", "benchmark", "data_files"),
     ("runs",),
     ("leaderboard", "molecule_files", "ase", "testing"),
-    ("site", "compare"),
+    ("site", "compare", "api"),
     ("cli",),
     ("__main__",),
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 #: Who may import a room although everybody above its floor could.
 ONLY_FOR = {"testing": {"golfbench.cli.contract"}, "cli": {"golfbench.__main__"}}
+#: What the package offers from above its floor, imported when it is asked for.
+OFFERED = {"api", "runs"}
 #: What the command line imports before it knows which verb is wanted: `--help` must stay fast.
 CLI_AT_ONCE = {"golfbench", "errors", "registry", "specs", "threads", "environments", "store"}
 CLI_PACKAGES = {"typer"}
@@ -121,7 +123,7 @@ def wrong_imports(package: Path) -> list[str]:
             if room == "cli" and found.at_once and name not in sys.stdlib_module_names | CLI_PACKAGES:
                 problems.append(f"{found}: the command line imports it before it is needed")
             continue
-        if room == target:
+        if room == target or (found.module == "golfbench" and target in OFFERED and not found.at_once):
             continue
         if FLOOR_OF[target] >= FLOOR_OF[room]:
             problems.append(f"{found}: '{target}' is not below '{room}'")
@@ -175,6 +177,24 @@ def test_the_rules_see_what_they_are_there_for(module: str, text: str, problem: 
     found = wrong_imports(package)
     assert problem in "".join(found)
     assert bool(found) == bool(problem)
+
+
+@pytest.mark.parametrize(
+    ("text", "allowed"),
+    [
+        ("from golfbench.api.running import run", False),
+        ("if TYPE_CHECKING:\n    from golfbench.api.running import run", True),
+        ("if TYPE_CHECKING:\n    from golfbench.cli.main import main", False),
+    ],
+)
+def test_the_package_itself_names_what_it_offers_for_type_checkers_alone(
+    text: str, allowed: bool, tmp_path: Path
+) -> None:
+    package = tmp_path / "golfbench"
+    for place, content in (("__init__", text), ("api/running", ""), ("cli/main", "")):
+        (package / place).parent.mkdir(parents=True, exist_ok=True)
+        (package / f"{place}.py").write_text(content)
+    assert (wrong_imports(package) == []) == allowed
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import torch
 
 from golfbench import curvature
 from golfbench.contracts import Evaluation
-from golfbench.curvature import pushed, rigid_motions, smallest_curvature
+from golfbench.curvature import hessian, pushed, rigid_motions, smallest_curvature
 from golfbench.errors import MoleculeError
 from golfbench.molecules import Molecule
 from golfbench.units import HARTREE_TO_EV
@@ -128,3 +128,37 @@ def test_a_push_goes_to_the_lower_side_and_always_to_the_same_one():
 def test_forces_that_are_no_numbers_are_an_error():
     with pytest.raises(MoleculeError, match="no number"):
         smallest_curvature(Springs(np.nan, 2.0), triangle(2.0))
+
+
+def test_the_hessian_of_springs_at_rest_is_that_of_its_formula():
+    """Of a spring at its length: constant · u uᵀ between its ends, and nothing across."""
+    positions = np.array([(0, 0, 0), (1.5, 0, 0), (0.75, 1.299038105676658, 0)])
+    expected = np.zeros((9, 9))
+    for i, j in ((0, 1), (0, 2), (1, 2)):
+        unit = (positions[i] - positions[j]) / 1.5
+        along = np.zeros((3, 3))
+        along[i], along[j] = unit, -unit
+        expected += 0.3 * np.outer(along.reshape(-1), along.reshape(-1))
+    found = hessian(Springs(0.3, 1.5), molecule(*positions))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    np.testing.assert_array_equal(found, found.T)
+
+
+def test_a_model_that_knows_its_hessian_is_asked_for_it():
+    class Knows(Springs):
+        def second_derivatives(self, molecule):
+            return np.arange(36.0).reshape(6, 6)
+
+    model = Knows(0.3, 1.5)
+    found = hessian(model, molecule((0, 0, 0), (1.5, 0, 0)))
+    np.testing.assert_array_equal(found, (np.arange(36.0).reshape(6, 6) + np.arange(36.0).reshape(6, 6).T) / 2)
+    assert model.calls == 0
+
+
+def test_a_hessian_that_is_no_number_is_an_error():
+    class Broken(Springs):
+        def second_derivatives(self, molecule):
+            return np.full((6, 6), np.nan)
+
+    with pytest.raises(MoleculeError, match="no number"):
+        hessian(Broken(0.3, 1.5), molecule((0, 0, 0), (1.5, 0, 0)))

@@ -16,24 +16,8 @@ LEFT_OUT = {"golfbench-sella", "golfbench-geometric", "golfbench-wandb", "golfbe
 #: Commands that no test runs, by how they begin, and why not.
 NOT_RUN = {
     "make run": "makes an environment, then runs for minutes",
-    "make test": "runs this test",
-    "pip install -r requirements.txt": "downloads a new environment",
     "apt-get install psi4": "needs root and the network",
     "golfbench run --model mace --oracle psi4 --dataset druglike-mini --budget 2 --limit 1    #": "hours of Psi4",
-    "golfbench run --model painn --checkpoint NNP_checkpoint": "needs a file of the GOLF authors, and days of Psi4",
-    "golfbench run --model mace --checkpoint MACE-OFF23_small.model": "needs a file of the MACE-OFF release",
-    "golfbench models fetch mace": "needs the network",
-    "golfbench run --oracle ase": "minutes: finds all minima anew",
-    "golfbench plugins install nequip-next": "downloads a new environment",
-    "golfbench run --model mace --model nequip --model nequip-next": "many minutes",
-    "golfbench run examples/druglike-mini-seeds.yaml    #": "minutes; tests/runs resumes smaller runs",
-    "golfbench run --logger tensorboard": "minutes; tests/runs has smaller runs with loggers",
-    "golfbench run --workers 8": "minutes",
-    "golfbench run --executor parsl": "needs a configuration of the reader's cluster",
-    "golfbench run --executor dask": "needs a scheduler of the reader's",
-    "golfbench run my.yaml --shard": "needs a job array",
-    "golfbench merge": "needs the shards of a job array",
-    "golfbench leaderboard add": "needs a run of a whole track",
 }
 #: What a command needs that not every machine has.
 NEEDS = {"--oracle psi4": "psi4"}
@@ -41,8 +25,8 @@ NEEDS = {"--oracle psi4": "psi4"}
 
 def commands() -> list[str]:
     """Return the lines of the README's blocks that a person types."""
-    lines = re.findall(r"^ {4}(.*)$", README, flags=re.MULTILINE)
-    return [line for line in lines if re.match(r"(golfbench|make|pip|apt-get) ", line)]
+    lines = re.findall(r"^ {4}(?:\.venv/bin/)?(.*)$", README, flags=re.MULTILINE)
+    return [line for line in lines if re.match(r"(golfbench|make|apt-get) ", line)]
 
 
 def not_run(command: str) -> list[str]:
@@ -53,19 +37,17 @@ RUN = [command for command in commands() if not not_run(command)]
 
 
 def test_every_command_is_run_or_marked_with_its_time_or_need() -> None:
-    assert len(RUN) >= 20
+    assert len(RUN) == 2
     for command in set(commands()) - set(RUN):
         assert len(not_run(command)) == 1
         assert re.search(r"# .*(minutes|hours?\b|days|needs )", command), f"no time and no need: {command}"
     assert {start for command in commands() for start in not_run(command)} == set(NOT_RUN)
 
 
-def test_every_block_of_the_readme_is_commands_or_python() -> None:
+def test_every_block_of_the_readme_is_commands() -> None:
     """A command that begins otherwise would be seen by no test."""
-    blocks = re.findall(r"^ {4}(?:.*)(?:\n(?: {4}.*|))*", README, flags=re.MULTILINE)
-    for block in blocks:
-        lines = [line.strip() for line in block.splitlines() if line.strip()]
-        assert all(line in commands() for line in lines) or lines[0].startswith("from golfbench import")
+    lines = [line.strip().removeprefix(".venv/bin/") for line in re.findall(r"^ {4}(.*)$", README, flags=re.MULTILINE)]
+    assert lines == commands()
 
 
 @pytest.fixture(scope="module")
@@ -91,28 +73,18 @@ def test_quick_commands_work_word_for_word_and_in_order(clone: Path, tmp_path: P
         if any(word in command and shutil.which(program) is None for word, program in NEEDS.items()):
             continue
         done = subprocess.run(["bash", "-c", command], cwd=clone, env=environment, capture_output=True, text=True)
-        # doctor says 3 where something that the README does not promise is missing
-        allowed = (0, 3) if command.startswith("golfbench doctor") else (0,)
-        assert done.returncode in allowed, f"{command}\n{done.stdout[-500:]}\n{done.stderr[-2000:]}"
+        assert done.returncode == 0, f"{command}\n{done.stdout[-500:]}\n{done.stderr[-2000:]}"
         assert "Traceback" not in done.stderr
-    for name in ("relaxed.sdf", "report.html", "baseline.safetensors", "leaderboards/site/index.html"):
-        assert (clone / name).stat().st_size > 500
-    table = subprocess.run(
-        ["bash", "-c", "golfbench report runs/*"], cwd=clone, env=environment, capture_output=True, text=True
-    ).stdout
-    for name in ("mmff94", "aimnet2", "after golf", "after random", "Lowest residual"):
-        assert name in table
+    assert (clone / "relaxed.sdf").stat().st_size > 500
 
 
 def test_no_table_is_wider_than_eight_columns() -> None:
     rows = re.findall(r"^\|.*\|$", README, flags=re.MULTILINE)
-    assert len(rows) > 20
+    assert len(rows) > 10
     assert max(len(re.findall(r"(?<!\\)\|", row)) - 1 for row in rows) <= 8
 
 
-@pytest.mark.parametrize(
-    "term", ["residual", "pct", "success", "div.", "failed", "n", "COV", "MAT", "stage", "selection"]
-)
+@pytest.mark.parametrize("term", ["residual", "pct", "success", "div.", "n", "Train. calls", "stage", "selection"])
 def test_each_term_of_the_tables_is_defined_once(term: str) -> None:
     assert README.count(f"**{term}**") == 1
 

@@ -84,7 +84,8 @@ def test_modules_are_short() -> None:
 
 
 def test_functions_have_few_parameters() -> None:
-    code = {path: tree for path, tree in parsed().items() if path.parts[:2] != ("golfbench", "cli")}
+    for_people = {("golfbench", "cli"), ("golfbench", "api")}  # whose parameters are what a person can say
+    code = {path: tree for path, tree in parsed().items() if path.parts[:2] not in for_people}
     assert [f"{path}, {line}" for path, tree in code.items() for line in wide_functions(tree)] == []
 
 

@@ -16,7 +16,7 @@ from ase.data import chemical_symbols
 
 from golfbench.benchmark.duplicates import duplicates
 from golfbench.benchmark.outliers import spread_of
-from golfbench.benchmark.recomputing import MINIMUM_FORCE, is_dear, oracle_of, recompute
+from golfbench.benchmark.recomputing import MINIMUM_FORCE, is_expensive, oracle_of, recompute
 from golfbench.benchmark.soundness import label_faults
 from golfbench.chemistry import bond_graph_changed, flat_smiles, scaffold
 from golfbench.contracts import Dataset, FloatArray, Label
@@ -241,7 +241,7 @@ def _again(dataset: Dataset, count: int | None, found: Inspection) -> None:
     asked = count
     try:
         if count is None:
-            count = 0 if is_dear(oracle_of(dataset)) else FEW
+            count = 0 if is_expensive(oracle_of(dataset)) else FEW
         if not count:
             found.notes.append("no label was recomputed: similar levels of theory look alike (--recompute N)")
             return

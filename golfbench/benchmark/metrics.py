@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import get_args
 
-from pydantic import NonNegativeInt
+from pydantic import NonNegativeFloat, NonNegativeInt
 
 from golfbench.benchmark.failures import FailedWalks, failed_walks
 from golfbench.benchmark.records import ENERGY_TOLERANCE_HARTREE, FrozenModel, Identity, Record, Stage, Status
@@ -31,6 +31,33 @@ COVERAGE_ANGSTROM = 0.5
 Counts = Mapping[tuple[str, str], Mapping[str, int]]
 
 
+class CpuSeconds(FrozenModel):
+    """Processor time of a learning loop up to a model, s, those of all members of a committee.
+
+    The training of a baseline before the loop, which all selections share, is not in it, nor is what judging costs.
+
+    Attributes:
+        exploration: Walks of trajectories on the network, with all that the selection asks the network for meanwhile.
+        selection: The selection itself, a surrogate or twin that runs in this process, features of the training set.
+        training: Updates of the weights.
+        oracle: Labels: the engine's processor time where it is measured, else its wall time.
+        base: Calls of a delta base that is an engine, likewise.
+        surrogate: Calls of an engine that a selection looked at, likewise.
+    """
+
+    exploration: NonNegativeFloat = 0.0
+    selection: NonNegativeFloat = 0.0
+    training: NonNegativeFloat = 0.0
+    oracle: NonNegativeFloat = 0.0
+    base: NonNegativeFloat = 0.0
+    surrogate: NonNegativeFloat = 0.0
+
+    @property
+    def total(self) -> float:
+        """All of it."""
+        return math.fsum(self.model_dump().values())
+
+
 @dataclass(frozen=True, slots=True)
 class NetworkCost:
     """What a network costs.
@@ -40,12 +67,14 @@ class NetworkCost:
         updates: Updates of its weights that were timed.
         wall_s: Wall time of these updates.
         labels: Labels that it has learned from, those of the initial set included.
+        cpu_s: Processor time of its learning loop; ``None`` where that was not recorded.
     """
 
     parameters: int
     updates: int
     wall_s: float
     labels: int | None = None
+    cpu_s: CpuSeconds | None = None
 
     @property
     def ms_per_training_step(self) -> float | None:

@@ -160,7 +160,7 @@ class _Counter:
         report(task, 0, total)
 
     def add_answered(self, future: Future[Label]) -> None:
-        """Count an answer; what was dropped because the run ends is none."""
+        """Count an answer; a question that was dropped because the run ends has none."""
         if isinstance(future.exception(), OracleError | None):
             self.add()
 

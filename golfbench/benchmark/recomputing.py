@@ -46,7 +46,7 @@ class Recomputed:
     problems: tuple[str, ...]
 
 
-def is_dear(oracle: Component[OracleSpec]) -> bool:
+def is_expensive(oracle: Component[OracleSpec]) -> bool:
     """Return whether a label may cost so much that none is asked for without need: neither a force field nor xTB.
 
     More than what is ``slow``: what a call of QCEngine or of an ASE calculator costs, their specs do not know.

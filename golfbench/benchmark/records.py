@@ -162,7 +162,7 @@ class Record(Identity):
 
     @model_serializer(mode="wrap")
     def _without_what_was_not_looked_at(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out a field that records of before did not have: their text, and the hashes over it, stay the same."""
+        """Leave out a field that older records do not have: their text, and the hashes over it, stay the same."""
         fields: dict[str, Any] = dump(self)
         for name in ("stereo_changed", "budget"):
             if getattr(self, name) is None:

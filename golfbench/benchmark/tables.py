@@ -10,7 +10,7 @@ import csv
 import io
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from rich import box
@@ -34,6 +34,8 @@ GAP = 2
 LEAST_NAMES = 14
 
 Line = Row | SeedMean
+#: Says the 95 % interval of a line's mean residual over all molecules, kcal/mol; ``None`` where it has none.
+Ends = Callable[[Line], tuple[float, float] | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,23 +81,27 @@ LATEX = str.maketrans(
 )
 
 
-def rich_table(rows: Sequence[Row], width: int = 80, wide: bool = False) -> Table:
-    """Return a table for the terminal; names are broken into lines, and never cut.
+def rich_table(rows: Sequence[Row], width: int = 80, wide: bool = False, ends: Ends | None = None) -> Table:
+    """Return a table for the terminal; names and numbers are broken into lines, and never cut.
 
     Args:
         rows: From ``metrics.summarise``.
         width: Columns of the terminal. A table that needs more has its own ``width``.
         wide: With all columns.
+        ends: Intervals of the mean residuals.
     """
     lines = _lines(rows)
     numbers = _columns(lines, "terminal", wide)
+    if ends is not None and any(map(ends, lines)):
+        numbers[0] = _with_interval(numbers[0], ends)
     model, varying = _names(lines)
     cells = [[column.header, *(column.cell(line) for line in lines)] for column in numbers]
-    widths = [max(len(part) for cell in column for part in cell.split("\n")) for column in cells]
+    if _width(cells) + LEAST_NAMES > width:
+        cells = [list(map(_narrowed, column)) for column in cells]
     names = [(model.header, varying.header), *((model.cell(line), varying.cell(line)) for line in lines)]
-    room = max(LEAST_NAMES, width - sum(widths) - GAP * len(widths))
+    room = max(LEAST_NAMES, width - _width(cells))
     stacked = [_stacked(*name, room) for name in names]
-    widths = [max(len(part) for name in stacked for part in name.split("\n")), *widths]
+    widths = list(map(_longest, [stacked, *cells]))
 
     table = Table(box=box.SIMPLE_HEAD, padding=(0, GAP - 1, 0, 0), pad_edge=False, show_edge=False)
     table.width = sum(widths) + GAP * (len(widths) - 1)
@@ -106,6 +112,29 @@ def rich_table(rows: Sequence[Row], width: int = 80, wide: bool = False) -> Tabl
         style = "bold" if isinstance(line, SeedMean) else ""
         table.add_row(*(Text(column[number]) for column in [stacked, *cells]), style=style)
     return table
+
+
+def _longest(cells: Sequence[str]) -> int:
+    return max(len(part) for cell in cells for part in cell.split("\n"))
+
+
+def _width(cells: Sequence[Sequence[str]]) -> int:
+    """Return how wide the columns of numbers are, each with the gap before it."""
+    return sum(_longest(column) + GAP for column in cells)
+
+
+def _narrowed(cell: str) -> str:
+    """Break the numbers of a cell into lines, for a table that is too wide for its terminal."""
+    return re.sub(r" (?=±|\+)|(?<=\d,) (?=-?\d)", "\n", cell)
+
+
+def _with_interval(column: Column, ends: Ends) -> Column:
+    def cell(line: Line) -> str:
+        found = ends(line)
+        text = column.cell(line)
+        return text if found is None else f"{text}\n[{fixed(found[0], 2)}, {fixed(found[1], 2)}]"
+
+    return replace(column, header=f"{column.header}\n[95 %]", cell=cell)
 
 
 def markdown_table(rows: Sequence[Row], dataset: str = "", wide: bool = False, said: Sequence[str] = ()) -> str:
@@ -421,6 +450,8 @@ def _lines_of(*cells: Callable[[Line], str]) -> Callable[[Line], str]:
     return lambda line: "\n".join(cell(line).partition("\n")[0] for cell in cells)
 
 
+#: Said of a table with intervals.
+INTERVAL_NOTE = "In square brackets: 95 % interval of the residual of all molecules, over compounds and seeds."
 #: What tells lines apart beside the model.
 NAMES: tuple[Column, ...] = (
     Column("Stage, selection", _stage_and_selection),

@@ -139,7 +139,7 @@ def clear(
 
 
 def _confirm(question: str) -> None:
-    """Ask a person, or refuse where there is none."""
+    """Ask the person at the terminal; refuse where nobody is there."""
     if not sys.stdin.isatty():
         raise ConfigurationError(f"{question} There is nobody to ask: give --yes")
     typer.confirm(question, abort=True, err=True)

@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from golfbench.cli import streams
 
@@ -33,7 +33,10 @@ LINE_INTERVAL_S = 10.0
 LONGEST_LINE = 500
 #: Rows of a table that is drawn: its columns are as wide as the widest cell, so that all must be known.
 MOST_DRAWN = 1000
+#: Characters between two columns, and how narrow a column of text becomes: as a rule, and where there is no other way.
+GAP, LEAST_TEXT = 2, (16, 10)
 
+_NUMBER = re.compile(r"[≥<]?[-−+]?\d+(\.\d+)?(e[-+]?\d+)?|[-–]?")
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f]")
 
 
@@ -104,39 +107,114 @@ def print_json_rows(head: Mapping[str, Any], rows: Iterable[Any]) -> None:
     print("\n  ]\n}" if comma else "]\n}")
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> None:
+def print_table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    title: str = "",
+    spare: Sequence[str] = (),
+    wide: bool = False,
+) -> None:
     """Print a table on stdout: drawn on a terminal, tab-separated with a header line in a pipe.
 
     Args:
         columns: Headings.
         rows: One sequence of cells a row, each as long as ``columns``. More than ``MOST_DRAWN`` are not drawn.
         title: Shown above the drawn table only.
+        spare: Columns that a terminal too narrow for all is drawn without, the first one first; a line on stderr names
+            them.
+        wide: Draw all columns, however wide that is.
     """
     cells: Iterator[list[str]] = ([str(cell) for cell in row] for row in rows)
     first = list(islice(cells, MOST_DRAWN + 1)) if sys.stdout.isatty() else []
     if first and len(first) <= MOST_DRAWN:
-        _draw_table(columns, first, title)
+        _draw_table(columns, first, title, spare, wide)
     else:
         for line in chain([columns], first, cells):
             print("\t".join(line))
 
 
-def _draw_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str) -> None:
+def _draw_table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], title: str, spare: Sequence[str] = (), wide: bool = False
+) -> None:
+    from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console()
-    if sum(max(map(len, column.split()), default=0) + 3 for column in columns) >= console.width:
+    screen = Console().width
+    shown = [_Column(name, [row[k] for row in rows]) for k, name in enumerate(columns)]
+    needed = _needed(shown)
+    left_out = () if wide else _left_out(shown, spare, screen)
+    shown = [column for column in shown if column.name not in left_out]
+    if not (wide or _needed(shown, cut=True) <= screen):
         _print_lists(columns, rows)  # rich would break words, and then leave whole columns empty
         return
-    table = Table(title=title or None, header_style="bold", title_justify="left")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        # Text: brackets in names and messages are not markup.
-        table.add_row(*map(Text, row))
-    console.print(table)
+    widths = _widths(shown, max(screen, needed) if wide else screen)
+    table = Table(title=title or None, header_style="bold", title_justify="left", box=box.SIMPLE_HEAD)
+    table.padding, table.pad_edge, table.show_edge = (0, GAP - 1, 0, 0), False, False
+    for column, width in zip(shown, widths, strict=True):
+        side: Literal["left", "right"] = "right" if column.is_number else "left"
+        table.add_column(Text(column.name), justify=side, overflow="fold", min_width=width, max_width=width)
+    for row in zip(*(column.cells for column in shown), strict=True):
+        table.add_row(*map(Text, row))  # Text: brackets in names and messages are not markup
+    Console(width=max(screen, sum(widths) + GAP * len(widths))).print(table)
+    if left_out:
+        note(f"no room for the columns {', '.join(left_out)}: --wide shows all")
+
+
+class _Column:
+    """A column of a table that is drawn.
+
+    Args:
+        name: Its heading, broken between words.
+        cells: What is in it.
+
+    Attributes:
+        is_number: Whether its cells are numbers, which are never broken.
+        whole: Characters that leave every cell and every word of the heading whole.
+        least: Characters that are enough if long words of cells are broken, and if not.
+    """
+
+    def __init__(self, name: str, cells: Sequence[str]) -> None:
+        self.name, self.cells = name, cells
+        self.is_number = all(map(_NUMBER.fullmatch, cells))
+        heading = _longest(name.split())
+        self.whole = max(heading, _longest(cells))
+        words = _longest(word for cell in cells for word in cell.split())
+        usual, cut = (self.whole if self.is_number else max(heading, min(words, most)) for most in LEAST_TEXT)
+        self.least = {False: usual, True: cut}
+
+
+def _longest(texts: Iterable[str]) -> int:
+    return max(map(len, texts), default=0)
+
+
+def _needed(columns: Sequence[_Column], cut: bool = False) -> int:
+    """Return how many characters a line has at least, where words are broken only if they are long."""
+    return sum(column.least[cut] + GAP for column in columns) - GAP
+
+
+def _left_out(columns: Sequence[_Column], spare: Sequence[str], screen: int) -> list[str]:
+    """Return the columns without which the others have room."""
+    left_out: list[str] = []
+    for name in (name for name in spare if any(column.name == name for column in columns)):
+        if _needed([column for column in columns if column.name not in left_out]) <= screen:
+            break
+        left_out.append(name)
+    return left_out
+
+
+def _widths(columns: Sequence[_Column], screen: int) -> list[int]:
+    """Share a line among columns: each has what it needs, and those that could use more have the rest."""
+    cut = _needed(columns) > screen
+    widths = [column.least[cut] for column in columns]
+    rest = screen - _needed(columns, cut)
+    by_need = sorted(range(len(columns)), key=lambda k: columns[k].whole - widths[k])
+    for place, k in enumerate(by_need):
+        more = min(columns[k].whole - widths[k], max(0, rest) // (len(by_need) - place))
+        widths[k] += more
+        rest -= more
+    return widths
 
 
 def _print_lists(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

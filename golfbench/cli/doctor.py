@@ -38,7 +38,7 @@ LOW_DISK_BYTES = 2 * 10**9
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Diagnosis:
     """One line of the report.
 
     Attributes:
@@ -76,24 +76,24 @@ def doctor(json: JsonOption = False) -> None:
         raise ComponentMissingError(f"the default run needs what is not installed: {names}")
 
 
-def _system() -> Iterator[Finding]:
-    yield Finding("system", "python", "ok", platform.python_version())
-    yield Finding("system", "golfbench", "ok", golfbench.__version__)
+def _system() -> Iterator[Diagnosis]:
+    yield Diagnosis("system", "python", "ok", platform.python_version())
+    yield Diagnosis("system", "golfbench", "ok", golfbench.__version__)
     yield _torch()
-    yield Finding("system", "cpus", "ok", str(usable_cpus()))
+    yield Diagnosis("system", "cpus", "ok", str(usable_cpus()))
     for variable in (*THREAD_VARIABLES, WAIT_VARIABLE):
         value = os.environ.get(variable)
-        yield Finding("system", variable, "ok" if value else "warning", value or "not set")
+        yield Diagnosis("system", variable, "ok" if value else "warning", value or "not set")
     free = shutil.disk_usage(Path.cwd()).free
-    yield Finding("system", "disk", "ok" if free > LOW_DISK_BYTES else "warning", f"{free / 1e9:.1f} GB free here")
+    yield Diagnosis("system", "disk", "ok" if free > LOW_DISK_BYTES else "warning", f"{free / 1e9:.1f} GB free here")
 
 
-def _torch() -> Finding:
+def _torch() -> Diagnosis:
     try:
         version = metadata.version("torch")
     except metadata.PackageNotFoundError:
-        return Finding("system", "torch", "missing", "pip install torch", needed=True)
-    return Finding("system", "torch", "ok", f"{version} ({_torch_build(version)})")
+        return Diagnosis("system", "torch", "missing", "pip install torch", needed=True)
+    return Diagnosis("system", "torch", "ok", f"{version} ({_torch_build(version)})")
 
 
 def _torch_build(version: str) -> str:
@@ -105,51 +105,51 @@ def _torch_build(version: str) -> str:
     return "CPU build"
 
 
-def _plugins() -> Iterator[Finding]:
+def _plugins() -> Iterator[Diagnosis]:
     found = registry()
     for plugin in found.plugins:
         status: Literal["ok", "warning"] = "warning" if plugin.error else "ok"
-        yield Finding("plugin", plugin.name, status, plugin.error or f"{plugin.distribution} {plugin.version}")
+        yield Diagnosis("plugin", plugin.name, status, plugin.error or f"{plugin.distribution} {plugin.version}")
     for clash in found.clashes():
-        yield Finding("plugin", "clash", "warning", clash)
+        yield Diagnosis("plugin", "clash", "warning", clash)
 
 
-def _components() -> Iterator[Finding]:
+def _components() -> Iterator[Diagnosis]:
     found = registry()
     offered = {(kind, spec.name): spec for kind in KINDS for spec in found.specs(kind)}
     for (kind, name), spec in offered.items():
         yield _component(kind, spec, (kind, name) in NEEDED)
     for kind, name in NEEDED:
         if (kind, name) not in offered:
-            yield Finding(kind, name, "missing", "no plugin that is installed offers it", needed=True)
+            yield Diagnosis(kind, name, "missing", "no plugin that is installed offers it", needed=True)
 
 
-def _component(kind: str, spec: Spec, needed: bool) -> Finding:
+def _component(kind: str, spec: Spec, needed: bool) -> Diagnosis:
     absent = missing(spec)
     if not absent:
-        return Finding(kind, spec.name, "ok", spec.distribution, needed)
+        return Diagnosis(kind, spec.name, "ok", spec.distribution, needed)
     cure = spec.install_hint or f"pip install {' '.join(absent)}"
-    return Finding(kind, spec.name, "missing", f"{', '.join(absent)} not found; {cure}", needed)
+    return Diagnosis(kind, spec.name, "missing", f"{', '.join(absent)} not found; {cure}", needed)
 
 
-def _weights() -> Iterator[Finding]:
+def _weights() -> Iterator[Diagnosis]:
     for spec, weights in named_weights():
         path = stored(spec, weights)
         name, needed = f"{spec.name}:weights={weights.name}", _by_default(spec, weights)
-        yield Finding(
+        yield Diagnosis(
             "weights", name, "ok" if path else "missing", str(path) if path else fetch_command(spec, weights), needed
         )
 
 
 def _by_default(spec: ModelSpec, weights: NamedWeights) -> bool:
-    """Return whether a run that nobody told anything starts from these weights."""
+    """Return whether a run without options starts from these weights."""
     if not registry().has("model", DEFAULTS["model"]):
         return False
     model = registry().component(ModelSpec, DEFAULTS["model"])
     return spec.name == model.spec.name and weights.name == model.parameters.get("weights", spec.weights[0].name)
 
 
-def _programs() -> Iterator[Finding]:
+def _programs() -> Iterator[Diagnosis]:
     for program, cure in PROGRAMS.items():
         path = shutil.which(program)
-        yield Finding("program", program, "ok" if path else "missing", path or cure)
+        yield Diagnosis("program", program, "ok" if path else "missing", path or cure)

@@ -1,10 +1,13 @@
-"""``golfbench leaderboard add|check|verify|build``: entries that can be recomputed, and the tables made from them."""
+"""``golfbench leaderboard show|add|check|verify|build``: entries that can be recomputed, and tables of them."""
 
 from __future__ import annotations
 
+import shutil
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,18 +15,22 @@ import typer
 
 from golfbench.cli import console
 from golfbench.cli.describe import SCHEMA_VERSION
-from golfbench.cli.options import JsonOption
+from golfbench.cli.options import AllColumnsOption, JsonOption
 from golfbench.cli.streams import session
-from golfbench.errors import GolfbenchError, NothingToDoError
+from golfbench.errors import ConfigurationError, GolfbenchError, NothingToDoError, unknown_name
 
 if TYPE_CHECKING:
     from golfbench.contracts import Dataset
     from golfbench.leaderboard.entries import Entry
+    from golfbench.leaderboard.standings import Standing
     from golfbench.leaderboard.tracks import Track
 
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.", show_default=False)]
 FilesArgument = Annotated[
     list[Path], typer.Argument(metavar="FILE...", help="Entries: LEADERBOARDS/TRACK/ID.json.", show_default=False)
+]
+TracksArgument = Annotated[
+    list[str] | None, typer.Argument(metavar="[TRACK]...", help="Tracks; all of them by default.", show_default=False)
 ]
 FolderOption = Annotated[Path, typer.Option("--leaderboards", metavar="DIR", help="Folder of all tracks.")]
 TrackOption = Annotated[
@@ -46,9 +53,45 @@ LEADERBOARDS = Path("leaderboards")
 def register(app: typer.Typer) -> None:
     """Add the group ``leaderboard``."""
     group = typer.Typer(no_args_is_help=True, help="Published runs that everybody can recompute, and their ranks.")
-    for command in (add, check, verify, build):
+    for command in (show, add, check, verify, build):
         group.command()(command)
     app.add_typer(group, name="leaderboard")
+
+
+def show(
+    tracks: TracksArgument = None,
+    leaderboards: FolderOption = LEADERBOARDS,
+    wide: AllColumnsOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Show the standings of tracks: rank, residual with its interval, success, calls. --json has all numbers."""
+    from golfbench.leaderboard.standings import standings_of
+    from golfbench.leaderboard.tables import flat_rows
+    from golfbench.leaderboard.tracks import track_folders
+
+    folders = {folder.name: folder for folder in track_folders(leaderboards)}
+    if unknown := next((name for name in tracks or () if name not in folders), None):
+        raise ConfigurationError(unknown_name("track", unknown, folders))
+    found = [standings_of(folders[name]) for name in tracks or folders]
+    if json:
+        documents = [{"track": track.name, "rows": flat_rows(standings)} for track, standings in found]
+        console.print_json({"schema_version": SCHEMA_VERSION, "tracks": documents})
+        return
+    for track, standings in found:
+        _show_track(track, standings, wide)
+
+
+def _show_track(track: Track, standings: Sequence[Standing], wide: bool) -> None:
+    """Print a table for each budget of a track."""
+    from golfbench.leaderboard.tables import SHORT_NOTES, heading, shown_rows
+
+    columns = shutil.get_terminal_size().columns
+    print(textwrap.fill(f"{track.title}: dataset {track.dataset.name}, energies under {track.method}", columns))
+    for budget, group in groupby(standings, key=lambda standing: standing.budget_group):
+        rows = shown_rows(list(group), wide)
+        print(f"\n{heading(budget)}")
+        console.print_table(list(rows[0]), [list(row.values()) for row in rows], wide=wide)
+    print("\n" + (textwrap.fill(" ".join(SHORT_NOTES.split()), columns) if standings else "no entry"))
 
 
 def add(

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from golfbench.cli import console
-from golfbench.cli.options import DEFAULTS, DeviceOption, FormatOption, JsonOption, UnsafeOption, complete
+from golfbench.cli.options import (
+    DEFAULTS,
+    AllColumnsOption,
+    DeviceOption,
+    FormatOption,
+    JsonOption,
+    UnsafeOption,
+    complete,
+)
 from golfbench.cli.streams import session
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from golfbench.molecule_files.driver import Driver
     from golfbench.molecule_files.entries import Notes
     from golfbench.molecule_files.library import Job
+    from golfbench.molecule_files.oracle_walks import OnLabel, Verification
     from golfbench.molecule_files.output import Output
     from golfbench.molecule_files.ranking import Ranking
     from golfbench.molecule_files.reading import Inputs
@@ -28,6 +38,10 @@ DEFAULT_MODEL = str(DEFAULTS["oracle"])
 COLUMNS = ("id", "atoms", "status", "steps", "energy change (kcal/mol)", "max force (eV/Å)", "model calls")
 #: Where end points were tested, and where there are conformers to compare.
 MINIMUM, RELATIVE, LEFT_OUT = "minimum", "above lowest (kcal/mol)", "left out"
+#: What a narrow terminal is shown without, the first one first.
+SPARE = ("atoms", "model calls", "max force (eV/Å)", "steps")
+#: Where an oracle was asked.
+OF_ORACLE = ("oracle energy (Hartree)", "oracle energy change (kcal/mol)", "oracle max force (eV/Å)", "labels")
 
 
 def _complete_model(incomplete: str) -> list[tuple[str, str]]:
@@ -102,7 +116,31 @@ InputFormatOption = Annotated[
     ),
 ]
 WorkersOption = Annotated[
-    int, typer.Option("--workers", min=1, help="Processes that share the molecules; each opens the model.")
+    int | None,
+    typer.Option(
+        "--workers",
+        min=1,
+        help="Processes that share the molecules, each with a model of its own, and then oracle calls at a time. "
+        "[default: 1 process, 2 calls]",
+    ),
+]
+VerifierOption = Annotated[
+    str | None,
+    typer.Option(
+        "--oracle",
+        metavar="NAME",
+        autocompletion=complete("oracle"),
+        help="Engine that judges where the walks on the model end: energy, largest force, verified or not.",
+    ),
+]
+BudgetOption = Annotated[
+    int | None,
+    typer.Option(
+        "--oracle-budget",
+        metavar="N",
+        min=1,
+        help="Labels of the oracle, for all molecules together: its own forces finish the walks.",
+    ),
 ]
 FixOption = Annotated[
     str | None,
@@ -132,6 +170,10 @@ RestrainOption = Annotated[
     ),
 ]
 SortOption = Annotated[bool, typer.Option("--sort", help="Conformers of one molecule together, the lowest first.")]
+LearnOption = Annotated[
+    bool,
+    typer.Option("--learn", help="The model learns from every label, so that later molecules need fewer of them."),
+]
 WindowOption = Annotated[
     float | None,
     typer.Option(
@@ -142,7 +184,7 @@ DeduplicateOption = Annotated[
     bool,
     typer.Option(
         "--deduplicate",
-        help="Of conformers within 0.1 kcal/mol and 0.125 Å (heavy atoms, with symmetry), keep the lowest alone.",
+        help="Keep only the lowest of conformers within 0.1 kcal/mol and 0.125 Å (heavy atoms, with symmetry).",
     ),
 ]
 
@@ -172,20 +214,27 @@ def minimize(
     freeze_torsion: TorsionOption = None,
     restrain: RestrainOption = None,
     check_minima: CheckOption = False,
+    oracle: VerifierOption = None,
+    oracle_budget: BudgetOption = None,
+    learn: LearnOption = False,
     sort: SortOption = False,
     window: WindowOption = None,
     deduplicate: DeduplicateOption = False,
-    workers: WorkersOption = 1,
+    workers: WorkersOption = None,
     output: OutputOption = None,
     overwrite: OverwriteOption = False,
+    wide: AllColumnsOption = False,
     json: JsonOption = False,
 ) -> None:
     """Minimize molecules of your own, one or a library of millions: memory does not grow with their number.
 
-    Energies are those of the model itself: no oracle judges the end points. The output has the atom order, the bonds,
-    the titles and the data fields of what was read. Molecules from XYZ have no bonds: they are written as .extxyz, a
-    change of their bonds is not noticed, and force fields do not take them. Of a PDB file the bonds are worked out
-    where its hydrogens are there.
+    Energies are those of the model. With --oracle, an engine judges each end point, and with --oracle-budget its own
+    forces finish the walks, from the model's second derivatives: a molecule is verified when none of the oracle's
+    forces is above --force-max. Its calls are in OUTPUT.oracle; its energies rank.
+
+    The output has the atom order, the bonds, the titles and the data fields of what was read. Molecules from XYZ have
+    no bonds: they are written as .extxyz, a change of their bonds is not noticed, and force fields do not take them. The
+    bonds of a PDB file are worked out if its hydrogens are there.
 
     A walk from a symmetric start keeps its symmetry and can end at a saddle, which a note says. With --check-minima it
     goes on from there: it is pushed along the softest direction, three times at most.
@@ -195,13 +244,14 @@ def minimize(
     interruption, also with other --workers.
 
     A molecule that cannot be read, that the model does not take or that fails stops no other. Exit codes: 0 all
-    converged, 1 some did not, 2 none was usable, 3 a component is missing.
+    converged (with a budget: are verified), 1 some did not, 2 none was usable, 3 a component is missing.
     """
     from golfbench.molecule_files.constraints import Constraints
     from golfbench.molecule_files.driver import open_driver
     from golfbench.molecule_files.entries import Notes, Reading
     from golfbench.molecule_files.library import Job
     from golfbench.molecule_files.minimizing import open_optimizer, stopping_rule
+    from golfbench.molecule_files.oracle_walks import make_room, oracle_folder
     from golfbench.molecule_files.output import check_place, open_output
     from golfbench.molecule_files.ranking import Ranking, rank
     from golfbench.molecule_files.reading import Inputs
@@ -215,6 +265,7 @@ def minimize(
     check_device(device or "cpu")
     if output is not None:
         check_place(output, overwrite)
+    verification = _verification(oracle, oracle_budget, learn)
     job = Job(
         model,
         checkpoint,
@@ -228,17 +279,20 @@ def minimize(
         constraints,
         reading := Reading(conformers, seed, charge, multiplicity),
         None if output is None else output.suffix,
+        verification,
     )
     permission = Permission(unsafe, console.note)
     with open_driver(model, checkpoint, DEFAULT_MODEL, checkpoint_format, permission, job.device) as driver:
         given = Inputs(inputs, reading, input_format)
         with open_output(output, overwrite, job.command(given, driver)) as kept:
-            interrupted = _walk(given, job, driver, kept, notes := Notes(), workers)
+            if verification is not None and output is not None and kept.fresh:
+                make_room(oracle_folder(output), overwrite)
+            interrupted = _work(given, job, driver, kept, notes := Notes(), workers)
             if not interrupted:
                 rank(kept, ranking)
                 kept.finish(sort)
             session.saved = output is not None and len(kept) > 0
-            tally = _show(kept, driver, job, json, ranking, notes)
+            tally = _show(kept, driver, job, json, wide, ranking, notes)
             count = len(kept)
     if interrupted:
         where = f"; {count} molecules are in {kept.partial}, and the same command goes on" if count else ""
@@ -248,9 +302,23 @@ def minimize(
     raise typer.Exit(130 if interrupted else tally.exit_code())
 
 
-def _walk(inputs: Inputs, job: Job, driver: Driver, output: Output, ends: Notes, workers: int) -> bool:
-    """Walk all molecules and keep them; return whether that was interrupted."""
-    from golfbench.molecule_files.library import minimize_library
+def _verification(oracle: str | None, budget: int | None, learn: bool) -> Verification | None:
+    """Return what the oracle is asked, once it is known that it can be."""
+    from golfbench.errors import ConfigurationError
+    from golfbench.molecule_files.oracle_walks import Verification
+
+    if oracle is None:
+        if budget is not None or learn:
+            option = "--learn" if budget is None else "--oracle-budget"
+            raise ConfigurationError(f"{option} needs an oracle: give --oracle NAME, too")
+        return None
+    verification = Verification(oracle, budget, learn)
+    verification.check()
+    return verification
+
+
+def _work(inputs: Inputs, job: Job, driver: Driver, output: Output, ends: Notes, workers: int | None) -> bool:
+    """Do all that is asked of all molecules and keep it; return whether that was interrupted."""
     from golfbench.molecule_files.reading import SHARED_NAME
 
     if output.resumed:
@@ -266,12 +334,13 @@ def _walk(inputs: Inputs, job: Job, driver: Driver, output: Output, ends: Notes,
             told.add(output.partial.name)
             console.note(f"what is done is in {output.partial} until all are")
 
-    done = output.resumed
     try:
         with console.Progress() as progress:
-            for kept in minimize_library(inputs, job, driver, output, ends, workers, tell):
-                done += kept.row.status != "interrupted"
-                progress("minimizing", done, *_expected(inputs, job, done))
+            if job.verification is None or not job.verification.learn:
+                _walk(inputs, job, driver, output, ends, workers or 1, tell, progress)
+                _verify(inputs, job, driver, output, workers, progress)
+            else:
+                _learn(inputs, job, driver, output, ends, workers, tell, progress)
     except KeyboardInterrupt:
         return True
     for source, count in output.shared_names():
@@ -280,13 +349,76 @@ def _walk(inputs: Inputs, job: Job, driver: Driver, output: Output, ends: Notes,
     return False
 
 
+def _walk(
+    inputs: Inputs,
+    job: Job,
+    driver: Driver,
+    output: Output,
+    ends: Notes,
+    workers: int,
+    tell: Callable[[int], None],
+    progress: console.Progress,
+) -> None:
+    """Walk all molecules on the model."""
+    from golfbench.molecule_files.library import minimize_library
+
+    done = output.resumed
+    for kept in minimize_library(inputs, job, driver, output, ends, workers, tell):
+        done += kept.row.status != "interrupted"
+        progress("minimizing", done, *_expected(inputs, job, done))
+
+
+def _verify(
+    inputs: Inputs, job: Job, driver: Driver, output: Output, workers: int | None, progress: console.Progress
+) -> None:
+    """Have the oracle judge or finish what has walked."""
+    from golfbench.molecule_files.verifying import verify_library
+
+    if job.verification is not None:
+        on_label = _label_teller(job.verification, job.verification.budget or output.count_walked(), progress)
+        for _ in verify_library(inputs, job, driver, output, workers, on_label):
+            pass
+
+
+def _learn(
+    inputs: Inputs,
+    job: Job,
+    driver: Driver,
+    output: Output,
+    ends: Notes,
+    workers: int | None,
+    tell: Callable[[int], None],
+    progress: console.Progress,
+) -> None:
+    """Walk on a model that learns meanwhile, and on the oracle."""
+    from golfbench.molecule_files.teaching import learn_library
+
+    assert job.verification is not None
+    on_label = _label_teller(job.verification, job.verification.budget or 0, progress)
+    for _ in learn_library(inputs, job, driver, output, ends, workers, tell, on_label):
+        pass
+
+
+def _label_teller(verification: Verification, total: int, progress: console.Progress) -> OnLabel:
+    """Return what shows each label: of a slow oracle with the molecule and the force."""
+    slow, counts = verification.component().spec.slow, Counter[str]()
+
+    def tell(id: str, labels: int, force: float) -> None:
+        counts["labels"] += 1
+        progress("oracle labels", counts["labels"], total)
+        if slow:
+            console.note(f"{id}: label {labels}, largest force {force:.3f} eV/Å")
+
+    return tell
+
+
 def _expected(inputs: Inputs, job: Job, done: int) -> tuple[int, bool]:
     """Return how many molecules there are, and whether that is an estimate from how much of the files was read."""
     share, known = inputs.share(), inputs.read * job.reading.conformers
     return max(done, round(known / share) if share > 0 else known), share < 1
 
 
-def _show(output: Output, driver: Driver, job: Job, json: bool, ranking: Ranking, notes: Notes) -> Tally:
+def _show(output: Output, driver: Driver, job: Job, json: bool, wide: bool, ranking: Ranking, notes: Notes) -> Tally:
     """Print the rows on stdout; why some failed, and how many, on stderr."""
     from golfbench.molecule_files.rows import Tally
 
@@ -299,13 +431,17 @@ def _show(output: Output, driver: Driver, job: Job, json: bool, ranking: Ranking
 
     if json:
         names = {"model": driver.name, "method": driver.method, "optimizer": job.optimizer}
+        if job.verification is not None:
+            names |= {"oracle": job.verification.oracle, "oracle_method": job.verification.method}
         rows = (row.model_dump(mode="json") for row in counted())
         console.print_json_rows({"schema_version": SCHEMA_VERSION, **names}, rows)
     else:
-        shown = {MINIMUM: job.check_minima, RELATIVE: ranking or job.reading.conformers > 1, LEFT_OUT: ranking}
+        shown: dict[str, object] = dict.fromkeys(OF_ORACLE, job.verification)
+        shown |= {MINIMUM: job.check_minima, RELATIVE: ranking or job.reading.conformers > 1, LEFT_OUT: ranking}
         columns = (*COLUMNS, *(column for column, wanted in shown.items() if wanted))
         cells = ([_cells(row)[column] for column in columns] for row in counted())
-        console.print_table(columns, cells, title=f"{driver.name}, {job.optimizer}")
+        judge = "" if job.verification is None else f", then {job.verification.oracle}"
+        console.print_table(columns, cells, f"{driver.name}, {job.optimizer}{judge}", SPARE, wide)
     if tally.charged and not driver.sees_charge:
         count = tally.charged
         console.warn(f"{driver.name} does not see charges and unpaired electrons, which {count} molecules have")
@@ -325,11 +461,19 @@ def _cells(row: OwnRow) -> dict[str, str]:
         "" if row.n_atoms is None else str(row.n_atoms),
         row.status.value,
         str(row.n_steps),
-        "" if change is None else f"{change:.3f}",
-        "" if force is None else f"{force:.4f}",
+        _number(change, 3),
+        _number(force, 4),
         str(row.model_calls),
+        _number(row.oracle_energy_hartree, 6),
+        _number(row.oracle_energy_change_kcal_mol, 3),
+        _number(row.oracle_force_max_ev_per_angstrom, 4),
+        _number(row.oracle_labels, 0),
         "" if row.is_minimum is None else "yes" if row.is_minimum else "no",
-        "" if relative is None else f"{relative:.3f}",
+        _number(relative, 3),
         row.left_out or "",
     )
-    return dict(zip((*COLUMNS, MINIMUM, RELATIVE, LEFT_OUT), cells, strict=True))
+    return dict(zip((*COLUMNS, *OF_ORACLE, MINIMUM, RELATIVE, LEFT_OUT), cells, strict=True))
+
+
+def _number(number: float | None, digits: int) -> str:
+    return "" if number is None else f"{number:.{digits}f}"

@@ -87,7 +87,7 @@ def fetch(
 ) -> None:
     """Bring weights into the store that runs read: downloaded, proven by their hash, converted once.
 
-    Nothing is done where they are there already. The store is the folder STORE, by default one of the user's data.
+    Does nothing if they are there already. The store is the folder STORE, by default one of the user's data.
     """
     spec, weights = _wanted(model)
     if file is not None and url is not None:

@@ -130,6 +130,9 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout i
 WideOption = Annotated[
     bool, typer.Option("--wide", help="Show all columns: steps, oracle calls by purpose, geometries, times.")
 ]
+AllColumnsOption = Annotated[
+    bool, typer.Option("--wide", help="Show all columns, also on a terminal that is too narrow for them.")
+]
 FormatOption = Annotated[
     str | None,
     typer.Option("--checkpoint-format", metavar="NAME", help="Format of a file made elsewhere (`plugins show MODEL`)."),

@@ -18,6 +18,7 @@ from golfbench.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from golfbench.benchmark.metrics import Row
+    from golfbench.compare.sides import Side
     from golfbench.runs.directory import RunDirectory
 
 
@@ -116,16 +117,18 @@ def print_rows(directory: RunDirectory, format: str, wide: bool = False) -> None
     elif format == Format.LATEX:
         print(latex_table(rows, facts.name, wide), end="")
     else:
-        _print_table(rows, facts.name, wide, verdicts(read_side(directory.path)))
+        _print_table(rows, facts.name, wide, read_side(directory.path))
 
 
-def _print_table(rows: Sequence[Row], dataset: str, wide: bool, said: Sequence[str]) -> None:
+def _print_table(rows: Sequence[Row], dataset: str, wide: bool, side: Side) -> None:
     from rich.console import Console
 
-    from golfbench.benchmark.tables import failure_lines, notes, rich_table
+    from golfbench.benchmark.tables import INTERVAL_NOTE, failure_lines, notes, rich_table
+    from golfbench.compare.verdict import interval_of, verdicts
 
-    terminal = Console()
-    table = rich_table(rows, terminal.width, wide)
+    terminal, ends = Console(), interval_of(side)
+    table = rich_table(rows, terminal.width, wide, ends)
     Console(width=max(terminal.width, table.width or 0)).print(table)
-    for paragraph in (*said, *failure_lines(rows), " ".join(notes(rows, dataset, wide))):
+    told = [*notes(rows, dataset, wide), *([INTERVAL_NOTE] if any(map(ends, rows)) else [])]
+    for paragraph in (*verdicts(side), *failure_lines(rows), " ".join(told)):
         terminal.print(f"\n{paragraph}", markup=False, highlight=False)

@@ -301,15 +301,11 @@ def _ends_of(settings: RunConfig) -> dict[str, GivenEnds]:
     """Return the end points of the files that a configuration names, and tell what a person must know of them."""
     if not settings.end_points:
         return {}
-    from golfbench.molecule_files.end_points import read_end_points
-    from golfbench.runs.runner import open_dataset
+    from golfbench.molecule_files.end_points import given_ends
 
-    test = open_dataset(settings.dataset).test
-    found = {}
-    for ends in settings.end_points:
-        found[ends.name], lines = read_end_points(ends, test, settings.limit)
-        for line in lines:
-            console.warn(line)
+    found, lines = given_ends(settings)
+    for line in lines:
+        console.warn(line)
     return found
 
 

@@ -198,8 +198,8 @@ def _differences(
         ends = interval(resampled)
         values = value_of(mine), value_of(theirs)
         low, high = ends if ends is not None and None not in values else (None, None)
-        verdict = _verdict(low, high, len(compounds), measure.lower_is_better)
-        yield Difference(measure, *values, low, high, verdict)
+        said = verdict(low, high, len(compounds), measure.lower_is_better)
+        yield Difference(measure, *values, low, high, said)
 
 
 def _drawn_seeds(pair: Pair) -> tuple[CountArray, CountArray]:
@@ -210,7 +210,8 @@ def _drawn_seeds(pair: Pair) -> tuple[CountArray, CountArray]:
     return drawn, draw_counts(len(pair.other_seeds), RESAMPLES, "compare", "other seeds")
 
 
-def _verdict(low: float | None, high: float | None, compounds: int, lower_is_better: bool) -> Verdict:
+def verdict(low: float | None, high: float | None, compounds: int, lower_is_better: bool) -> Verdict:
+    """Return what the interval of a difference, new minus old, says of the new one."""
     if low is None or high is None or compounds < LEAST_COMPOUNDS or low <= 0.0 <= high:
         return "not separable"
     return "better" if (high < 0.0) == lower_is_better else "worse"

@@ -1,4 +1,4 @@
-"""The figure of runs: what is left above the oracle's minima against the labels that were learned from, as SVG."""
+"""The figures of runs, as SVG: a number against the labels that were learned from, or the processor time spent."""
 
 from __future__ import annotations
 
@@ -7,33 +7,48 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
+from statistics import fmean
+from typing import Literal
 
 from golfbench.benchmark.metrics import SUCCESS_KCAL_MOL
-from golfbench.compare.sides import Side
-from golfbench.compare.verdict import residual
+from golfbench.compare.sides import Series, Side
+from golfbench.compare.verdict import MEASURE, number
 from golfbench.errors import ConfigurationError, NothingToDoError
+from golfbench.leaderboard.measures import MEASURES, Measure
 from golfbench.leaderboard.statistics import Estimate
 
 WIDTH, HEIGHT = 760, 430
 #: Of the axes, in pixels: left, top, right, bottom.
 LEFT, TOP, RIGHT, BOTTOM = 64, 56, 520, 370
+#: Of a residual, the axis reaches this far at least, kcal/mol.
+LEAST_TOP = 1.5 * SUCCESS_KCAL_MOL
 #: Okabe and Ito: colours that colour-blind people tell apart.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999999")
+#: Of curves beyond the colours: so that no two look alike.
+DASHES = ("", "6 3", "2 2")
+#: What the axis across can be.
+Axis = Literal["labels", "cpu_s"]
+ACROSS: dict[Axis, str] = {
+    "labels": "labels of the oracle that were learned from",
+    "cpu_s": "processor time of the learning loop, s",
+}
 #: Lines between two entries of the list at the right are so far apart.
 LINE_HEIGHT = 15
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A residual.
+    """A number of a model.
 
     Attributes:
-        labels: That were learned from.
-        found: With its interval, kcal/mol.
+        across: Labels that were learned from, or s.
+        found: With its interval.
+        hint: What is said of it where a pointer rests.
     """
 
-    labels: int
+    across: float
     found: Estimate
+    hint: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,23 +57,29 @@ class Drawing:
 
     Attributes:
         title: What all of it is of.
-        curves: By what tells them apart: points by rising labels.
-        lines: Residuals of fixed models, by their names.
+        measure: What is drawn.
+        axis: What it is drawn against.
+        curves: By what tells them apart: points in the order of what is across.
+        lines: Numbers of fixed models, by their names.
     """
 
     title: str
+    measure: Measure
+    axis: Axis
     curves: dict[str, list[Point]]
     lines: dict[str, float]
 
 
-def figure(sides: Sequence[Side]) -> str:
+def figure(sides: Sequence[Side], measure: str = MEASURE, axis: Axis = "labels") -> str:
     """Return the figure of runs as an SVG document that needs nothing beside it.
 
     A curve is a model under a selection: the model before it learned, and after it learned from the labels of each run.
-    Fixed models are lines across. The axis of labels is like log(1 + x).
+    Fixed models are lines across. The axis across is like log(1 + x).
 
     Args:
         sides: Runs of one dataset, from ``sides.read_side``.
+        measure: Name of the number, of ``leaderboard.measures.MEASURES``.
+        axis: What it is drawn against.
 
     Raises:
         ConfigurationError: If they are of several datasets.
@@ -66,32 +87,51 @@ def figure(sides: Sequence[Side]) -> str:
     """
     if len({(side.dataset, side.sha256) for side in sides}) > 1:
         raise ConfigurationError("a figure is of one dataset: " + ", ".join(sorted({side.dataset for side in sides})))
-    drawing = _drawing(sides)
+    (chosen,) = (known for known in MEASURES if known.name == measure)
+    drawing = _drawing(sides, chosen, axis)
     if not drawing.curves:
-        raise NothingToDoError("no run says how many labels its networks have learned from: nothing to draw")
+        what = "how many labels its networks have learned from" if axis == "labels" else "what its trainings took"
+        raise NothingToDoError(f"no run says {what}: nothing to draw")
     return _svg(drawing)
 
 
-def _drawing(sides: Sequence[Side]) -> Drawing:
-    curves: defaultdict[str, dict[int, Point]] = defaultdict(dict)
+def _drawing(sides: Sequence[Side], measure: Measure, axis: Axis) -> Drawing:
+    curves: defaultdict[str, dict[float, Point]] = defaultdict(dict)
     starts: dict[str, Point] = {}
     lines: dict[str, float] = {}
     for side in sides:
         for series in side.series:
-            found = residual(series, side.sha256)
+            found = number(series, side.sha256, measure.name)
             if found.value is None:
                 continue
             if series.key.stage == "reference":
                 lines[series.key.model] = found.value
-            elif series.labels is not None and series.key.stage == "before":
-                starts[series.key.model] = Point(series.labels, found)
-            elif series.labels is not None:
-                curves[f"{series.key.model}, {series.key.selection}"][series.labels] = Point(series.labels, found)
+            elif (point := _point(series, found, measure, axis)) is None:
+                continue
+            elif series.key.stage == "before":
+                starts[series.key.model] = point
+            else:
+                curve = curves[f"{series.key.model}, {series.key.selection}"]
+                curve[point.across] = point
                 if start := starts.get(series.key.model):
-                    curves[f"{series.key.model}, {series.key.selection}"].setdefault(start.labels, start)
+                    curve.setdefault(start.across, start)
     levels = ", ".join(sorted({series.key.method for side in sides for series in side.series}))
-    title = f"{sides[0].dataset}: energy above the minima of {levels}"
-    return Drawing(title, {name: [points[k] for k in sorted(points)] for name, points in curves.items()}, lines)
+    what = "energy above the minima" if measure.name == MEASURE else measure.title.lower()
+    ordered = {name: [points[k] for k in sorted(points)] for name, points in curves.items()}
+    return Drawing(f"{sides[0].dataset}: {what} of {levels}", measure, axis, ordered, lines)
+
+
+def _point(series: Series, found: Estimate, measure: Measure, axis: Axis) -> Point | None:
+    """Return where a series is drawn; ``None`` where nothing says what its place is across."""
+    spent = [cost.total for cost in series.cpu_s.values()]
+    across: float | None = series.labels
+    if axis == "cpu_s":
+        across = 0.0 if series.key.stage == "before" else fmean(spent) if len(spent) == len(series.seeds) else None
+    if across is None:
+        return None
+    said = "" if series.labels is None else f"{series.labels} labels"
+    said += f", {across:.0f} s" if axis == "cpu_s" else ""
+    return Point(across, found, f"{said}: {found.value:.{measure.decimals}f} {measure.unit}")
 
 
 class _Axes:
@@ -100,12 +140,14 @@ class _Axes:
     def __init__(self, drawing: Drawing) -> None:
         points = [point for curve in drawing.curves.values() for point in curve]
         ends = [point.found.high or point.found.value or 0.0 for point in points]
-        self.top = _ceiling(max([*ends, *drawing.lines.values(), 1.5 * SUCCESS_KCAL_MOL]))
-        self.labels = sorted({point.labels for point in points})
-        self._last = math.log1p(max(*self.labels, 1) if len(self.labels) > 1 else max(self.labels[0], 1))
+        self.top = 100.0 if drawing.measure.share else _ceiling(max([*ends, *drawing.lines.values(), LEAST_TOP]))
+        last = max(1.0, *(point.across for point in points))
+        self._last = math.log1p(last)
+        tens = [10.0**power for power in range(1 + math.floor(math.log10(last)))]
+        self.marks = sorted({p.across for p in points}) if drawing.axis == "labels" else [0.0, *tens]
 
-    def x(self, labels: float) -> float:
-        return LEFT + 12 + (RIGHT - LEFT - 24) * math.log1p(labels) / self._last
+    def x(self, across: float) -> float:
+        return LEFT + 12 + (RIGHT - LEFT - 24) * math.log1p(across) / self._last
 
     def y(self, value: float) -> float:
         return BOTTOM - (BOTTOM - TOP) * min(value, self.top) / self.top
@@ -133,35 +175,43 @@ def _svg(drawing: Drawing) -> str:
         f"<title>{escape(drawing.title)}</title>",
         f'<rect width="{WIDTH}" height="{HEIGHT}" rx="6" fill="#ffffff"/>',
         _text(LEFT, 26, drawing.title, size=14, weight="bold"),
-        _text(LEFT, 44, "mean residual of all test molecules, kcal/mol; bars: 95 % interval", colour="#555555"),
-        *_frame(axes),
-        *_threshold(axes),
+        _text(LEFT, 44, f"{_upwards(drawing.measure)}; bars: 95 % interval", colour="#555555"),
+        *_frame(axes, ACROSS[drawing.axis]),
+        *(_threshold(axes) if drawing.measure.name == MEASURE else ()),
         *(_line(axes, value) for value in drawing.lines.values()),
-        *(part for name, colour in _coloured(drawing) for part in _curve(axes, drawing.curves[name], colour)),
+        *(part for name, pen in _pens(drawing) for part in _curve(axes, drawing.curves[name], pen)),
         *names,
         "</svg>",
     ]
     return "\n".join(parts) + "\n"
 
 
-def _coloured(drawing: Drawing) -> list[tuple[str, str]]:
-    return [(name, COLOURS[k % len(COLOURS)]) for k, name in enumerate(drawing.curves)]
+def _upwards(measure: Measure) -> str:
+    if measure.name == MEASURE:
+        return "mean residual of all test molecules, kcal/mol"
+    return f"{measure.title.lower()}, {measure.unit}" + (" of all test molecules" if measure.share else "")
 
 
-def _frame(axes: _Axes) -> Iterator[str]:
+def _pens(drawing: Drawing) -> list[tuple[str, tuple[str, str]]]:
+    """Return colour and dashes of each curve."""
+    pens = [(colour, dashes) for dashes in DASHES for colour in COLOURS]
+    return [(name, pens[k % len(pens)]) for k, name in enumerate(drawing.curves)]
+
+
+def _frame(axes: _Axes, across: str) -> Iterator[str]:
     for value in axes.ticks():
         y = axes.y(value)
         yield f'<line x1="{LEFT}" y1="{y:.1f}" x2="{RIGHT}" y2="{y:.1f}" stroke="#e3e3e3"/>'
         yield _text(LEFT - 8, y + 4, f"{value:g}", anchor="end")
     last = -math.inf
-    for labels in axes.labels:
-        x = axes.x(labels)
+    for mark in axes.marks:
+        x = axes.x(mark)
         yield f'<line x1="{x:.1f}" y1="{BOTTOM}" x2="{x:.1f}" y2="{BOTTOM + 5}" stroke="#555555"/>'
         if x - last > 22:
-            yield _text(x, BOTTOM + 19, str(labels), anchor="middle")
+            yield _text(x, BOTTOM + 19, f"{mark:.0f}", anchor="middle")
             last = x
     yield f'<line x1="{LEFT}" y1="{BOTTOM}" x2="{RIGHT}" y2="{BOTTOM}" stroke="#555555"/>'
-    yield _text((LEFT + RIGHT) / 2, BOTTOM + 40, "labels of the oracle that were learned from", anchor="middle")
+    yield _text((LEFT + RIGHT) / 2, BOTTOM + 40, across, anchor="middle")
 
 
 def _threshold(axes: _Axes) -> Iterator[str]:
@@ -175,23 +225,24 @@ def _line(axes: _Axes, value: float) -> str:
     return f'<line x1="{LEFT}" y1="{y:.1f}" x2="{RIGHT}" y2="{y:.1f}" stroke="#444444" stroke-dasharray="7 4"/>'
 
 
-def _curve(axes: _Axes, points: Sequence[Point], colour: str) -> Iterator[str]:
-    places = [(axes.x(point.labels), axes.y(point.found.value or 0.0)) for point in points]
+def _curve(axes: _Axes, points: Sequence[Point], pen: tuple[str, str]) -> Iterator[str]:
+    colour, dashes = pen
+    places = [(axes.x(point.across), axes.y(point.found.value or 0.0)) for point in points]
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
-    yield f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>'
+    dashed = f' stroke-dasharray="{dashes}"' if dashes else ""
+    yield f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"{dashed}/>'
     for (x, y), point in zip(places, points, strict=True):
         if point.found.low is not None and point.found.high is not None:
             low, high = axes.y(point.found.low), axes.y(point.found.high)
             yield f'<line x1="{x:.1f}" y1="{low:.1f}" x2="{x:.1f}" y2="{high:.1f}" stroke="{colour}"/>'
-        hint = f"{point.labels} labels: {point.found.value:.2f} kcal/mol"
-        yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{colour}"><title>{escape(hint)}</title></circle>'
+        yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{colour}"><title>{escape(point.hint)}</title></circle>'
 
 
 def _names_at_the_right(drawing: Drawing, axes: _Axes) -> list[str]:
     """Return the names of curves and lines beside their ends, pushed apart where they would overlap."""
     ends = [
-        (axes.y(drawing.curves[name][-1].found.value or 0.0), name, drawing.curves[name][-1].found.value, colour)
-        for name, colour in _coloured(drawing)
+        (axes.y(drawing.curves[name][-1].found.value or 0.0), name, drawing.curves[name][-1].found.value, pen[0])
+        for name, pen in _pens(drawing)
     ]
     ends += [(axes.y(value), name, value, "#444444") for name, value in drawing.lines.items()]
     placed, least = [], TOP - LINE_HEIGHT
@@ -199,7 +250,11 @@ def _names_at_the_right(drawing: Drawing, axes: _Axes) -> list[str]:
         least = max(round(y), least + LINE_HEIGHT)
         placed.append((least, name, value, colour))
     over = max(0, placed[-1][0] - BOTTOM)
-    return [_text(RIGHT + 10, y - over + 4, f"{name}: {value:.2f}", colour=colour) for y, name, value, colour in placed]
+    decimals = drawing.measure.decimals
+    return [
+        _text(RIGHT + 10, y - over + 4, f"{name}: {value:.{decimals}f}", colour=colour)
+        for y, name, value, colour in placed
+    ]
 
 
 def _text(

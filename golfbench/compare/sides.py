@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from golfbench.benchmark.metrics import CallsByPurpose
-from golfbench.benchmark.records import Record, latest_records, read_records
+from golfbench.benchmark.metrics import CallsByPurpose, CpuSeconds
+from golfbench.benchmark.records import Identity, Record, latest_records, read_records
 from golfbench.errors import ConfigurationError
 from golfbench.leaderboard.entries import Entry, Provenance, part_hashes, read_entry
+from golfbench.runs.costs import read_costs
 from golfbench.runs.directory import RunDirectory
 from golfbench.runs.manifest import Manifest
 from golfbench.runs.summary import rows_of
@@ -63,6 +64,7 @@ class Series:
         calls: Oracle calls by seed.
         expected: Molecules that each seed was to judge.
         labels: Labels that the network has learned from in all; ``None`` where nothing says it.
+        cpu_s: Processor time of its learning loop by seed, where that was recorded.
     """
 
     key: Key
@@ -70,6 +72,7 @@ class Series:
     calls: Mapping[int | None, CallsByPurpose]
     expected: int
     labels: int | None = None
+    cpu_s: Mapping[int | None, CpuSeconds] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,15 +113,19 @@ def _side_of_run(run: RunDirectory) -> Side:
     rows = rows_of(run)
     calls = {(row.combination, row.stage): row.oracle_calls for row in rows}
     labels = {(row.combination, row.stage): row.labels for row in rows}
+    costs = {name: cost.cpu_s for name, cost in read_costs(run.costs).items() if cost.cpu_s}
     learned: dict[Key, int | None] = {}
+    spent: defaultdict[Key, dict[int | None, CpuSeconds]] = defaultdict(dict)
     grouped: defaultdict[Key, defaultdict[int | None, dict[str, Record]]]
     grouped = defaultdict(lambda: defaultdict(dict))
     counted: defaultdict[Key, dict[int | None, CallsByPurpose]] = defaultdict(dict)
     for record in latest_records(read_records(run.records)):
-        key = _key(record)
+        key = key_of(record)
         grouped[key][record.seed][record.molecule] = record
         counted[key][record.seed] = calls[record.combination, record.stage]
         learned[key] = labels[record.combination, record.stage]
+        if (name := (record.combination, record.stage)) in costs:
+            spent[key][record.seed] = costs[name]
     dataset, config = manifest.dataset, manifest.config
     expected = dataset.test_molecules
     return Side(
@@ -128,7 +135,7 @@ def _side_of_run(run: RunDirectory) -> Side:
         protocol=config["protocol"],
         settings=dict(_flat({k: v for k, v in config.items() if k not in GRID | TECHNICAL}))
         | _origin(manifest, [manifest.hardware.cpu]),
-        series=[Series(key, seeds, counted[key], expected, learned[key]) for key, seeds in grouped.items()],
+        series=[Series(key, seeds, counted[key], expected, learned[key], spent[key]) for key, seeds in grouped.items()],
     )
 
 
@@ -152,7 +159,8 @@ def _side_of_entry(path: Path, entry: Entry) -> Side:
     )
 
 
-def _key(record: Record) -> Key:
+def key_of(record: Identity) -> Key:
+    """Return the series that a record or a row belongs to."""
     budget = f"{record.budget} labels" if record.budget else ""
     return Key(record.stage, record.model, record.optimizer, record.selection, record.oracle, budget, record.method)
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from statistics import fmean
 
-from golfbench.benchmark.metrics import SUCCESS_KCAL_MOL
+from golfbench.benchmark.metrics import SUCCESS_KCAL_MOL, Row
 from golfbench.benchmark.records import Record
+from golfbench.benchmark.tables import Ends, Line
 from golfbench.compare.differences import LEAST_COMPOUNDS, Difference, compare
 from golfbench.compare.pairs import pair_of
-from golfbench.compare.sides import Series, Side
+from golfbench.compare.sides import Series, Side, key_of
 from golfbench.leaderboard.measures import quotients
 from golfbench.leaderboard.statistics import RESAMPLES, Estimate, draw_counts, estimate, resampled_values, value_of
 
@@ -60,17 +62,46 @@ def _sentence(subject: str, group: Sequence[Series], names: dict[int, str], sha2
 
 
 def residual(series: Series, sha256: str) -> Estimate:
-    """Return the mean residual of all molecules, kcal/mol, with its interval over compounds and seeds.
+    """Return the mean residual of all molecules, kcal/mol; see ``number``."""
+    return number(series, sha256, MEASURE)
+
+
+def number(series: Series, sha256: str, measure: str) -> Estimate:
+    """Return a number of a series with its interval over compounds and seeds.
 
     Args:
         series: One combination with all its seeds.
         sha256: Hash of the dataset's content: all series of a dataset see the same draws of compounds.
+        measure: Its name, of ``leaderboard.measures.MEASURES``.
     """
     compounds = _compounds(series)
-    quotient = quotients(_walks(series), compounds)[MEASURE]
+    quotient = quotients(_walks(series), compounds)[measure]
     groups = draw_counts(len(compounds), RESAMPLES, sha256, "compounds")
     seeds = draw_counts(len(series.seeds), RESAMPLES, "compare", "seeds")
     return estimate(quotient, resampled_values(quotient, groups, seeds))
+
+
+def interval_of(side: Side) -> Ends:
+    """Return what says the interval of each line of a run's table, as its verdict has it.
+
+    A line of one seed has the interval over compounds alone. Few compounds have none.
+
+    Args:
+        side: The run, from ``sides.read_side``.
+    """
+    found = {series.key: series for series in side.series}
+
+    def ends(line: Line) -> tuple[float, float] | None:
+        rows = (line,) if isinstance(line, Row) else line.rows
+        if (series := found.get(key_of(rows[0]))) is None:
+            return None
+        part = replace(series, seeds={row.seed: series.seeds[row.seed] for row in rows})
+        if len(_compounds(part)) < LEAST_COMPOUNDS:
+            return None
+        number = residual(part, side.sha256)
+        return None if number.low is None or number.high is None else (number.low, number.high)
+
+    return ends
 
 
 def _value(series: Series, sha256: str) -> str:

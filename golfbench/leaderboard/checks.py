@@ -249,7 +249,7 @@ def _geometry_problems(
     changed = bond_graph_changed(item.molecule, end)
     if changed != record.bond_graph_changed:
         yield f"bond_graph_changed is {record.bond_graph_changed}, but its end point says {changed}"
-    if record.stereo_changed is not None and not changed:  # records of before do not say it
+    if record.stereo_changed is not None and not changed:  # older records do not say it
         turned = bool(stereo_changes(item.molecule, end))
         if turned != record.stereo_changed:
             yield f"stereo_changed is {record.stereo_changed}, but its end point says {turned}"

@@ -91,8 +91,8 @@ class Cost(FrozenModel):
         wall_s: Wall time of these updates.
         learning: The learning loop's own account: trajectories, labels spent and failed, force evaluations.
         weights_sha256: Hash of the trained weights.
-        labels: Labels that it has learned from in all, those of the initial set included; ``None`` where entries
-            of before do not say it.
+        labels: Labels that it has learned from in all, those of the initial set included; ``None`` in older
+            entries, which do not say it.
     """
 
     parameters: NonNegativeInt
@@ -295,7 +295,7 @@ class Entry(FrozenModel):
     def labels_in_all(self, run: SeedRun) -> int:
         """Return how many labels a seed has learned from, those of the initial set included.
 
-        Entries of before do not say it; all of them learned from the whole initial set.
+        Older entries do not say it; all of them learned from the whole initial set.
         """
         if self.stage == "reference":
             return 0
@@ -305,7 +305,7 @@ class Entry(FrozenModel):
 
 
 def _without(fields: dict[str, Any], name: str) -> dict[str, Any]:
-    """Leave out a field that entries of before do not have: their text, and the hashes over it, stay the same."""
+    """Leave out a field that older entries do not have: their text, and the hashes over it, stay the same."""
     return {key: value for key, value in fields.items() if key != name or value is not None}
 
 

@@ -134,7 +134,9 @@ def entries_of(
         name = " ".join(filter(None, (first.stage, first.model, first.optimizer, first.selection, first.oracle)))
         try:
             if not first.optimizer:
-                raise ConfigurationError("end points that were made elsewhere: nobody could walk there again")
+                raise ConfigurationError(
+                    "end points that were made elsewhere are no entry: their walk cannot be repeated"
+                )
             entry = maker.entry(records)
             wrong = problems(entry, track, maker.dataset)
         except (GolfbenchError, ValueError) as error:

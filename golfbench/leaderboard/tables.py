@@ -30,6 +30,19 @@ than {SUCCESS_KCAL_MOL:g} kcal/mol above the minimum and the bonds unchanged, of
 point within {COVERAGE_ANGSTROM:g} Å. ≥: some walks were stopped before they converged. Oracle calls are means over
 seeds, +: labels that were known already and cost no call. *Labels in all*: what the network has learned from, those
 of the dataset's initial set included; what pretrained weights were made of elsewhere is not in it."""
+#: What a narrow terminal shows of the measures, and their headings there.
+FEW = {
+    "residual_kcal_mol_mean_all": "residual (kcal/mol)",
+    "pct_mean_all": "pct (%)",
+    "success_pct": "success (%)",
+    "divergence_pct": "div. (%)",
+}
+#: Said below the table of a narrow terminal.
+SHORT_NOTES = f"""\
+Means over seeds of all molecules, one that diverged or failed with its start; in square brackets 95 % intervals over
+compounds and seeds. pct: 100 % is the way from the start down to the reference minimum. Success: less than
+{SUCCESS_KCAL_MOL:g} kcal/mol above it and the bonds unchanged. Div.: diverged. Calls: training calls a seed, +: labels
+that were known already. Entries that cannot be told apart share a rank (=)."""
 #: What pretrained weights need besides.
 PRETRAINED_NOTE = f"{WARNING} nobody has stated whether the weights have learned from the test molecules."
 
@@ -131,14 +144,46 @@ def _short(number: float) -> str:
     return f"{number:.1f}".removesuffix(".0")
 
 
+def shown_rows(standings: Sequence[Standing], wide: bool = False) -> list[dict[str, str]]:
+    """Return the standings for a terminal: cells by heading, the same headings for each entry.
+
+    Args:
+        standings: Of one track, in their order.
+        wide: All numbers instead of the few that fit a narrow terminal.
+    """
+    return [_shown_row(standing, called_for(standings) if wide else ["training"], wide) for standing in standings]
+
+
+def _shown_row(standing: Standing, purposes: Sequence[Purpose], wide: bool) -> dict[str, str]:
+    entry = standing.entry
+    judged, failed, missing = standing.counts
+    titles = {m.name: _title(m) for m in MEASURES} if wide else FEW
+    names = (f"{entry.model} + {entry.delta}" if entry.delta else entry.model, entry.selection)
+    row = {"rank": rank_text(standing)}
+    if wide:
+        row |= {"entry": entry.entry_id, "budget": str(entry.budget), "optimizer": entry.optimizer}
+    row["model, selection"] = ", ".join(filter(None, names))
+    for measure in (m for m in MEASURES if m.name in titles):
+        number, bound = standing.estimates[measure.name], _bound(standing, measure)
+        ends = wide or measure.name.startswith("residual")
+        row[titles[measure.name]] = _shown(number, measure.decimals, bound) if ends else fixed(number.value, 1)
+    row |= {f"calls, {purpose}" if wide else "calls": _calls(*standing.calls(purpose)) for purpose in purposes}
+    row["failed"] = f"{failed} of {judged + failed}" + (f", {missing} missing" if missing else "")
+    return row | ({"labels in all": _short(standing.labels_in_all)} if wide else {})
+
+
 def csv_text(standings: Sequence[Standing]) -> str:
     """Return the standings as CSV: a line for each entry, empty where there is no number."""
-    output, purposes = io.StringIO(), called_for(standings)
-    rows = [_flat(standing, purposes) for standing in standings]
+    output, rows = io.StringIO(), flat_rows(standings)
     writer = csv.DictWriter(output, list(rows[0]) if rows else ["entry_id"], lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return output.getvalue()
+
+
+def flat_rows(standings: Sequence[Standing]) -> list[dict[str, str | int | float | bool | None]]:
+    """Return the standings of a track for programs: the names of the fields, one mapping for each entry."""
+    return [_flat(standing, called_for(standings)) for standing in standings]
 
 
 def _flat(standing: Standing, purposes: Sequence[Purpose]) -> dict[str, str | int | float | bool | None]:

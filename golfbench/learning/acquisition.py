@@ -44,7 +44,7 @@ class Acquisition:
     sees: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
-        """Refuse what is no selection.
+        """Refuse an object that is not a selection.
 
         Raises:
             ConfigurationError: If it neither follows trajectories nor chooses in a round.

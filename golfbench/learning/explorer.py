@@ -17,6 +17,7 @@ from golfbench.batches import make_batch
 from golfbench.contracts import Candidate, Evaluation, FloatArray, Model, Optimizer, State, TrajectorySelection
 from golfbench.errors import OracleError
 from golfbench.learning.acquisition import Acquisition
+from golfbench.learning.clock import Clock
 from golfbench.learning.potential import Potential
 from golfbench.learning.twin import Twin
 from golfbench.minimization import Outcome, Point, StoppingRule, minimize
@@ -71,6 +72,7 @@ class Walks:
         inner_steps: Optimizer updates per environment step: the selection sees every ``inner_steps``-th state.
         surrogate: See ``Surrogate``; ``None`` when the selection does not look at it.
         twin: Of the network; ``None`` when the selection does not look at it.
+        clock: Told how long the selection, the surrogate and the twin look at states.
     """
 
     acquisition: Acquisition
@@ -79,6 +81,7 @@ class Walks:
     inner_steps: int
     surrogate: Surrogate | None = None
     twin: Twin | None = None
+    clock: Clock = field(default_factory=Clock)
 
     def offer(self, potential: Model, starts: Sequence[Molecule], streams: Sequence[np.random.Generator]) -> Offer:
         """Return the candidates of one round; see ``Explorer``."""
@@ -115,13 +118,15 @@ class _Watcher:
     ) -> None:
         self._start, self._selection, self._inner_steps = start, selection, walks.inner_steps
         self._sees, self._surrogate, self._twin = walks.acquisition.sees, walks.surrogate, walks.twin
+        self._clock = walks.clock
         self.candidates: list[Candidate] = []
 
     def look(self, point: Point) -> bool:
         if point.step % self._inner_steps and not point.last:
             return False
-        decision = self._selection.observe(self._state(point))
-        self.candidates += [candidate_of(self._start, state) for state in decision.label]
+        with self._clock.on("selection"):
+            decision = self._selection.observe(self._state(point))
+            self.candidates += [candidate_of(self._start, state) for state in decision.label]
         return decision.end
 
     def _state(self, point: Point) -> State:
@@ -228,7 +233,7 @@ class Relaxed:
     rule: StoppingRule
 
     def offer(self, potential: Potential, starts: Sequence[Molecule], streams: Sequence[np.random.Generator]) -> Offer:
-        """Return the candidates of one round; see ``Explorer``. What does not converge is none."""
+        """Return the candidates of one round; see ``Explorer``. A walk that does not converge gives none."""
         ends = {o.point.index: o for o in minimize(self.surrogate, starts, self.optimizer(), self.rule)}
         found = [k for k in range(len(starts)) if ends[k].status == "converged"]
         minima = [starts[k].at(ends[k].point.positions) for k in found]

@@ -50,7 +50,7 @@ class Wish:
         file: A file that is here already: the one that the plugin names, or its wheel.
         url: Another address of the same file.
         accept_licence: The licence is accepted.
-        unsafe: A file that nobody vouches for may be read although that can run code.
+        unsafe: A file whose hash is not known may be read although that can run code.
         tell: Shows a sentence.
         report: Shows progress.
     """
@@ -68,7 +68,7 @@ def fetch(spec: ModelSpec, weights: NamedWeights, wish: Wish) -> Path:
 
     Raises:
         ComponentMissingError: If the file cannot be got, or the package that rebuilds the model is not installed.
-        ConfigurationError: If the licence is not accepted, or a file may run code that nobody vouches for.
+        ConfigurationError: If the licence is not accepted, or a file whose hash is not known may run code.
         CheckpointError: If it is another file than the one that is known by that name, or cannot be read.
     """
     check_here(spec)
@@ -85,8 +85,8 @@ def fetch(spec: ModelSpec, weights: NamedWeights, wish: Wish) -> Path:
         expected = weights.sha256 or memory.sha256.get(f"{spec.name}/{weights.name}", "")
         if not expected and (wish.file or wish.url) and format_of(spec, weights.format).unsafe and not wish.unsafe:
             raise ConfigurationError(
-                f"nobody vouches for {wish.file or wish.url}: no hash of weights '{weights.name}' is known yet, and a "
-                f"file of format '{weights.format}' can run code when it is read; if you trust it, add --unsafe"
+                f"no hash of weights '{weights.name}' is known yet, and a file of format '{weights.format}' can run "
+                f"code when it is read; if you trust {wish.file or wish.url}, add --unsafe"
             )
         source = _source(spec, weights, wish)
         found = sha256_of(source)

@@ -25,7 +25,7 @@ class Header(TypedDict):
         members: Networks, where there are several.
         training: How a baseline was trained, with the command that repeats it.
         imported: Where weights that were made elsewhere came from, and under which licence.
-        golf: The learning loop's own account (see ``learning.loop.Progress``).
+        golf: The learning loop's own account (see ``learning.loop.LoopProgress``).
         labels: Labels that it has learned from.
     """
 
@@ -47,11 +47,12 @@ class LoopState(TypedDict):
 
     Attributes:
         combination: Whose it is.
-        progress: See ``learning.loop.Progress``.
+        progress: See ``learning.loop.LoopProgress``.
         update: Updates of the learner.
         added: Keys of the labels that were learned from, in order.
         refused: Hashes of geometries that got no label to learn from.
         asked: What is on its way (see ``learning.stream.Stream``).
+        cpu_s: What processor time was spent on so far (see ``learning.clock.Clock``).
     """
 
     combination: str
@@ -60,6 +61,7 @@ class LoopState(TypedDict):
     added: list[str]
     refused: list[str]
     asked: list[dict[str, Any]]
+    cpu_s: NotRequired[dict[str, float]]
 
 
 _HEADER = TypeAdapter(Header)

@@ -12,16 +12,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 
-from golfbench.contracts import LabelledMolecule, Round
+from golfbench.contracts import Candidate, LabelledMolecule, Round
 from golfbench.errors import ConfigurationError, OracleError
 from golfbench.learning.acquisition import Acquisition, picks
+from golfbench.learning.clock import Clock
 from golfbench.learning.explorer import Explorer, features_of
 from golfbench.learning.headers import LoopState
 from golfbench.learning.learner import Learner
@@ -31,6 +32,7 @@ from golfbench.learning.settings import GolfSettings
 from golfbench.learning.snapshots import Snapshots
 from golfbench.learning.starts import Starts
 from golfbench.learning.stream import Stream
+from golfbench.learning.tangents import tangents_of
 from golfbench.learning.targets import remainders
 from golfbench.learning.twin import Twin
 from golfbench.loggers import NO_LOG, Log
@@ -61,6 +63,7 @@ class Parts:
         starts: Where trajectories start.
         references: Of weights made elsewhere: their reference energies follow the labels.
         twin: Of the network, for a selection that looks at it.
+        clock: Told what processor time is spent on: ``exploration``, ``selection``, ``training``.
     """
 
     learner: Learner
@@ -73,6 +76,7 @@ class Parts:
     starts: Starts
     references: FollowingReferences | None = None
     twin: Twin | None = None
+    clock: Clock = field(default_factory=Clock)
 
     def fit(self, updates: int) -> float:
         """Learn for a round, and return the mean loss."""
@@ -94,19 +98,35 @@ class Parts:
     def at_their_best(self, act: Callable[[], None]) -> None:
         """Let the best weights so far act, and go on with those that are trained."""
         kept = {name: tensor.clone() for name, tensor in self.learner.state().items()}
-        self.learner.finish(self.pool)
+        self.finish()
         act()
         self.learner.restore(kept, self.learner.update)
+
+    def finish(self) -> None:
+        """Leave the best weights in the potential."""
+        with self.clock.on("training"):
+            self.learner.finish(self.pool)
 
     def training_features(self) -> Any:
         """Return the features of what was learned from (of a sample of a large D_0), where the selection sees them."""
         if not {"features", "training_set"} <= self.acquisition.sees:
             return None
-        return features_of(self.learner.potential(), [self.pool.molecule(k) for k in self.pool.sampled()])
+        return features_of(self.learner.potential(), self._training_molecules())
+
+    def tangents(self, candidates: Sequence[Molecule]) -> tuple[Any, Any]:
+        """Return the tangents of candidates and of what was learned from, where the selection sees them."""
+        sees, potential = self.acquisition.sees, self.learner.potential()
+        if "tangents" not in sees:
+            return None, None
+        known = tangents_of(potential, self._training_molecules()) if "training_set" in sees else None
+        return tangents_of(potential, candidates), known
+
+    def _training_molecules(self) -> list[Molecule]:
+        return [self.pool.molecule(k) for k in self.pool.sampled()]
 
 
 @dataclass(slots=True)
-class Progress:
+class LoopProgress:
     """How far a loop is.
 
     Attributes:
@@ -185,13 +205,14 @@ class LearningLoop:
     ) -> None:
         self.parts, self.settings, self.budget = parts, settings, budget
         self._goal = budget  # up to which labels are asked for now: the next point, or the budget
-        self.progress = Progress()
+        self.progress = LoopProgress()
         self._seed, self._account = seed, Account(combination, "after", "training")
         self._snapshots, self._log = Snapshots(directory, "round"), log
         pool = parts.pool
         self._known = {pool.molecule(k).geometry_hash() for k in range(len(pool))} if pool.in_memory else set()
         self._added: list[str] = []
         self._refused: list[str] = []
+        self._shown: list[LabelledMolecule] = []
         service, oracle = parts.service, parts.oracle
         self._stream = Stream(
             lambda molecule, turn: service.submit(oracle, molecule, self._account, turn),
@@ -202,10 +223,10 @@ class LearningLoop:
 
     def run(
         self,
-        on_round: Callable[[Progress], None] | None = None,
+        on_round: Callable[[LoopProgress], None] | None = None,
         points: Sequence[int] = (),
         at_point: Callable[[int], None] = lambda labels: None,
-    ) -> Progress:
+    ) -> LoopProgress:
         """Continue from the newest sound snapshot and go on until the budget is spent.
 
         Args:
@@ -226,7 +247,7 @@ class LearningLoop:
                 self.parts.at_their_best(partial(at_point, goal))
         if self.progress.fruitless >= FRUITLESS_ROUNDS:
             log.warning("%s: no new geometry in %d rounds, the loop ends", self._account.combination, FRUITLESS_ROUNDS)
-        self.parts.learner.finish(self.parts.pool)
+        self.parts.finish()
         return self.progress
 
     def _is_asking(self) -> bool:
@@ -239,10 +260,12 @@ class LearningLoop:
         else:
             if self._is_asking():
                 self._ask(self._pick())
-            learned = self._learn()
+            with self.parts.clock.on("training"):
+                learned = self._learn()
         if not len(self.parts.pool):  # the oracle refused all that was asked so far, and no initial set is learned from
             learned = 0
-        loss = self.parts.fit(learned * self.settings.updates_per_label)
+        with self.parts.clock.on("training"):
+            loss = self.parts.fit(learned * self.settings.updates_per_label)
         self.progress.round += 1
         log.info("%s: loss %.4g, %s", self._account.combination, loss, self.progress.to_json())
         if self._log:  # before the snapshot: after a crash in between, the round is walked and logged again
@@ -277,21 +300,33 @@ class LearningLoop:
         streams = [
             derived(self._seed, "trajectory", combination, progress.trajectories + k) for k in range(len(starts))
         ]
-        offer = self.parts.explorer.offer(self.parts.learner.potential(), starts, streams)
+        with self.parts.clock.on("exploration"):
+            offer = self.parts.explorer.offer(self.parts.learner.potential(), starts, streams)
         progress.trajectories += len(starts)
         progress.model_calls += offer.model_calls
         progress.environment_steps += sum(offer.environment_steps)
         new = {hash: c for c in offer.candidates if (hash := c.molecule.geometry_hash()) not in self._known}
         progress.known += len(offer.candidates) - len(new)
-        left = self._goal - progress.spent
-        round = Round(
+        with self.parts.clock.on("selection"):
+            return picks(self.parts.acquisition, self._round_of(list(new.values())))
+
+    def _round_of(self, candidates: list[Candidate]) -> Round:
+        """Return what the selection sees of a round."""
+        progress, left = self.progress, self._goal - self.progress.spent
+        return Round(
             progress.round,
-            list(new.values()),
+            candidates,
             min(self.settings.parallel, left) if self.parts.acquisition.by_round else left,
-            derived(self._seed, "choice", combination, progress.round),
+            derived(self._seed, "choice", self._account.combination, progress.round),
             self.parts.training_features(),
+            *self.parts.tangents([candidate.molecule for candidate in candidates]),
+            self._labelled() if "labels" in self.parts.acquisition.sees else (),
         )
-        return picks(self.parts.acquisition, round)
+
+    def _labelled(self) -> list[LabelledMolecule]:
+        """Return what was learned from on the way; each label is read once."""
+        self._shown += [self.parts.service.labels.labelled(key) for key in self._added[len(self._shown) :]]
+        return list(self._shown)
 
     def _ask(self, picked: list[Molecule]) -> None:
         """Ask for labels; they are paid for and known from here on."""
@@ -339,6 +374,7 @@ class LearningLoop:
             "added": self._added,
             "refused": self._refused,
             "asked": self._stream.to_json(),
+            "cpu_s": self.parts.clock.spent_s,
         }
         self._snapshots.save(self.progress.round, self.parts.state(), header)
 
@@ -350,7 +386,8 @@ class LearningLoop:
             self.parts.restore(tensors, header["update"])
 
     def _restore(self, header: LoopState) -> None:
-        self.progress = Progress(**header["progress"])
+        self.progress = LoopProgress(**header["progress"])
+        self.parts.clock.restore(header.get("cpu_s", {}))
         self._added, self._refused = list(header["added"]), list(header["refused"])
         labelled = [self.parts.service.labels.labelled(key) for key in self._added]
         for item in labelled:

@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from copy import copy
 from typing import Any, Self
 
+import numpy as np
 import torch
 
-from golfbench.batches import Batch
-from golfbench.contracts import Evaluation, HasFeatures, HasUncertainty, Model, Spread
+from golfbench.batches import Batch, make_batch
+from golfbench.contracts import Evaluation, FloatArray, HasFeatures, HasUncertainty, Model, Spread
+from golfbench.curvature import hessian
 from golfbench.errors import ConfigurationError
-from golfbench.molecules import check_elements
+from golfbench.molecules import Molecule, check_elements
 from golfbench.seeds import repeatable
 from golfbench.specs import DRUGLIKE_ELEMENTS
 
@@ -32,6 +34,14 @@ def energies_and_forces(
     energies = network(batch.replace_positions(positions))
     (gradient,) = torch.autograd.grad(energies.sum(), positions, create_graph=create_graph)
     return energies, -gradient
+
+
+def _twice(network: torch.nn.Module, batch: Batch) -> torch.Tensor:
+    """Return the second derivatives of a network's energy of one molecule, (3·n_atoms, 3·n_atoms)."""
+    positions = batch.positions.detach().requires_grad_(True)
+    (gradient,) = torch.autograd.grad(network(batch.replace_positions(positions)).sum(), positions, create_graph=True)
+    rows = [torch.autograd.grad(part, positions, retain_graph=True)[0].reshape(-1) for part in gradient.reshape(-1)]
+    return torch.stack(rows)
 
 
 class Potential:
@@ -146,6 +156,19 @@ class Potential:
             total, total_forces = total + extra.energies, total_forces + extra.forces
             errors |= extra.errors
         return Evaluation(total, total_forces, errors, self._spread(batch, energies, forces), self._features(batch))
+
+    def second_derivatives(self, molecule: Molecule) -> FloatArray:
+        """Return the Hessian of one molecule; see ``contracts.HasHessian``.
+
+        The networks' by differentiating twice, the bases' as ``curvature.hessian`` has them.
+        """
+        batch = make_batch([molecule], self.cutoff, self.device)
+        with repeatable(self.device):
+            parts = [_twice(network, _for_term(batch, network, self.cutoff)) for network in self.networks]
+        total = self.scale * torch.stack(parts).mean(dim=0).double().cpu().numpy()
+        for base in self.bases:
+            total = total + hessian(base, molecule)
+        return np.asarray(total, dtype=np.float64)
 
     def _answer(self, network: torch.nn.Module, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         energies, forces = energies_and_forces(network, _for_term(batch, network, self.cutoff))

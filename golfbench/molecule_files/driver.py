@@ -11,6 +11,7 @@ from pathlib import Path
 from golfbench.contracts import Model
 from golfbench.errors import CheckpointError, ConfigurationError, unknown_name
 from golfbench.learning import checkpoint
+from golfbench.learning.headers import Header
 from golfbench.learning.opening import is_oracle, load_potential, open_fixed_model
 from golfbench.learning.weights import PARAMETER, ModelChoice, Weights, usual_weights, without_weights
 from golfbench.molecules import Molecule, check_molecule
@@ -31,6 +32,7 @@ class Driver:
         model: Gives energies and forces.
         check: Raises ``MoleculeError`` for a molecule that the model does not take.
         sees_charge: Whether its energy depends on charge and multiplicity.
+        header: What a checkpoint of it says; ``None`` where it is not one that learns.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Driver:
     model: Model
     check: Callable[[Molecule], None]
     sees_charge: bool
+    header: Header | None = None
 
 
 @contextmanager
@@ -80,6 +83,16 @@ def open_driver(
         yield Driver(str(found), method, potential, partial(precheck, found.spec), sees_charge=True)
 
 
+@contextmanager
+def open_fast(model: str | None, permission: Permission, device: str) -> Iterator[Driver | None]:
+    """Open a model as ``open_driver`` does, where one is named."""
+    if model is None:
+        yield None
+        return
+    with open_driver(model, None, model, permission=permission, device=device) as driver:
+        yield driver
+
+
 def _from_elsewhere(path: Path | None, model: str | None, form: str, permission: Permission, device: str) -> Driver:
     if path is None or model is None:
         raise ConfigurationError(f"checkpoint format '{form}': give --model NAME and --checkpoint FILE, too")
@@ -109,7 +122,7 @@ def _from_choice(choice: ModelChoice, name: str, permission: Permission, device:
     elements = potential.elements & (spec.supported_elements(header["parameters"]) or potential.elements)
     check = partial(check_molecule, elements=elements, owner=name)
     sees_charge = choice.weights.named.charged if choice.weights.named else spec.charged
-    return Driver(spec.name, header["method"] or f"as {name}", potential, check, sees_charge)
+    return Driver(spec.name, header["method"] or f"as {name}", potential, check, sees_charge, header)
 
 
 def _from_checkpoint(path: Path, model: str | None, device: str) -> Driver:
@@ -124,9 +137,9 @@ def _from_checkpoint(path: Path, model: str | None, device: str) -> Driver:
         if not same or any(header["parameters"][key] != value for key, value in given.items()):
             set_ = {key: value for key, value in header["parameters"].items() if value is not None}
             raise CheckpointError(f"checkpoint {path} is of {ComponentRef(spec.name, set_)}, not of {wanted}")
-    potential, _ = load_potential(path, device)
+    potential, read = load_potential(path, device)
     check = partial(check_molecule, elements=potential.elements, owner=f"what {path.name} has learned")
-    return Driver(spec.name, header["method"], potential, check, spec.charged)
+    return Driver(spec.name, header["method"], potential, check, spec.charged, read)
 
 
 def _fixed(named: str) -> Driver:

@@ -29,7 +29,8 @@ from golfbench.molecule_files.sdf import read_sdf
 from golfbench.molecule_files.text import Text
 from golfbench.molecule_files.xyz import read_geometries
 from golfbench.molecules import Molecule, group_of
-from golfbench.runs.config import EndPoints
+from golfbench.runs.config import EndPoints, RunConfig
+from golfbench.runs.runner import open_dataset
 
 #: Names in an SDF's data fields and in a comment line that say whose a geometry is, in lower case.
 FIELDS = ("molecule", "id")
@@ -74,6 +75,25 @@ def read_end_points(
     _check_some(path.name, positions, [*unusable.values(), *_errors(strange)])
     lines = [*notes.lines(), *_lines(path.name, judged, positions, unusable, strange)]
     return GivenEnds(path.name, positions, unusable), lines
+
+
+def given_ends(config: RunConfig) -> tuple[dict[str, GivenEnds], list[str]]:
+    """Read the files of end points that a configuration names.
+
+    Returns:
+        Their end points by the names that it gives them, and what a person must know of them, a line each.
+
+    Raises:
+        ConfigurationError: See ``read_end_points``.
+    """
+    found: dict[str, GivenEnds] = {}
+    told: list[str] = []
+    if config.end_points:
+        test = open_dataset(config.dataset).test
+        for ends in config.end_points:
+            found[ends.name], lines = read_end_points(ends, test, config.limit)
+            told += lines
+    return found, told
 
 
 def _entries(path: Path, notes: Notes) -> Iterator[Entry | Unusable]:

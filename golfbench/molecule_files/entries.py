@@ -63,6 +63,7 @@ class Reading:
         multiplicity: Multiplicity of what does not say it: frames and records without a field for it, SMILES.
         bonds_only: Whether of an SDF record the bonds alone count: conformers are made of it as of a SMILES, and it may
             be a drawing and without hydrogens.
+        every_isomer: Whether a SMILES that leaves stereo open stands for all of its isomers, and not for one.
         notes: Where the readers say what they assumed.
     """
 
@@ -71,6 +72,7 @@ class Reading:
     charge: int | None = None
     multiplicity: int | None = None
     bonds_only: bool = False
+    every_isomer: bool = False
     notes: Notes = field(default_factory=Notes, compare=False)
 
 

@@ -1,8 +1,9 @@
-"""One stereoisomer for a SMILES that leaves it open, whatever the seed."""
+"""Stereoisomers of a SMILES that leaves them open: one, which is the same whatever the seed, or all."""
 
 from __future__ import annotations
 
 from rdkit import Chem
+from rdkit.Chem.EnumerateStereoisomers import EnumerateStereoisomers, StereoEnumerationOptions
 from rdkit.rdBase import BlockLogs
 
 from golfbench.chemistry import embed, mol_from_smiles
@@ -11,6 +12,8 @@ from golfbench.stereo import open_elements, with_stereo_of
 
 #: Seed of the conformer whose centres are taken: the isomer of a SMILES never changes.
 _SEED = 1
+#: Isomers of one molecule: more are a mistake, or a task for a person.
+MOST_ISOMERS = 64
 
 
 def fixed_isomer(smiles: str) -> str:
@@ -36,6 +39,32 @@ def fixed_isomer(smiles: str) -> str:
     straight = str(Chem.MolToSmiles(mol, canonical=False))
     written = list(mol.GetPropsAsDict(True, True)["_smilesAtomOutputOrder"])
     return straight if written == sorted(written) else str(Chem.MolToSmiles(mol))
+
+
+def every_isomer(smiles: str) -> list[str]:
+    """Return the SMILES of every stereoisomer of a SMILES, or the SMILES as it is if it leaves nothing open.
+
+    What is stated stays. Isomers that do not embed, such as a bridge across a ring, are left out.
+
+    Args:
+        smiles: A valid SMILES.
+
+    Raises:
+        MoleculeError: If there may be more than ``MOST_ISOMERS``.
+    """
+    count = open_elements(smiles)
+    if not count:
+        return [smiles]
+    if 2**count > MOST_ISOMERS:
+        raise MoleculeError(
+            f"'{smiles}' leaves {count} centres and double bonds open, which are up to {2**count} isomers: state some, "
+            f"so that there are {MOST_ISOMERS} at most"
+        )
+    options = StereoEnumerationOptions(tryEmbedding=True, unique=True, onlyUnassigned=True, maxIsomers=0, rand=_SEED)
+    with BlockLogs():
+        found = EnumerateStereoisomers(Chem.MolFromSmiles(smiles), options)
+        isomers = list(dict.fromkeys(str(Chem.MolToSmiles(mol)) for mol in found))
+    return isomers or [smiles]
 
 
 def _with_e_bonds(smiles: str) -> str:

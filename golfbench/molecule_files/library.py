@@ -13,7 +13,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
@@ -25,9 +25,11 @@ from golfbench.molecule_files.constraints import FREE, Constraints
 from golfbench.molecule_files.driver import Driver, open_driver
 from golfbench.molecule_files.entries import Entry, Notes, Pending, Reading, Unusable
 from golfbench.molecule_files.minimizing import minimize_own, open_optimizer
+from golfbench.molecule_files.oracle_walks import Rules, Start, Verification
 from golfbench.molecule_files.output import Kept, Output
 from golfbench.molecule_files.ranking import shape_of
 from golfbench.molecule_files.reading import Inputs
+from golfbench.molecule_files.state import State
 from golfbench.molecule_files.writing import molecule_bytes
 from golfbench.runs.baseline import Permission
 from golfbench.stopping import StoppingRule
@@ -57,6 +59,7 @@ class Job:
         constraints: What does not move.
         reading: How molecules are read. Its notes are those of this process.
         suffix: Ending of the output, which says how a molecule is written; ``None`` where there is none.
+        verification: What an oracle is asked about the ends; ``None`` if it is not.
     """
 
     model: str | None
@@ -71,6 +74,7 @@ class Job:
     constraints: Constraints = FREE
     reading: Reading = field(default_factory=Reading)
     suffix: str | None = None
+    verification: Verification | None = None
 
     def __post_init__(self) -> None:
         if self.check_minima and self.constraints:
@@ -79,7 +83,7 @@ class Job:
     def command(self, inputs: Inputs, driver: Driver) -> str:
         """Return what must be the same for an unfinished output to be gone on with, a line each."""
         reading = self.reading
-        facts = {
+        facts: dict[str, object] = {
             "model": f"{driver.name} ({driver.method})",
             "checkpoint": self.checkpoint,
             "optimizer": self.optimizer,
@@ -91,7 +95,29 @@ class Job:
             "multiplicity": reading.multiplicity,
             "input": inputs.digests(),
         }
+        if self.verification is not None:
+            facts["oracle"] = self.verification
         return "".join(f"{name} {value!r}\n" for name, value in facts.items())
+
+    @property
+    def rules(self) -> Rules:
+        """How molecules walk."""
+        return Rules(self.optimizer, self.rule, self.constraints)
+
+    def starts(self, records: Iterable[Pending], state: State, first: int = 0) -> Iterator[Start]:
+        """Yield where the walks on the model ended, of the molecules that an oracle may look at; they are read anew.
+
+        Args:
+            records: Some, one after the other.
+            state: Of the command.
+            first: Place of the first molecule.
+        """
+        each, silent = self.reading.conformers, replace(self.reading, notes=Notes())
+        for begin, pending in zip(itertools.count(first, each), records, strict=False):
+            if found := state.walked(begin, begin + each - 1):
+                for place, entry in enumerate(pending(silent), start=begin):
+                    if place in found and isinstance(entry, Entry):
+                        yield Start(place, entry, *found[place])
 
     def size(self) -> int:
         """Return how many records a part has."""
@@ -180,17 +206,18 @@ def minimize_library(
     """
     size, numbered = job.size(), _undone(inputs, job, output)
     if workers == 1:
-        for number, part in enumerate(_parts(numbered, size)):
-            yield from _kept(output, job.of_part(part, driver, _done(output, job, part), ends, not number, tell))
+        for number, part in enumerate(parts(numbered, size)):
+            yield from kept_of(output, job.of_part(part, driver, _done(output, job, part), ends, not number, tell))
         return
     head = list(itertools.islice(numbered, workers * size))
     if len(head) < workers * size:
         size = max(1, -(-len(head) // (workers * _SHARES)))
     with shared_threads(workers):
-        yield from _by_workers(_parts(itertools.chain(head, numbered), size), job, output, ends, workers, tell)
+        yield from _by_workers(parts(itertools.chain(head, numbered), size), job, output, ends, workers, tell)
 
 
-def _parts(numbered: Iterator[_Numbered], size: int) -> Iterator[list[_Numbered]]:
+def parts(numbered: Iterator[_Numbered], size: int) -> Iterator[list[_Numbered]]:
+    """Yield records in parts of a size."""
     while part := list(itertools.islice(numbered, size)):
         yield part
 
@@ -207,7 +234,8 @@ def _done(output: Output, job: Job, part: Sequence[_Numbered]) -> set[int]:
     return output.done(part[0][0], part[-1][0] + job.reading.conformers - 1)
 
 
-def _kept(output: Output, found: Iterator[Kept]) -> Iterator[Kept]:
+def kept_of(output: Output, found: Iterator[Kept]) -> Iterator[Kept]:
+    """Keep molecules as they come, and yield them."""
     for kept in found:
         output.add(kept)
         yield kept
@@ -237,9 +265,9 @@ def _by_workers(
                 job.reading.notes.include(read)
                 ends.include(told)
                 tell(len(found))
-                yield from _kept(output, iter(found))
+                yield from kept_of(output, iter(found))
     except BrokenProcessPool as error:
-        raise WorkerLostError("a worker died, perhaps for want of memory; take fewer --workers") from error
+        raise WorkerLostError("a worker died, perhaps because memory ran out: take fewer --workers") from error
     finally:
         for process in list((pool._processes or {}).values()):  # no other way before Python 3.14
             process.terminate()

@@ -33,6 +33,7 @@ from golfbench.molecule_files.driver import Driver
 from golfbench.molecule_files.entries import EndPoint, Entry, Notes, Unusable
 from golfbench.molecule_files.minima import Settled, minimize_to_minima, symmetric
 from golfbench.molecule_files.rows import OwnRow
+from golfbench.molecules import Molecule
 from golfbench.registry import registry
 from golfbench.specs import OptimizerSpec
 from golfbench.units import HARTREE_TO_EV, HARTREE_TO_KCAL_MOL
@@ -142,15 +143,15 @@ def minimize_own(
             if notes is not None and row.status == Status.CONVERGED and not check_minima:
                 _note_symmetry(entry, end, notes)
             del walking[k]
-            with _held():
-                yield Finished(k, row, EndPoint(entry, end, _facts(row, driver)) if row.status.finished else None)
+            with undisturbed():
+                yield Finished(k, row, EndPoint(entry, end, facts_of(row, driver)) if row.status.finished else None)
     except KeyboardInterrupt:  # what is done by then is kept
         yield from (Finished(k, _row(entry, Status.INTERRUPTED)) for k, entry in walking.items())
         raise
 
 
 @contextmanager
-def _held() -> Iterator[None]:
+def undisturbed() -> Iterator[None]:
     """Hold back what interrupts while a molecule is kept: only the walk knows which ones are still under way."""
     if threading.current_thread() is not threading.main_thread():  # which alone is interrupted
         yield
@@ -223,7 +224,7 @@ def _by_size(walking: Sequence[_Walker]) -> list[list[_Walker]]:
 
 
 def _note_symmetry(entry: Entry, end: FloatArray, notes: Notes) -> None:
-    """Note that a walk has kept the symmetry of its start: no force says that a saddle is none."""
+    """Note that a walk has kept the symmetry of its start: forces do not tell a saddle from a minimum."""
     numbers = entry.molecule.numbers
     if symmetric(numbers, entry.molecule.positions) and symmetric(numbers, end):
         notes.add("symmetric at the start and at the end, which may be a saddle (--check-minima tells)", entry.source)
@@ -234,13 +235,10 @@ def _judge(entry: Entry, settled: Settled, start: float, constraints: Constraint
     point, molecule = outcome.point, entry.molecule
     status, error = _status(outcome), outcome.error or settled.untested
     changed = stereo_changed = None
-    if status.finished and molecule.smiles is not None:
-        changed = bond_graph_changed(molecule, point.positions)
-        turned = () if changed else stereo_changes(molecule, point.positions)
-        stereo_changed = None if changed else bool(turned)
-        status = Status.TOPOLOGY_CHANGED if changed or turned else status
-        if turned:
-            error = MoleculeError(f"it became another stereoisomer: {'; '.join(turned)}")
+    if status.finished:
+        changed, stereo_changed, turned = changes(molecule, point.positions)
+        status = Status.TOPOLOGY_CHANGED if changed or stereo_changed else status
+        error = turned or error
     if isinstance(error, OracleError) and isinstance(error.__cause__, MoleculeError) and molecule.smiles is None:
         error = MoleculeError(f"{error} (an XYZ file has no bonds: give an SDF or a SMILES, or another model)")
     springs = held.spring(point.positions)[0] if (held := constraints.of(entry)) else 0.0
@@ -265,6 +263,17 @@ def _judge(entry: Entry, settled: Settled, start: float, constraints: Constraint
     )
 
 
+def changes(molecule: Molecule, positions: FloatArray) -> tuple[bool | None, bool | None, MoleculeError | None]:
+    """Return whether a geometry has other bonds, or is another stereoisomer (and how); ``None`` where nobody knows."""
+    if molecule.smiles is None:
+        return None, None, None
+    if bond_graph_changed(molecule, positions):
+        return True, None, None
+    turned = stereo_changes(molecule, positions)
+    reason = MoleculeError(f"it became another stereoisomer: {'; '.join(turned)}") if turned else None
+    return False, bool(turned), reason
+
+
 def _status(outcome: Outcome) -> Status:
     """Return the driver's status; what the model refused is skipped at the start, and led astray later."""
     error = outcome.error
@@ -281,12 +290,17 @@ def _row(entry: Entry | Unusable, status: Status, error: Exception | None = None
         facts |= {"smiles": molecule.smiles, "n_atoms": len(molecule)}
         facts |= {"charge": molecule.charge, "multiplicity": molecule.multiplicity}
     if error is not None:
-        message = next(iter(str(error).splitlines()), "").removeprefix(f"{id}: ")
-        facts |= {"error_type": type(error).__name__, "error_message": message}
+        facts |= said_of(id, error)
     return OwnRow.model_validate({"id": id, "input": entry.source, "status": status, **facts})
 
 
-def _facts(row: OwnRow, driver: Driver) -> dict[str, str | float]:
+def said_of(id: str, error: Exception) -> dict[str, str]:
+    """Return what a row says of an exception."""
+    message = next(iter(str(error).splitlines()), "").removeprefix(f"{id}: ")
+    return {"error_type": type(error).__name__, "error_message": message}
+
+
+def facts_of(row: OwnRow, driver: Driver) -> dict[str, str | float]:
     """Return what is written beside the end point."""
     assert row.energy_final_hartree is not None
     assert row.force_max_final_ev_per_angstrom is not None

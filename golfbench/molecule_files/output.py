@@ -14,53 +14,18 @@ import hashlib
 import os
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 
-import numpy as np
-
-from golfbench.chemistry import FloatArray, IntArray
 from golfbench.errors import ConfigurationError, WriteError
 from golfbench.molecule_files.rows import OwnRow
+from golfbench.molecule_files.state import LAYOUT, TABLES, Shape, State, connected, packed
 from golfbench.molecule_files.writing import with_facts
 
 SUFFIXES = (".sdf", ".extxyz", ".xyz")
-#: Changes with the layout of the state.
-_LAYOUT = "1"
-_TABLES = """
-CREATE TABLE command (layout TEXT, fingerprint TEXT, said TEXT);
-CREATE TABLE molecules (
-    place INTEGER PRIMARY KEY, id TEXT, status TEXT, row TEXT, begin INTEGER, length INTEGER, energy REAL, kind TEXT,
-    atoms BLOB, relative REAL, left_out TEXT
-);
-"""
-#: The rows, with how many have the same name and the number of each among them; and their two orders.
-_ROWS = """
-SELECT row, relative, left_out, begin, length, count(*) OVER (PARTITION BY id),
-    row_number() OVER (PARTITION BY id ORDER BY place)
-FROM molecules ORDER BY """
-_BY_INPUT = "place"
-_RANKED = "min(place) OVER (PARTITION BY coalesce(kind, place)), energy IS NULL, energy, place"
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """An end point that can be ranked among others.
-
-    Attributes:
-        kind: The same for conformers of one molecule.
-        energy: Hartree.
-        numbers: (n_atoms,).
-        positions: (n_atoms, 3), Å.
-    """
-
-    kind: str
-    energy: float
-    numbers: IntArray
-    positions: FloatArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,19 +45,18 @@ class Kept:
     shape: Shape | None = None
 
 
-class Output:
+class Output(State):
     """Molecules that are kept as soon as they are done; made by ``open_output``.
 
     Attributes:
         path: The output, which appears at the end; ``None`` where rows alone are kept, in a temporary place.
+        fresh: Whether nothing has been kept so far, now or by an earlier command.
         partial: A file beside it with those that are done; readable at any time.
-        resumed: Molecules that an earlier command has done.
     """
 
     def __init__(self, path: Path | None, overwrite: bool, command: str) -> None:
-        self.path, self.resumed, self._db = path, 0, sqlite3.connect("", isolation_level=None)
-        self._db.executescript(_TABLES)
-        self._fresh = True
+        super().__init__()
+        self.path, self.fresh = path, True
         if path is None:
             self._file: FileIO = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - lives as long as this
             self._size = 0
@@ -114,26 +78,28 @@ class Output:
         self._size = 0
         self._command = hashlib.sha256(command.encode()).hexdigest(), command
         left = os.fstat(self._file.fileno()).st_size
-        self._fresh = overwrite or not self.state.exists()
-        if left and self._fresh and not overwrite:
+        self.fresh = overwrite or not self.state.exists()
+        if left and self.fresh and not overwrite:
             raise ConfigurationError(
                 f"{self.partial} exists, and no {self.state.name} that says what it is: move it away, or give "
                 "--overwrite"
             )
-        if not self._fresh:
+        if not self.fresh:
             self._resume(left)
 
     def _resume(self, size: int) -> None:
         try:
-            self._db = sqlite3.connect(self.state, isolation_level=None)
+            self._db = connected(str(self.state))
             ((layout, fingerprint, said),) = self._db.execute("SELECT * FROM command")
-            self._db.execute("DELETE FROM molecules WHERE status = 'interrupted'")
+            for table in ("molecules", "verdicts"):
+                self._db.execute(f"DELETE FROM {table} WHERE status = 'interrupted'")  # noqa: S608 - constants
             ((end, self.resumed),) = self._db.execute(
-                "SELECT coalesce(max(begin + length), 0), count(*) FROM molecules"
+                "SELECT max(coalesce((SELECT max(begin + length) FROM molecules), 0), "
+                "coalesce((SELECT max(begin + length) FROM verdicts), 0)), (SELECT count(*) FROM molecules)"
             )
         except (sqlite3.Error, ValueError) as error:
             raise ConfigurationError(f"{self.state} is damaged: give --overwrite to begin anew ({error})") from error
-        if (layout, fingerprint) != (_LAYOUT, self._command[0]):
+        if (layout, fingerprint) != (LAYOUT, self._command[0]):
             raise ConfigurationError(
                 f"{self.partial} is of another command ({_difference(said, self._command[1])}): repeat that one, name "
                 "another output, or give --overwrite"
@@ -146,31 +112,17 @@ class Output:
 
     def _start(self) -> None:
         """Replace what an earlier command left, now that there is something to keep."""
-        self._fresh = False
+        self.fresh = False
         if self.path is None:
             return
         self.state.unlink(missing_ok=True)
         self._file.truncate(0)
-        self._db = sqlite3.connect(self.state, isolation_level=None)
-        self._db.executescript(f"PRAGMA synchronous = OFF; {_TABLES}")  # enough for the death of the process
-        self._db.execute("INSERT INTO command VALUES (?, ?, ?)", (_LAYOUT, *self._command))
+        self._db = connected(str(self.state))
+        self._db.executescript(f"PRAGMA synchronous = OFF; {TABLES}")  # enough for the death of the process
+        self._db.execute("INSERT INTO command VALUES (?, ?, ?)", (LAYOUT, *self._command))
 
-    def __len__(self) -> int:
-        """Return how many molecules are kept with a place in the output."""
-        ((count,),) = self._db.execute("SELECT count(*) FROM molecules WHERE length > 0 AND left_out IS NULL")
-        return int(count)
-
-    def done(self, first: int, last: int) -> set[int]:
-        """Return the places, from ``first`` to ``last``, that are done."""
-        if not self.resumed:
-            return set()
-        return {
-            place
-            for (place,) in self._db.execute("SELECT place FROM molecules WHERE place BETWEEN ? AND ?", (first, last))
-        }
-
-    def add(self, kept: Kept) -> None:
-        """Keep a molecule.
+    def add(self, kept: Kept, by_oracle: bool = False) -> None:
+        """Keep what became of a molecule on the model, or what the oracle made of it.
 
         Raises:
             WriteError: If it cannot be written; those before it are safe.
@@ -178,64 +130,23 @@ class Output:
         begin, data, shape = self._size, kept.data or b"", kept.shape
         place: object = self.partial if self.path is not None else "the temporary folder"
         try:
-            if self._fresh:
+            if self.fresh:
                 self._start()
             self._file.seek(begin)
             _write(self._file, data)
-            atoms = None if shape is None else shape.numbers.astype("<i8").tobytes() + shape.positions.tobytes()
-            told = (None, None) if shape is None else (shape.energy, shape.kind)
-            row = kept.row
-            self._db.execute(
-                "INSERT INTO molecules VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL)",
-                (kept.place, row.id, row.status.value, row.model_dump_json(), begin, len(data), *told, atoms),
-            )
+            told = (None, None, None) if shape is None else (shape.energy, shape.kind, packed(shape))
+            row, table = kept.row, "verdicts" if by_oracle else "molecules"
+            with self._lock:
+                self._db.execute(
+                    f"INSERT INTO {table} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - constants
+                    (kept.place, row.id, row.status.value, row.model_dump_json(), begin, len(data), *told),
+                )
         except (OSError, sqlite3.OperationalError) as error:
             with contextlib.suppress(OSError):
                 self._file.truncate(begin)
             reason = error.strerror if isinstance(error, OSError) else error
             raise WriteError(f"{place} cannot be written: {reason}") from error
         self._size += len(data)
-
-    def shapes(self) -> Iterator[tuple[int, Shape, str | None]]:
-        """Yield places, end points that can be ranked, and SMILES: those of one molecule together, lowest first."""
-        found = self._db.execute(
-            "SELECT place, kind, energy, atoms, row ->> '$.smiles' FROM molecules WHERE kind IS NOT NULL "
-            "ORDER BY kind, energy, place"
-        )
-        for place, kind, energy, atoms, smiles in found:
-            size = len(atoms) // 32
-            numbers, positions = np.frombuffer(atoms, "<i8", size), np.frombuffer(atoms, "<f8", 3 * size, 8 * size)
-            yield place, Shape(kind, energy, numbers, positions.reshape(size, 3)), smiles
-
-    def rank(self, place: int, relative: float, left_out: str | None) -> None:
-        """Note how far a molecule is above the lowest of its kind, kcal/mol, and why it is left out, if it is."""
-        self._db.execute("UPDATE molecules SET relative = ?, left_out = ? WHERE place = ?", (relative, left_out, place))
-
-    @contextmanager
-    def ranking(self) -> Iterator[None]:
-        """Take in many ranks at once."""
-        self._db.execute("BEGIN")
-        yield
-        self._db.execute("COMMIT")
-
-    def rows(self, ranked: bool = False) -> Iterator[OwnRow]:
-        """Yield all rows, in the order of the input or, ranked, those of one molecule together and the lowest first."""
-        return (row for row, _, _ in self._ordered(ranked))
-
-    def _ordered(self, ranked: bool) -> Iterator[tuple[OwnRow, int, int]]:
-        found = self._db.execute(_ROWS + (_RANKED if ranked else _BY_INPUT))
-        for row, relative, left_out, begin, length, same, number in found:
-            read = OwnRow.model_validate_json(row)
-            unique = read.id if same == 1 else f"{read.id}/{number - 1}"
-            told = {"unique_id": unique, "energy_relative_kcal_mol": relative, "left_out": left_out}
-            yield read.model_copy(update=told), begin, length
-
-    def shared_names(self) -> Iterator[tuple[str, int]]:
-        """Yield the source of the first, and the number, of each group of molecules with the same name."""
-        yield from self._db.execute(
-            "SELECT row ->> '$.input', count(*) FROM molecules WHERE status <> 'skipped' OR row ->> '$.n_atoms' > 0 "
-            "GROUP BY id HAVING count(*) > 1 ORDER BY min(place)"
-        )
 
     def finish(self, ranked: bool = False) -> None:
         """Make the output of what was kept, if anything was, and remove what it was made of.
@@ -248,7 +159,7 @@ class Output:
         ordered = self.path.with_name(f".{self.path.name}.{os.getpid()}")
         try:
             with ordered.open("wb") as file:
-                for row, begin, length in self._ordered(ranked):
+                for row, begin, length in self.ordered(ranked):
                     if length and row.left_out is None:
                         self._file.seek(begin)
                         file.write(with_facts(self.path.suffix, self._file.read(length), _told(row)))
@@ -267,10 +178,23 @@ class Output:
         self._db.close()
         with self._file:
             empty = not os.fstat(self._file.fileno()).st_size
-        if empty and self.path is not None and not self._fresh:
+        if empty and self.path is not None and not self.fresh:
             self.state.unlink(missing_ok=True)
         if empty and self.path is not None:
             self.partial.unlink(missing_ok=True)
+
+
+def add_together(output: Output, kept: Sequence[Kept]) -> None:
+    """Keep several molecules, all or none of them whenever the process dies.
+
+    Raises:
+        WriteError: See ``Output.add``.
+    """
+    if output._fresh and kept:
+        output._start()
+    with output.ranking():
+        for one in kept:
+            output.add(one)
 
 
 def _told(row: OwnRow) -> dict[str, str | float]:

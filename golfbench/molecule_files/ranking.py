@@ -17,8 +17,8 @@ from golfbench.benchmark.records import Status
 from golfbench.chemistry import BROKEN_FACTOR, FloatArray, IntArray, best_rmsd_between, superposed
 from golfbench.errors import ConfigurationError, GolfbenchError
 from golfbench.molecule_files.entries import EndPoint
-from golfbench.molecule_files.output import Output, Shape
-from golfbench.molecule_files.rows import OwnRow
+from golfbench.molecule_files.rows import OwnRow, Verdict
+from golfbench.molecule_files.state import Shape, State
 from golfbench.molecules import Molecule
 from golfbench.units import HARTREE_TO_KCAL_MOL
 
@@ -26,7 +26,7 @@ from golfbench.units import HARTREE_TO_KCAL_MOL
 #: more. CREST takes 0.05 and 0.125; walks that stop at 0.02 eV/Å leave twice as much of the energy open.
 SAME_KCAL_MOL, SAME_ANGSTROM = 0.1, 0.125
 #: End points of these are ranked.
-_RANKED = (Status.CONVERGED, Status.STEP_LIMIT)
+_RANKED = (Status.CONVERGED, Status.STEP_LIMIT, *Verdict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +52,20 @@ class Ranking:
 
 
 def shape_of(row: OwnRow, end: EndPoint | None) -> Shape | None:
-    """Return what of an end point is ranked; ``None`` where it is no conformer of the molecule that began.
+    """Return the part of an end point that is ranked; ``None`` where it is no conformer of the molecule that began.
 
     Conformers of one molecule have the same SMILES or, where bonds are not known, the same elements and neighbours in
-    the same order; and the same charge and multiplicity.
+    the same order; and the same charge and multiplicity. Where an oracle was asked, its energies rank, and what it gave
+    no label for is not ranked.
     """
-    if end is None or row.status not in _RANKED or row.energy_final_hartree is None:
+    asked = row.oracle_labels is not None
+    energy = row.oracle_energy_hartree if asked else row.energy_final_hartree
+    if end is None or row.status not in _RANKED or energy is None:
         return None
     molecule = end.entry.molecule
     bonds = _neighbours(molecule.numbers, end.positions) if molecule.smiles is None else _canonical(molecule.smiles)
     kind = f"{bonds} {molecule.charge} {molecule.multiplicity}"
-    return Shape(kind, row.energy_final_hartree, molecule.numbers, end.positions)
+    return Shape(kind, energy, molecule.numbers, end.positions)
 
 
 @lru_cache(maxsize=256)
@@ -77,7 +80,7 @@ def _neighbours(numbers: IntArray, positions: FloatArray) -> str:
     return hashlib.sha256(numbers.tobytes() + np.packbits(near).tobytes()).hexdigest()
 
 
-def rank(output: Output, ranking: Ranking) -> None:
+def rank(output: State, ranking: Ranking) -> None:
     """Give every end point its rank; the conformers of one molecule are in memory together, the others are not."""
     with output.ranking():
         for _, group in groupby(output.shapes(), key=lambda found: found[1].kind):

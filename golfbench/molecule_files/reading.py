@@ -18,6 +18,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -27,11 +28,11 @@ from rdkit import Chem
 from rdkit.rdBase import BlockLogs
 
 from golfbench.errors import ConfigurationError, MoleculeError
-from golfbench.molecule_files.entries import Entry, Pending, Reading, Unusable
+from golfbench.molecule_files.entries import Entry, Notes, Pending, Reading, Unusable
 from golfbench.molecule_files.mol2 import read_mol2
 from golfbench.molecule_files.pdb import read_pdb
 from golfbench.molecule_files.sdf import read_sdf
-from golfbench.molecule_files.smiles import read_smiles, read_smiles_file
+from golfbench.molecule_files.smiles import embedded, read_smiles, read_smiles_file
 from golfbench.molecule_files.text import Text, file_name, legible
 from golfbench.molecule_files.xyz import read_xyz
 
@@ -86,6 +87,7 @@ class Inputs:
 
     Attributes:
         read: Records that were given so far.
+        reading: How they are read.
 
     Raises:
         ConfigurationError: If a file is missing or of no known kind, or conformers are asked for
@@ -93,7 +95,7 @@ class Inputs:
     """
 
     def __init__(self, inputs: Sequence[str], reading: Reading, stdin_format: str | None = None) -> None:
-        self._reading, self.read = reading, 0
+        self.reading, self.read = reading, 0
         kinds = [_kind(text) for text in inputs]
         if stdin_format is not None and stdin_format not in _READERS:
             raise ConfigurationError(f"unknown input format '{stdin_format}': there are {', '.join(_READERS)}")
@@ -103,7 +105,8 @@ class Inputs:
         self._parts: list[tuple[str, str | Text | Unusable]] = []
         for text, kind in zip(inputs, kinds, strict=True):
             self._parts.append(self._opened(text, kind, stdin_format))
-        if reading.conformers > 1 and not {"smi", "smiles"} & {kind for kind, _ in self._parts}:
+        of_bonds = reading.bonds_only or {"smi", "smiles"} & {kind for kind, _ in self._parts}
+        if reading.conformers > 1 and not of_bonds:
             raise ConfigurationError("conformers are made of SMILES only: a file with coordinates is taken as it is")
 
     def _opened(self, text: str, kind: str, stdin_format: str | None) -> tuple[str, str | Text | Unusable]:
@@ -111,7 +114,7 @@ class Inputs:
             return kind, text
         path, label = (self._spooled(), STDIN_LABEL) if text == STDIN else (text, legible(text))
         try:
-            opened = Text(path, self._reading.notes, label)
+            opened = Text(path, self.reading.notes, label)
             return (stdin_format or _guessed(opened)) if text == STDIN else kind, opened
         except ConfigurationError as error:  # a file that is damaged or no text costs itself alone
             reason = MoleculeError(str(error).removeprefix(f"{label}: "))
@@ -128,14 +131,20 @@ class Inputs:
 
     def pending(self) -> Iterator[Pending]:
         """Yield the records, frames, lines and SMILES."""
-        for pending in self._pending():
+        for pending in self._pending(self._reading):
             self.read += 1
             yield pending
 
-    def _pending(self) -> Iterator[Pending]:
+    def again(self) -> Iterator[Pending]:
+        """Yield all of them once more, counted and noted nowhere."""
+        return self._pending(replace(self._reading, notes=Notes()))
+
+    def _pending(self, reading: Reading) -> Iterator[Pending]:
         for kind, part in self._parts:
             if isinstance(part, Text):
-                yield from _READERS[kind](part, self._reading)
+                made = _READERS[kind](part, reading)
+                spatial = kind not in _OF_BONDS and reading.bonds_only
+                yield from (partial(_of_its_bonds, pending) for pending in made) if spatial else made
             elif isinstance(part, Unusable):
                 yield partial(_as_it_is, part)
             else:
@@ -154,6 +163,19 @@ class Inputs:
 
 def _as_it_is(made: Unusable, reading: Reading) -> list[Unusable]:
     return [made]
+
+
+def _of_its_bonds(pending: Pending, reading: Reading) -> Iterator[Entry | Unusable]:
+    """Yield conformers of what was read with coordinates, as of its SMILES."""
+    for made in pending(replace(reading, conformers=1)):
+        if isinstance(made, Unusable):
+            yield made
+        elif made.molecule.smiles is None:
+            reason = MoleculeError(f"{made.molecule.id}: it has no bonds; give an SDF or a SMILES")
+            yield Unusable(made.molecule.id, made.source, reason)
+        else:
+            alike = replace(reading, multiplicity=made.molecule.multiplicity)
+            yield from embedded(made.molecule.smiles, made.molecule.id, made.source, made.fields, alike)
 
 
 def read_molecules(inputs: Sequence[str], reading: Reading, stdin_format: str | None = None) -> list[Entry | Unusable]:
@@ -225,4 +247,6 @@ _READERS: Mapping[str, Callable[[Text, Reading], Iterator[Pending]]] = {
     "xyz": read_xyz,
     "smi": read_smiles_file,
 }
+#: Kinds whose readers make conformers themselves.
+_OF_BONDS = ("sdf", "smi")
 FORMATS = tuple(_READERS)

@@ -253,7 +253,7 @@ def smiles_order(mol: Chem.Mol, id: str) -> tuple[str, IntArray]:
     written = list(bare.GetPropsAsDict(True, True)["_smilesAtomOutputOrder"])
     order = _with_hydrogens(mol, mol_from_smiles(smiles), [bare.GetAtomWithIdx(k).GetIntProp("index") for k in written])
     if not _same_graph(mol, mol_from_smiles(smiles), order):
-        raise MoleculeError(f"{id}: its bonds do not survive a round trip through SMILES ({smiles}); give it as XYZ")
+        raise MoleculeError(f"{id}: SMILES cannot express its bonds ({smiles} has others); give it as XYZ")
     return smiles, np.array(order, dtype=np.int64)
 
 

@@ -16,7 +16,7 @@ from golfbench.chemistry import embed, mol_from_smiles, rdkit_mol, spread_seed
 from golfbench.errors import MoleculeError
 from golfbench.molecule_files.bonds import charge_of_bonds, guessed_multiplicity
 from golfbench.molecule_files.entries import Entry, Pending, Reading, Unusable
-from golfbench.molecule_files.isomers import fixed_isomer
+from golfbench.molecule_files.isomers import every_isomer, fixed_isomer
 from golfbench.molecule_files.text import Text, empty, file_name
 from golfbench.molecules import Molecule, check_electrons
 
@@ -147,6 +147,9 @@ def embedded(
     smiles: str, id: str, source: str, fields: tuple[tuple[str, str], ...], reading: Reading
 ) -> Iterator[Entry | Unusable]:
     """Yield the conformers of a SMILES, with its CXSMILES extension behind a blank if it has one."""
+    if reading.every_isomer:
+        yield from _isomers(smiles, id, source, fields, reading)
+        return
     try:
         made = _conformers(smiles, id, source, reading)
     except MoleculeError as error:
@@ -162,6 +165,22 @@ def embedded(
     for k in range(len(made), reading.conformers):
         lost = f"{id}/{k}: only {len(made)} of {reading.conformers} conformers could be embedded"
         yield Unusable(f"{id}/{k}", source, MoleculeError(lost))
+
+
+def _isomers(
+    smiles: str, id: str, source: str, fields: tuple[tuple[str, str], ...], reading: Reading
+) -> Iterator[Entry | Unusable]:
+    """Yield the conformers of every isomer of a SMILES; where there are several, their ids have numbers."""
+    try:
+        plain = _plain(smiles, id, source, reading)
+        mol_from_smiles(plain)
+        isomers = every_isomer(plain)
+    except MoleculeError as error:
+        yield Unusable(id, source, error)
+        return
+    for number, isomer in enumerate(isomers, start=1):
+        name = id if len(isomers) == 1 else f"{id}/isomer{number}"
+        yield from embedded(isomer, name, source, fields, replace(reading, every_isomer=False))
 
 
 def _conformers(smiles: str, id: str, source: str, reading: Reading) -> list[Molecule]:

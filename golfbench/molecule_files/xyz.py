@@ -136,7 +136,24 @@ def _read(lines: list[str], id: str) -> tuple[Atoms, str, str | None]:
 
 def _from_frame(lines: list[str], id: str, source: str, reading: Reading) -> Entry:
     atoms, name, smiles = _read(lines, id)
-    molecule = _molecule(atoms, lines[1], name, smiles, source, reading)
+    return entry_of_atoms(atoms, lines[1], name, smiles, source, reading)
+
+
+def entry_of_atoms(atoms: Atoms, comment: str, name: str, smiles: str | None, source: str, reading: Reading) -> Entry:
+    """Return the molecule of ASE atoms.
+
+    Args:
+        atoms: With what they say of charge and spin in ``info`` and ``arrays``.
+        comment: The comment line that they come with.
+        name: Its name.
+        smiles: Whose atoms they are, in its order, if that is known.
+        source: Where it is from.
+        reading: Charge and multiplicity where nothing else says them; its notes are added to.
+
+    Raises:
+        MoleculeError: If it is none that can be minimized.
+    """
+    molecule = _molecule(atoms, comment, name, smiles, source, reading)
     if smiles is not None:
         if bond_graph_changed(molecule, molecule.positions):
             raise MoleculeError(f"{name}: its bonds are not those of 'smiles={smiles}': remove that, or mend it")

@@ -27,7 +27,7 @@ from typing import Any, TypeVar
 from golfbench.contracts import Label
 from golfbench.durable import replacing
 from golfbench.errors import ConfigurationError, GolfbenchError, NothingToDoError, WriteError
-from golfbench.oracles.cache_rows import COLUMNS, SCHEMA_VERSION, Row, atomic_numbers, parse_line, utc_text
+from golfbench.oracles.cache_rows import COLUMNS, SCHEMA_VERSION, LabelRow, atomic_numbers, parse_line, utc_text
 from golfbench.oracles.question import Question
 from golfbench.oracles.sizes import basis_functions
 
@@ -88,7 +88,7 @@ class Source:
 
 
 @dataclass(slots=True)
-class Verification:
+class CacheCheck:
     """How many labels were checked, one line a problem, and how many labels were removed."""
 
     labels: int = 0
@@ -246,7 +246,7 @@ class LabelCache(_File):
     def put_all(self, answers: Iterable[tuple[Question, Label, str, float, float | None]]) -> None:
         """Keep answers, each with the arguments of ``put``, in one transaction."""
         rows = []
-        for row in (Row.of(*answer) for answer in answers):
+        for row in (LabelRow.of(*answer) for answer in answers):
             if problem := row.problem():
                 self._warn_once(f"labels are not kept: {problem}")
             else:
@@ -274,9 +274,9 @@ class LabelCache(_File):
 
         return self._tolerant(fetch, [])
 
-    def verify(self, remove: bool = False) -> Verification:
+    def verify(self, remove: bool = False) -> CacheCheck:
         """Check the file and each label in it: checksum, hashes, finite numbers; ``remove`` takes damaged ones out."""
-        result = Verification()
+        result = CacheCheck()
         try:
             with self._reported() as db:
                 lines = [line for (line,) in db.execute("PRAGMA integrity_check") if line != "ok"]
@@ -324,7 +324,7 @@ class LabelCache(_File):
                 numbered = enumerate(lines, 1)
                 while batch := [(number, parse_line(line)) for number, line in islice(numbered, PAGE)]:
                     result.refused += [f"line {number}: {row}" for number, row in batch if isinstance(row, str)]
-                    rows = [row for _, row in batch if isinstance(row, Row)]
+                    rows = [row for _, row in batch if isinstance(row, LabelRow)]
                     added = self._add(rows) if rows else 0
                     result.added, result.known = result.added + added, result.known + len(rows) - added
         except OSError as error:
@@ -349,7 +349,7 @@ class LabelCache(_File):
                 db.execute("VACUUM")
         return removed
 
-    def _answers(self, question: Question, engine: str | None) -> Iterator[Row]:
+    def _answers(self, question: Question, engine: str | None) -> Iterator[LabelRow]:
         """Yield the sound answers to a question, the newest first."""
         wanted = {"key": question.key, "engine": engine}
 
@@ -359,13 +359,13 @@ class LabelCache(_File):
 
         found: list[tuple[Any, ...]] = self._tolerant(fetch, [])
         for id, *values in found:
-            row = Row(*values)
+            row = LabelRow(*values)
             if row.is_sound():
                 yield row
             else:
                 log.warning("label cache %s: label %d is damaged and left out", self.path.name, id)
 
-    def _add(self, rows: Sequence[Row]) -> int:
+    def _add(self, rows: Sequence[LabelRow]) -> int:
         """Add rows in one transaction and return how many were not there, or damaged."""
         with contextlib.closing(self._open(create=True)) as db, _transaction(db):
             return sum(_insert(db, row) for row in rows)
@@ -415,10 +415,10 @@ def _transaction(db: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
-def _insert(db: sqlite3.Connection, row: Row) -> bool:
+def _insert(db: sqlite3.Connection, row: LabelRow) -> bool:
     """Write a row where there is no sound one; return whether it was written."""
     there = db.execute("SELECT * FROM labels WHERE key = ? AND engine = ?", (row.key, row.engine)).fetchone()
-    if there and Row(*there[1:]).is_sound():
+    if there and LabelRow(*there[1:]).is_sound():
         return False
     marks = ", ?" * len(row)
     db.execute(f"INSERT OR REPLACE INTO labels VALUES (NULL{marks})", row)  # noqa: S608 (question marks only)
@@ -429,7 +429,7 @@ def _remove(db: sqlite3.Connection, id: int) -> bool:
     """Remove a damaged row, unless somebody replaced it meanwhile."""
     with _transaction(db):
         values = db.execute("SELECT * FROM labels WHERE id = ?", (id,)).fetchone()
-        bad = bool(values and Row(*values[1:]).problem())
+        bad = bool(values and LabelRow(*values[1:]).problem())
         if bad:
             db.execute("DELETE FROM labels WHERE id = ?", (id,))
     return bad
@@ -441,9 +441,9 @@ def _selection(oracle: str | None, method: str | None, before: datetime | None =
 
 def _pages(
     db: sqlite3.Connection, oracle: str | None = None, method: str | None = None
-) -> Iterator[list[tuple[int, Row]]]:
+) -> Iterator[list[tuple[int, LabelRow]]]:
     """Yield the rows that match, by id; no lock is held between pages."""
     place: dict[str, Any] = _selection(oracle, method) | {"after": 0}
     while page := db.execute(_SELECT_PAGE, place).fetchall():
-        yield [(id, Row(*values)) for id, *values in page]
+        yield [(id, LabelRow(*values)) for id, *values in page]
         place["after"] = page[-1][0]

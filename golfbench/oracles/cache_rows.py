@@ -24,7 +24,7 @@ _FILE_NAME = re.compile(r"""(?:^|[\s"'(=:,;\[])(?:(?:~[\w.-]*|\.{1,2})?/|[A-Za-z
 _LARGEST = 999
 
 
-class Row(NamedTuple):
+class LabelRow(NamedTuple):
     """A label as it is kept: the columns of the table after ``id``. Arrays are little-endian: int16 and float64."""
 
     key: str
@@ -46,7 +46,7 @@ class Row(NamedTuple):
     sha256: str
 
     @classmethod
-    def of(cls, question: Question, label: Label, engine: str, wall_s: float, cpu_s: float | None) -> Row:
+    def of(cls, question: Question, label: Label, engine: str, wall_s: float, cpu_s: float | None) -> LabelRow:
         """Return the row of an answer to a question, sealed by its checksum."""
         molecule = question.molecule
         row = cls(
@@ -122,24 +122,24 @@ class Row(NamedTuple):
         return json.dumps(facts, allow_nan=False) + "\n"
 
 
-COLUMNS = get_type_hints(Row)
+COLUMNS = get_type_hints(LabelRow)
 _ARRAYS = ("positions_angstrom", "forces_hartree_per_angstrom")
 
 
-def parse_line(line: bytes) -> Row | str:
-    """Return the row that a line of JSON is, or why it is none."""
+def parse_line(line: bytes) -> LabelRow | str:
+    """Return the label on a line of JSON, or why the line is refused."""
     try:
         facts = json.loads(line)
         if facts.pop("schema_version", None) != SCHEMA_VERSION:
             return f"the schema version is not {SCHEMA_VERSION}"
-        if strange := set(facts) ^ {*Row._fields[1:]}:
+        if strange := set(facts) ^ {*LabelRow._fields[1:]}:
             return f"{', '.join(sorted(strange))}: missing or unknown"
         address = [facts[name] for name in ("oracle", "method", "options_sha256", "geometry_sha256")]
         facts["options"] = _options_text(facts["options"])
         facts["numbers"] = np.array(facts["numbers"], dtype="<i2").tobytes()
         for name in _ARRAYS:
             facts[name] = np.array(facts[name], dtype="<f8").reshape(-1, 3).tobytes()
-        row = Row(key=label_key(*address), **facts)
+        row = LabelRow(key=label_key(*address), **facts)
     except (AttributeError, OverflowError, RecursionError, TypeError, ValueError):
         return "this is no label"
     return row.problem() or row

@@ -1,4 +1,4 @@
-"""The guard of an isolated engine: whatever ends, and however, no process and no scratch folder remains.
+"""The guard of an isolated engine: however the engine or the suite ends, no process and no scratch folder remains.
 
 The process that the parent starts forks before it imports anything heavy. The child serves, in a process group of its
 own; the guard, leader of the session, waits for whatever comes first:

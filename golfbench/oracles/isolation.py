@@ -387,10 +387,15 @@ def _memory_bytes_below(pid: int) -> int:
 
 
 def _environment(scratch: Path, threads: int) -> dict[str, str]:
-    """Return the child's environment: pinned threads that do not spin, temporary files in its own directory."""
+    """Return the child's environment: pinned threads that do not spin, temporary files in its own directory.
+
+    The child works in that directory, where a relative folder of PYTHONPATH would be another one.
+    """
+    folders = [os.path.abspath(folder) for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder]
     pinned = dict.fromkeys(THREAD_VARIABLES, str(threads)) | {
         "OMP_WAIT_POLICY": "PASSIVE",
         "OMP_MAX_ACTIVE_LEVELS": "1",
+        "PYTHONPATH": os.pathsep.join(folders),
     }
     return {**os.environ, **pinned, **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(scratch))}
 

@@ -193,7 +193,7 @@ class Ledger:
 
 
 def read_calls(path: Path) -> Iterator[OracleCall]:
-    """Yield the calls of a ledger; a missing file has none, and a last line without its line end is none.
+    """Yield the calls of a ledger; a missing file has none, and a last line without its line end is left out.
 
     Raises:
         ConfigurationError: If a line is damaged.

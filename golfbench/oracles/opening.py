@@ -40,7 +40,7 @@ _refused_to: ContextVar[str] = ContextVar("refused_to", default="")
 
 @contextmanager
 def uncounted_calls_refused(whom: str) -> Iterator[None]:
-    """Refuse engine calls of whoever is named inside the block; what is cheap is free.
+    """Refuse calls of expensive engines inside the block, and say who made them.
 
     Args:
         whom: As a person knows it: ``selection 'my-rule'``.

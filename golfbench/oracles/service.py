@@ -145,7 +145,7 @@ class OracleService:
         self._books.close()
 
     def _join(self, first: Future[Label], request: Request) -> None:
-        """Answer with what somebody else is about to get, each account with its own line."""
+        """Answer with the label that an equal question is waiting for; each account gets a line of its own."""
         books = self._books
 
         def follow(done: Future[Label]) -> None:

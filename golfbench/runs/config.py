@@ -33,7 +33,7 @@ from golfbench.specs import ComponentRef
 DEFAULT_PASSES, MOST_DEFAULT_UPDATES = 80, 5000
 
 
-#: Settings that came later: at their default they are no part of a run's name, so that the runs of before are found.
+#: Settings that came later: at their default they are no part of a run's name, so that older runs are found.
 LATER: Mapping[str, tuple[str, ...]] = {
     "": ("initial_labels", "fine_tuning", "end_points", "evaluate_at"),
     "golf": ("explorer", "twin_decay"),
@@ -189,7 +189,7 @@ class RunConfig(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _end_points_alone(cls, data: Any) -> Any:
-        """Add no model that nobody named to end points."""
+        """Leave the default models out where end points are given without models."""
         alone = isinstance(data, Mapping) and data.get("end_points")
         return {"models": (), "references": (), **data} if alone else data
 
@@ -205,7 +205,7 @@ class RunConfig(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _presume_no_end(cls, data: Any) -> Any:
-        """Take what judging on the way needs, where nobody gave it: the budget, and a rate that knows no end."""
+        """Fill in what judging on the way needs: the budget, and a constant rate."""
         given = data.get("evaluate_at") if isinstance(data, Mapping) else None
         if not isinstance(given, list | tuple) or not all(isinstance(labels, int) for labels in given) or not given:
             return data
@@ -269,12 +269,13 @@ class RunConfig(BaseModel):
         return f"{self.dataset.name}-{digest[:10]}"
 
 
-def load_config(path: Path | None, overrides: Mapping[str, Any]) -> RunConfig:
+def load_config(path: Path | None, overrides: Mapping[str, Any], owner: str = "command line") -> RunConfig:
     """Read a YAML file and put the command line's values over it.
 
     Args:
         path: The file, or ``None`` for the defaults.
         overrides: Values by key; ``None`` and empty ones are left out.
+        owner: Who gives them where there is no file, for messages.
 
     Raises:
         ConfigurationError: Naming the file and the path of the key that is wrong.
@@ -289,8 +290,7 @@ def load_config(path: Path | None, overrides: Mapping[str, Any]) -> RunConfig:
     try:
         return RunConfig.model_validate(merged)
     except ValidationError as error:
-        owner = path.name if path else "command line"
-        raise ConfigurationError(f"{owner}: " + "; ".join(_problems(error))) from None
+        raise ConfigurationError(f"{path.name if path else owner}: " + "; ".join(_problems(error))) from None
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

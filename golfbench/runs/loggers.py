@@ -45,7 +45,7 @@ class Loggers:
         self._chosen = [chosen for name in names if (chosen := self._choose(name, found or registry()))]
 
     def _choose(self, named: Named, found: Registry) -> Component[LoggerSpec] | None:
-        """Return a logger; one that another interpreter than this has is no reason to stop."""
+        """Return a logger, or warn: one that is installed for another interpreter only stops no run."""
         try:
             return found.component(LoggerSpec, named)
         except Exception as error:  # noqa: BLE001 - names were checked where the run began

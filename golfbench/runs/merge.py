@@ -344,14 +344,14 @@ def _label_problems(path: Path, parts: Sequence[Part]) -> list[str]:
     lines = []
     for name, directory in _sources(path, parts):
         numbers = {call.call_id for call in read_calls(directory.calls)}
-        for entry in _entries(directory.labels):
-            if entry.call.call_id not in numbers:
-                lines.append(f"{name}: its ledger does not account for the label of {entry.call.molecule}")
-            if entry.refused:
+        for stored in _stored_labels(directory.labels):
+            if stored.call.call_id not in numbers:
+                lines.append(f"{name}: its ledger does not account for the label of {stored.call.molecule}")
+            if stored.refused:
                 continue
-            whose, label = known.setdefault(entry.key, (name, entry.label))
-            if not _same(label, entry.label):
-                lines.append(f"{name}: the label of {entry.call.molecule} is not the one that {whose} has")
+            whose, label = known.setdefault(stored.key, (name, stored.label))
+            if not _same(label, stored.label):
+                lines.append(f"{name}: the label of {stored.call.molecule} is not the one that {whose} has")
     return lines
 
 
@@ -362,7 +362,7 @@ def _same(one: Label, other: Label) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
+class _StoredLabel:
     """A row of a store of labels."""
 
     key: str
@@ -376,7 +376,7 @@ class _Entry:
         return self.call.outcome == "rejected"
 
 
-def _entries(path: Path) -> Iterator[_Entry]:
+def _stored_labels(path: Path) -> Iterator[_StoredLabel]:
     """Yield what a store of labels holds, without opening it for writing."""
     if not path.exists():
         return
@@ -385,7 +385,7 @@ def _entries(path: Path) -> Iterator[_Entry]:
         charge, multiplicity = int(row.total_charge), int(row.multiplicity)
         molecule = Molecule(call.molecule, row.numbers, row.positions, charge, multiplicity, row.get("smiles"))
         label = Label(float(row.data["energy"][0]), np.array(row.data["forces"], dtype=np.float64), row.method)
-        yield _Entry(row.label_key, molecule, label, call)
+        yield _StoredLabel(row.label_key, molecule, label, call)
 
 
 def _sources(path: Path, parts: Sequence[Part]) -> list[tuple[str, RunDirectory]]:
@@ -427,10 +427,10 @@ def _merge_calls(sources: Sequence[tuple[str, RunDirectory]], target: RunDirecto
             ledger.append(call.model_copy(update={"call_id": ledger.next_id}))
     labels = LabelStore(target.labels, ledger)
     for name, directory in sources:
-        for entry in _entries(directory.labels):
-            if entry.refused or entry.key not in labels:
-                call = entry.call.model_copy(update={"call_id": numbers[name][entry.call.call_id]})
-                labels.put(entry.key, entry.molecule, entry.label, call)
+        for stored in _stored_labels(directory.labels):
+            if stored.refused or stored.key not in labels:
+                call = stored.call.model_copy(update={"call_id": numbers[name][stored.call.call_id]})
+                labels.put(stored.key, stored.molecule, stored.label, call)
     ledger.close()
 
 

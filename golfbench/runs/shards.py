@@ -164,7 +164,7 @@ class Share(BaseModel):
 
     @contextmanager
     def locked(self, what: str, tell: Callable[[str], None]) -> Iterator[None]:
-        """Be the only shard that makes something that all of them share; without shards there is nobody to wait for.
+        """Hold the lock on something that all shards need; a run in one piece has no lock.
 
         Args:
             what: What is made; another shard may make something else meanwhile.

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from golfbench.benchmark.evaluate import GivenEnds, Judge, evaluate, evaluate_given, record_failure
-from golfbench.benchmark.metrics import Row, Summary
+from golfbench.benchmark.metrics import CpuSeconds, Row, Summary
 from golfbench.benchmark.prepare import Report, spread
 from golfbench.benchmark.protocol import Protocol
 from golfbench.benchmark.records import RecordFile, Stage
@@ -21,11 +21,12 @@ from golfbench.contracts import Dataset, FloatArray, LabelledMolecule, Model, Op
 from golfbench.errors import TrainingError
 from golfbench.learning import checkpoint
 from golfbench.learning.acquisition import Acquisition
+from golfbench.learning.clock import Clock
 from golfbench.learning.explorer import Explorer, Given, Relaxed, Surrogate, Walks
 from golfbench.learning.foreign import adopt
 from golfbench.learning.headers import Header, header_of
 from golfbench.learning.learner import Learner, Task
-from golfbench.learning.loop import LearningLoop, Parts, Progress
+from golfbench.learning.loop import LearningLoop, LoopProgress, Parts
 from golfbench.learning.opening import (
     labels_learned,
     load_potential,
@@ -50,7 +51,7 @@ from golfbench.registry import registry
 from golfbench.runs.baseline import TORCH_TYPES, Permission, Recipe, train_baseline
 from golfbench.runs.bases import base_of_run, surrogate_model
 from golfbench.runs.config import RunConfig
-from golfbench.runs.costs import CostLine, append_cost
+from golfbench.runs.costs import CostLine, append_cost, loop_cpu_s
 from golfbench.runs.directory import RunDirectory, slug
 from golfbench.runs.grid import Combination, written
 from golfbench.runs.loggers import Loggers
@@ -176,6 +177,7 @@ class Context:
         wall_s: float = 0.0,
         note: str = "",
         labels: int | None = None,
+        cpu_s: CpuSeconds | None = None,
     ) -> None:
         """Write what a network cost."""
         line = CostLine(
@@ -187,6 +189,7 @@ class Context:
             device=self.config.device,
             dtype=self.config.dtype,
             labels=labels,
+            cpu_s=cpu_s,
             note=note,
         )
         append_cost(self.directory.costs, line)
@@ -285,7 +288,8 @@ def _learn(context: Context, combination: Combination, baseline: Path, final: Pa
         note = loop.progress.note(row.budget or config.budget, len(parts.starts.unjudged))
         if note:
             context.permission.tell(f"warning: {row.id}: {note}")
-        context.note_cost(row, "after", potential, learner.timed_updates, learner.timed_s, note)
+        cpu_s = loop_cpu_s(parts.clock.spent_s, context.directory.calls, combination.id)
+        context.note_cost(row, "after", potential, learner.timed_updates, learner.timed_s, note, cpu_s=cpu_s)
         save_potential(path, potential, _facts(context, header, potential, pool, loop.progress))
 
     def at_point(labels: int) -> None:
@@ -299,7 +303,7 @@ def _learn(context: Context, combination: Combination, baseline: Path, final: Pa
     write(combination, final)
 
 
-def _facts(context: Context, header: Header, potential: Potential, pool: Pool, progress: Progress) -> Header:
+def _facts(context: Context, header: Header, potential: Potential, pool: Pool, progress: LoopProgress) -> Header:
     """Return the header of what was learned, from that of the baseline."""
     ref = ComponentRef(header["model"], header["parameters"])
     facts = potential_header(ref, potential, context.config.delta, context.method)
@@ -344,10 +348,11 @@ def _parts(
     surrogate = surrogate_of_run(context, combination, forces) if spec.needs_surrogate else None
     golf = context.config.golf
     twin = Twin(learner.potential(), golf.twin_decay) if "twin" in spec.sees else None
-    explorer = _explorer(context, combination, acquisition, spec.explorer or golf.explorer, surrogate, twin)
+    name, clock = spec.explorer or golf.explorer, Clock()
+    explorer = _explorer(context, combination, acquisition, name, surrogate, twin, clock)
     starts = Starts(pool, given, context.unjudged if spec.needs_surrogate else frozenset())
     parts = Parts(learner, pool, explorer, acquisition, context.oracle, context.service, spec.asks_oracle, starts)
-    return replace(parts, twin=twin)
+    return replace(parts, twin=twin, clock=clock)
 
 
 def _explorer(
@@ -357,6 +362,7 @@ def _explorer(
     name: str,
     surrogate: Surrogate | None,
     twin: Twin | None,
+    clock: Clock,
 ) -> Explorer:
     golf = context.config.golf
     if name == "given":
@@ -366,7 +372,7 @@ def _explorer(
     if name == "relaxed":
         relaxing = surrogate_model(str(context.config.surrogate), context.service, combination.id)
         return Relaxed(acquisition, relaxing, optimizer, rule)
-    return Walks(acquisition, optimizer, rule, golf.inner_steps, surrogate, twin)
+    return Walks(acquisition, optimizer, rule, golf.inner_steps, surrogate, twin, clock)
 
 
 def surrogate_of_run(context: Context, combination: Combination, forces: bool) -> Surrogate:

@@ -51,7 +51,7 @@ def bills_of(row: Identity) -> list[Bill]:
 
 
 def training_of(row: Identity) -> str:
-    """Return the combination whose training a row's model comes from: its own, or that which it is on the way of."""
+    """Return the combination whose training a row's model comes from: its own, or that of its curve."""
     return combination_id(row.model, row.optimizer, row.selection, row.oracle, row.seed)
 
 

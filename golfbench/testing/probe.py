@@ -128,7 +128,7 @@ def _seeded(with_torch: bool) -> contextlib.AbstractContextManager[None]:
 
 
 def _load_the_suite(with_torch: bool) -> None:
-    """Load what a run loads anyway, so that its side effects are nobody else's."""
+    """Load what a run loads anyway, so that its side effects are not blamed on the plugin."""
     for module in ("golfbench.chemistry", "ase.db", "rich.style"):
         importlib.import_module(module)
     if with_torch:

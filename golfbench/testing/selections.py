@@ -9,7 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from golfbench.contracts import Candidate, Decision, FloatArray, Round, RoundSelection, Selection, State
+from golfbench.contracts import (
+    Candidate,
+    Decision,
+    FloatArray,
+    Label,
+    LabelledMolecule,
+    Round,
+    RoundSelection,
+    Selection,
+    State,
+)
 from golfbench.errors import GolfbenchError
 from golfbench.learning.acquisition import WholeTrajectory
 from golfbench.learning.explorer import candidate_of
@@ -290,7 +300,15 @@ def round_of(count: int, budget: int, sees: frozenset[str], seed: int = 0) -> Ro
     rng = derived(seed, "round", count)
     made = [_candidate(k, rng, sees) for k in range(count)]
     features = rng.normal(size=(6, _FEATURES)) if {"features", "training_set"} <= sees else None
-    return Round(3, made, budget, derived(seed, "choice", count), features)
+    tangents = rng.normal(size=(count, _FEATURES)) if "tangents" in sees else None
+    known = rng.normal(size=(6, _FEATURES)) if {"tangents", "training_set"} <= sees else None
+    labelled = [_labelled(k, rng) for k in range(3)] if "labels" in sees else []
+    return Round(3, made, budget, derived(seed, "choice", count), features, tangents, known, labelled)
+
+
+def _labelled(number: int, rng: np.random.Generator) -> LabelledMolecule:
+    state = candidate_of(sample(STANDARD[number]), _candidate(number, rng, frozenset()).state).molecule
+    return LabelledMolecule(state, Label(-10.0, rng.normal(scale=0.02, size=state.positions.shape), "MMFF94"))
 
 
 def _candidate(number: int, rng: np.random.Generator, sees: frozenset[str]) -> Candidate:
@@ -374,7 +392,8 @@ def round_untouched(bench: Bench) -> Finding:
 
 
 def _arrays(made: Round) -> list[FloatArray]:
-    found = [] if made.training_features is None else [made.training_features]
+    found = [a for a in (made.training_features, made.tangents, made.training_tangents) if a is not None]
+    found += [item.label.forces for item in made.labelled]
     for candidate in made.candidates:
         state = candidate.state
         found += [candidate.molecule.positions, state.positions, state.forces]

@@ -316,3 +316,33 @@ def test_an_interruption_keeps_what_is_done(number, code):
     other = subprocess.run([*command, "--output", "out.sdf"], capture_output=True, text=True)
     assert (other.returncode, other.stderr.count("\n")) == (2, 1)
     assert "out.partial.sdf is of another command (its rule was " in other.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--oracle-budget", 5], "--oracle-budget needs an oracle: give --oracle NAME, too"),
+        (["--learn"], "--learn needs an oracle: give --oracle NAME, too"),
+        (["--oracle", "mmff94", "--learn"], "--learn learns from the labels of a walk: give --oracle-budget, too"),
+        (["--oracle", "mmff49"], "unknown oracle 'mmff49'"),
+        (["--oracle", "mmff94", "--model", "uff", "--oracle-budget", 5, "--learn"], "uff has nothing that learns"),
+    ],
+)
+def test_what_an_oracle_cannot_be_asked_is_one_line(arguments, said):
+    code, rows, errors = minimize("CO", *arguments, "--output", "out.sdf")
+    assert (code, rows) == (2, None)
+    assert said in errors[-1]
+    assert not Path("out.sdf").exists()
+
+
+def test_an_oracle_judges_and_with_a_budget_finishes():
+    code, rows, errors = minimize("CO", "CCO", "--model", "uff", "--oracle", "mmff94", "--output", "judged.sdf")
+    assert (code, [row["status"] for row in rows]) == (0, ["converged", "converged"])
+    assert "golfbench: 0 of 2 molecules verified, 2 converged; 2 oracle labels by 2 calls" in errors
+    finishing = ["--model", "uff", "--oracle", "mmff94", "--oracle-budget", 60]
+    code, rows, errors = minimize("CO", "CCO", *finishing, "--output", "out.sdf")
+    assert (code, [row["status"] for row in rows]) == (0, ["verified", "verified"])
+    code, rows, errors = minimize("CO", "CCO", *finishing[:-1], 3, "--output", "few.sdf")
+    assert (code, sum(row["oracle_labels"] for row in rows)) == (1, 3)
+    code, rows, errors = minimize("CO", "CCO", *finishing, "--output", "few.sdf", "--overwrite")
+    assert (code, sum(row["oracle_calls"] for row in rows)) == (0, sum(row["oracle_labels"] for row in rows))

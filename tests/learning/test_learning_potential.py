@@ -10,6 +10,7 @@ import torch
 from golfbench.batches import make_batch
 from golfbench.chemistry import embed
 from golfbench.contracts import Label, Model
+from golfbench.curvature import hessian
 from golfbench.errors import MoleculeError, OracleError
 from golfbench.learning.opening import new_network, open_fixed_model
 from golfbench.learning.potential import Potential, energies_and_forces
@@ -178,3 +179,19 @@ def test_cutoff_and_device_are_the_networks(network: torch.nn.Module) -> None:
     assert potential.cutoff == 3.0
     assert potential.device == torch.device("cpu")
     assert isinstance(potential, Model)
+
+
+def test_second_derivatives_are_those_of_the_forces_bases_included(network, mmff94, molecules):
+    """By differentiating twice, against central differences of the forces of the whole potential."""
+    potential = Potential(network, REFERENCES, SCALE, [mmff94])
+
+    class Forces:
+        cutoff = potential.cutoff
+
+        def energy_forces(self, batch):
+            return potential.energy_forces(batch)
+
+    for molecule in molecules:
+        found, expected = hessian(potential, molecule), hessian(Forces(), molecule)
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+        assert np.abs(found - hessian(mmff94, molecule)).max() > 1e-3

@@ -220,7 +220,7 @@ def test_verify_removes_the_damaged_labels_only(filled):
 def test_verify_finds_what_a_checksum_of_wrong_content_hides(filled):
     with closing(sqlite3.connect(filled.path)) as db, db:
         _, *values = db.execute("SELECT * FROM labels WHERE id = 1").fetchone()
-        row = cache_rows.Row(*values)._replace(charge=1)
+        row = cache_rows.LabelRow(*values)._replace(charge=1)
         db.execute("UPDATE labels SET charge = 1, sha256 = ? WHERE id = 1", (row.checksum(),))
     assert filled.verify().problems == ["label 1: the geometry hash is wrong"]
 
@@ -469,7 +469,7 @@ def sealed(facts: dict[str, object]) -> str:
         for name in ("positions_angstrom", "forces_hartree_per_angstrom"):
             fields[name] = bits(np.array(fields[name]))
         address = [fields[name] for name in ("oracle", "method", "options_sha256", "geometry_sha256")]
-        row = cache_rows.Row(key=label_key(*address), **fields)
+        row = cache_rows.LabelRow(key=label_key(*address), **fields)
     return json.dumps(facts | {"sha256": row.checksum()})
 
 

@@ -90,6 +90,14 @@ def test_labels_pass_through_exactly(open_engine: Any) -> None:
     assert oracle.version == "misbehaving 1.0"
 
 
+@pytest.mark.parametrize("relative", [".", f"nowhere{os.pathsep}."])
+def test_a_module_in_the_folder_of_the_person_is_found(open_engine: Any, monkeypatch: Any, relative: str) -> None:
+    """``PYTHONPATH=.`` means the folder that the command was typed in, not the child's own."""
+    monkeypatch.chdir(HERE)
+    monkeypatch.setenv("PYTHONPATH", relative)
+    assert open_engine().version == "misbehaving 1.0"
+
+
 def test_one_warm_child_pinned_threads_no_torch_and_its_cpu_time(open_engine: Any) -> None:
     oracle = open_engine(threads=3)
     pids = {oracle.label(h2("pid"))[0] for _ in range(3)}

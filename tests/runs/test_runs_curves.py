@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from golfbench.compare.figure import figure
+from golfbench.compare.label_curves import curves_of
 from golfbench.compare.sides import read_side
 from golfbench.errors import ConfigurationError
 from golfbench.runs.config import RunConfig, load_config
@@ -195,6 +196,21 @@ def test_the_shards_of_curves_merge_to_the_run_in_one_piece(golfbench, curve, re
     one, two = results(output), results(tmp_path / "out")
     assert two.records == one.records
     assert two.rows == one.rows
+
+
+def test_each_point_says_what_its_loop_has_cost(curve, results):
+    """Later points cost more of everything; the labels of MMFF94 come from the ledger."""
+    path = results(curve[0]).path
+    for found in curves_of(read_side(path)):
+        assert list(found.points) == [9, 11, 12, 13, 15]
+        costs = [found.cpu_s(labels) for labels in found.points]
+        assert None not in costs
+        for part in ("exploration", "selection", "training", "oracle"):
+            spent = [getattr(cost, part) for cost in costs]
+            assert spent == sorted(spent)
+            assert spent[1] > 0
+    drawn = figure([read_side(path)], "success_pct", "cpu_s")
+    assert drawn.count(" labels, ") == 10
 
 
 def test_a_figure_report_and_comparison_have_the_points(golfbench, curve, results, tmp_path):

@@ -4,7 +4,7 @@ import pytest
 
 from golfbench.registry import registry
 from golfbench.runs.config import RunConfig, load_config
-from golfbench.runs.defaults import SLOW_BUDGET, suited
+from golfbench.runs.defaults import FEW_LABELS, SLOW_BUDGET, suited
 from golfbench.specs import ComponentRef, ModelSpec
 from golfbench.store import place
 
@@ -27,6 +27,9 @@ def test_a_slow_oracle_is_asked_for_little_and_a_fresh_network_corrects_a_base()
     assert (config.budget, config.delta) == (SLOW_BUDGET, "gfn2-xtb")
     assert config.selections == (ComponentRef("golf"),)
     assert config.references == (ComponentRef("mmff94"), ComponentRef("gfn2-xtb"))
+    assert config.dataset == ComponentRef("druglike-dft")
+    assert any("druglike-dft" in line and "--dataset" in line for line in told)
+    assert (config.baseline, config.golf) == (FEW_LABELS["baseline"], FEW_LABELS["golf"])
     assert any("mace" in line and "gfn2-xtb" in line and "--delta" in line for line in told)
     assert any("32 labels" in line and "--budget" in line for line in told)
 
@@ -51,6 +54,7 @@ def test_pretrained_weights_need_no_base(model):
     config, _ = filled(models=[model], oracles=PSI4)
     assert config.delta is None
     assert config.budget == SLOW_BUDGET
+    assert (config.baseline, config.golf) == (RunConfig().baseline, RunConfig().golf)
 
 
 def test_fresh_weights_that_are_asked_for_get_the_base():
@@ -77,6 +81,10 @@ def test_a_grid_with_a_quick_oracle_is_no_slow_one():
 
 def test_a_person_may_want_no_base():
     assert filled(models=["mace"], oracles=PSI4, delta="none")[0].delta is None
+
+
+def test_engines_of_one_level_of_theory_have_one_dataset():
+    assert filled(oracles=["pyscf:method=wb97x-d,basis=def2-svp"])[0].dataset == ComponentRef("druglike-dft")
 
 
 def test_without_a_dataset_at_its_level_an_oracle_gets_the_usual_one():

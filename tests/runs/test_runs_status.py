@@ -156,7 +156,7 @@ def test_walks_that_failed_are_grouped_as_calls_are(golfbench: Any, tmp_path: Pa
 
 @pytest.mark.parametrize("width", [60, 80])
 def test_a_terminal_breaks_no_word(tmp_path: Path, width: int) -> None:
-    shown = PURPOSES[:5]  # a run that has calls of all six purposes is wider than a terminal
+    shown = PURPOSES
     calls = [call(k, purpose=purpose) for k, purpose in enumerate(shown)]
     failed = call(
         9, outcome="not_converged", error="m9/0: the self-consistent field did not converge in 100 iterations"

@@ -33,6 +33,13 @@ def golfbench_datasets() -> list[DatasetSpec]:
             license="MIT",
         ),
         DatasetSpec(
+            name="druglike-dft",
+            factory=f"{_READER}:open_druglike_dft",
+            summary="Eighteen small drugs (12 to 22 atoms) at the GOLF paper's level: density functional theory.",
+            method="wB97X-D/def2-SVP",
+            license="MIT",
+        ),
+        DatasetSpec(
             name="folder",
             factory=f"{_READER}:open_dataset",
             summary="A folder of your own with dataset.yaml, initial.db and test.db (ASE SQLite).",

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from golfbench.benchmark.recomputing import is_dear
+from golfbench.benchmark.recomputing import is_expensive
 from golfbench.contracts import BuildOrder, Dataset, Label, LabelledMolecule, TestMolecule
 from golfbench.durable import write_atomically
 from golfbench.errors import ConfigurationError, MoleculeError, NothingToDoError
@@ -44,10 +44,10 @@ from golfbench_datasets.structures import Structure, all_centroids, apart, read_
 #: Tells a person a line.
 Tell = Callable[[str], None]
 OPTIMIZER = "rfo-internal"
-#: The first walk of a dear oracle, and the word for none.
+#: The first walk of an expensive oracle, and the word for none.
 FIRST, NONE, AUTO = "aimnet2", "none", "auto"
 #: eV/Å and steps; the noise of a DFT grid is beyond a smaller force.
-RULE, RULE_DEAR = StoppingRule(force_max=0.005, max_steps=1000), StoppingRule(force_max=0.01, max_steps=300)
+RULE, RULE_EXPENSIVE = StoppingRule(force_max=0.005, max_steps=1000), StoppingRule(force_max=0.01, max_steps=300)
 #: Steps of the oracle to a minimum, for the estimate: from a conformer of a drug, and from a minimum of AIMNet2 (5 to 8
 #: with Psi4).
 STEPS, STEPS_AFTER_FIRST = 40, 10
@@ -124,8 +124,8 @@ def build(order: BuildOrder, tell: Tell) -> int:
 
 
 def _recipe(order: BuildOrder, oracle: Component[OracleSpec]) -> Recipe:
-    dear = is_dear(oracle)
-    first = order.first_walk if order.first_walk != AUTO else FIRST if dear else NONE
+    expensive = is_expensive(oracle)
+    first = order.first_walk if order.first_walk != AUTO else FIRST if expensive else NONE
     known = registry().has("model", first) or registry().has("oracle", first)
     if first != NONE and not known:
         raise ConfigurationError(
@@ -133,7 +133,7 @@ def _recipe(order: BuildOrder, oracle: Component[OracleSpec]) -> Recipe:
         )
     if not order.first_walk or order.first_walk == order.oracle:
         raise ConfigurationError("the first walk is on something cheaper than the oracle: --first-walk NAME, or none")
-    rule = RULE_DEAR if dear else RULE
+    rule = RULE_EXPENSIVE if expensive else RULE
     return Recipe(oracle.ref, OPTIMIZER, rule, "" if first == NONE else first, walks=True)
 
 

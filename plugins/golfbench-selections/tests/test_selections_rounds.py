@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from ase.build import molecule as named
 
-from golfbench.contracts import Candidate, Round, State
+from golfbench.contracts import Candidate, Label, LabelledMolecule, Round, State
 from golfbench.errors import ConfigurationError
 from golfbench.molecules import Molecule
 from golfbench.registry import registry
@@ -244,3 +244,101 @@ def test_a_mixture_sees_what_its_parts_see_and_no_more():
 def test_a_mixture_refuses_what_it_cannot_mix(text, word):
     with pytest.raises(ConfigurationError, match=word):
         registry().component(SelectionSpec, text).create()
+
+
+# --- Ends and tangents -----------------------------------------------------------------------------------------------
+
+
+def round_with(text, names, budget=8, **shown):
+    """Return the ids that a selection chooses among states with these ids."""
+    offered = [candidate(name) if isinstance(name, str) else name for name in names]
+    selection = registry().component(SelectionSpec, text).create()
+    chosen = selection.choose(Round(0, offered, budget, np.random.default_rng(0), **shown))
+    return [offered[k].molecule.id for k in chosen]
+
+
+def label(name, force):
+    """Return a label whose largest force on an atom is so many Hartree/Å."""
+    return LabelledMolecule(Molecule(name, WATER.numbers, WATER.positions), Label(-76.0, force * PULL, "GFN2-xTB"))
+
+
+def test_unsettled_takes_new_compounds_first_then_those_that_were_the_most_wrong():
+    known = [label("right/0@7", 0.5), label("wrong/1@3", 0.02), label("right/2@9", 0.001)]  # the last one counts
+    names = ["right/0@8", "wrong/0@5", "new/0@4", "right/5@2"]
+    assert round_with("unsettled:share=1", names, labelled=known) == ["new/0@4", "wrong/0@5", "right/0@8", "right/5@2"]
+    assert round_with("unsettled", names, labelled=known) == ["new/0@4", "wrong/0@5"]
+    assert round_with("unsettled:share=0.1", names, labelled=known) == ["new/0@4"]  # one at least
+
+
+def test_unsettled_takes_one_end_of_each_compound_before_the_second_of_any():
+    names = ["a/0@3", "a/1@3", "b/0@3", "c/0@3"]
+    known = [label("b/3@1", 0.3), label("c/3@1", 0.1)]
+    assert round_with("unsettled:share=1", names, labelled=known) == ["a/0@3", "b/0@3", "c/0@3", "a/1@3"]
+    assert round_with("unsettled", names, labelled=[]) == ["a/0@3", "b/0@3"]
+
+
+def test_end_mismatch_ranks_ends_by_the_pull_of_the_surrogate_and_puts_what_it_cannot_judge_last():
+    pulls = {"a/0@9": 0.1, "b/0@9": 0.3, "c/0@9": np.nan, "d/0@9": 0.2}
+    ends = [candidate(name, surrogate_forces=pull * PULL) for name, pull in pulls.items()]
+    assert round_with("end-mismatch:share=1", ends) == ["b/0@9", "d/0@9", "a/0@9", "c/0@9"]
+    assert round_with("end-mismatch", ends) == ["b/0@9", "d/0@9"]
+
+
+@pytest.mark.parametrize("text", ["unsettled", "end-mismatch"])
+def test_only_the_end_of_a_trajectory_is_a_candidate(text):
+    selection = registry().component(SelectionSpec, text).create()
+    memory = selection.begin(Molecule("water/0", WATER.numbers, WATER.positions), np.random.default_rng(0))
+    states = [State(k, WATER.positions, -float(k), PULL, last=k == 3) for k in range(4)]
+    found = [memory.observe(state) for state in states]
+    assert [len(decision.label) for decision in found] == [0, 0, 0, 1]
+    assert found[-1].label[0].step == 3
+    assert found[-1].end
+
+
+@pytest.mark.parametrize("share", ["0", "1.5", "-1"])
+@pytest.mark.parametrize("name", ["unsettled", "end-mismatch"])
+def test_what_is_no_share_is_refused(name, share):
+    with pytest.raises(ConfigurationError, match="share"):
+        registry().component(SelectionSpec, f"{name}:share={share}").create()
+
+
+def test_first_labels_the_start_and_walks_no_further():
+    selection = registry().component(SelectionSpec, "first").create()
+    memory = selection.begin(Molecule("water/0", WATER.numbers, WATER.positions), np.random.default_rng(0))
+    decision = memory.observe(State(0, WATER.positions, -76.0, PULL))
+    assert [state.step for state in decision.label] == [0]
+    assert decision.end
+    broken = selection.begin(Molecule("water/0", WATER.numbers, WATER.positions), np.random.default_rng(0))
+    assert not broken.observe(State(0, WATER.positions, np.nan, PULL)).label
+
+
+def test_the_tangent_kernel_picks_what_a_gaussian_process_on_the_tangents_knows_least_of():
+    rng = np.random.default_rng(11)
+    tangents, known = rng.normal(size=(20, 6)), rng.normal(size=(9, 6))
+    names = [f"m{k}/0@1" for k in range(20)]
+    expected = by_gaussian_process(tangents, known, 1e-3, 7)
+    chosen = round_with("tangent-kernel", names, 7, tangents=tangents, training_tangents=known)
+    assert chosen == [names[k] for k in expected]
+
+
+def test_a_mixture_shows_each_part_the_tangents_of_its_own_candidates():
+    selection = registry().component(SelectionSpec, 'mixed:parts="tangent-kernel last"').create()
+    followed = []
+    for k in range(12):
+        start = Molecule(f"m{k}/0", WATER.numbers, WATER.positions)
+        memory = selection.begin(start, np.random.default_rng(k))
+        followed.append(bool(memory.observe(State(1, WATER.positions, 0.0, PULL)).label))
+    assert 0 < sum(followed) < 12
+    offered = [candidate(f"m{k}/0@1") for k in range(12)]
+    tangents = np.diag(np.arange(1.0, 13.0))  # the longest one is the least known
+    round = Round(0, offered, 12, np.random.default_rng(0), tangents=tangents, training_tangents=np.zeros((0, 12)))
+    mine = [k for k in range(12) if followed[k]]
+    chosen = selection.choose(round)
+    assert chosen[: len(mine)] == sorted(mine, reverse=True)
+
+
+def test_what_the_new_rules_lack_is_said():
+    with pytest.raises(ConfigurationError, match=r"tangent-kernel.*tangents"):
+        round_with("tangent-kernel", ["water/0@1"])
+    with pytest.raises(ConfigurationError, match=r"end-mismatch.*surrogate"):
+        round_with("end-mismatch", ["water/0@1"])

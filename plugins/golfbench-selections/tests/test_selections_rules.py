@@ -137,6 +137,10 @@ def test_specs_say_what_the_runner_must_know():
         "committee-energy": (False, True),
         "kernel": (False, True),
         "mahalanobis": (False, True),
+        "first": (False, True),
+        "tangent-kernel": (False, True),
+        "end-mismatch": (True, True),
+        "unsettled": (False, True),
         "mixed": (True, True),  # golf is one of its parts, if nobody says otherwise
     }
 

@@ -17,6 +17,7 @@ from golfbench_optimizers.internals import values_and_derivatives, wrap
 from golfbench_optimizers.large import LARGEST, CartesianWalk
 from golfbench_optimizers.lbfgs import FIRST_INVERSE_CURVATURE
 from golfbench_optimizers.line_minimum import cubic_minimum
+from golfbench_optimizers.projection import projected
 from golfbench_optimizers.restricted_step import Metric, factor, restricted_step
 from golfbench_optimizers.secant import Secants
 from golfbench_optimizers.topology import IntArray, Topology, find_topology, outdated
@@ -28,6 +29,9 @@ CARTESIAN = 3e-4
 #: it changes by more than the second in a step that used most of the radius.
 POOR, GOOD, USED = 0.25, 0.75, 0.8
 SMALLEST_RADIUS = 0.02
+#: The first radius for each Hartree/Å of the largest force on an atom, and the smallest. Walks that begin above 1.2
+#: eV/Å, as those from embedded conformers do, begin with the largest radius.
+RADIUS_PER_FORCE, SMALLEST_FIRST = 13.6, 0.05
 #: Energy rise (Hartree) after which the walk goes on from the point before.
 RISE = 0.003
 #: Energy (Hartree) that a step must gain to be followed as it is. After smaller gains, and after rises, the walk goes
@@ -63,8 +67,8 @@ class Point:
         gradient: (3·n_atoms,), Hartree/Å.
         values: Internal coordinates.
         matrix: Their derivatives, B.
-        constants: Their force constants in the model.
-        cartesian: The model's Hessian in Cartesians, X: contacts and ``CARTESIAN``.
+        constants: Their force constants in the model, K: (n_internal,), or a matrix where a Hessian was given.
+        cartesian: The model's Hessian in Cartesians, X: ``CARTESIAN`` and, unless a Hessian was given, contacts.
         model: All of the model's Hessian, BᵀKB + X, (3·n_atoms, 3·n_atoms), Hartree/Å².
         generalized: The gradient in all coordinates, (n,).
     """
@@ -82,7 +86,7 @@ class Point:
     def initial(self, rows: FloatArray) -> FloatArray:
         """Multiply rows (m, n) by the model Hessian in all coordinates, diag(K, X)."""
         internal = len(self.constants)
-        return np.hstack([rows[:, :internal] * self.constants, rows[:, internal:] @ self.cartesian])
+        return np.hstack([weighted(self.constants, rows[:, :internal].T).T, rows[:, internal:] @ self.cartesian])
 
     def project(self, rows: FloatArray) -> FloatArray:
         """Take gradients (m, n) in all coordinates to Cartesians, (m, 3·n_atoms)."""
@@ -96,8 +100,15 @@ def to_cartesian(gradients: FloatArray, matrix: FloatArray) -> FloatArray:
     return cartesian
 
 
+def weighted(constants: FloatArray, columns: FloatArray) -> FloatArray:
+    """Return K times columns (n,) or (n, m); K is diagonal (n,) or a matrix (n, n)."""
+    return (constants * columns.T).T if constants.ndim == 1 else constants @ columns
+
+
 def model_hessian(matrix: FloatArray, constants: FloatArray, cartesian: FloatArray) -> FloatArray:
     """Return BᵀKB + X, (3·n_atoms, 3·n_atoms), Hartree/Å²."""
+    if constants.ndim == 2:
+        return matrix.T @ (constants @ matrix) + cartesian
     scaled = np.sqrt(constants)[:, None] * matrix  # one factor and its transpose: half the work of two factors
     hessian: FloatArray = scaled.T @ scaled + cartesian
     return hessian
@@ -113,6 +124,7 @@ class Walk:
 
     Attributes:
         constraint: What does not move; the gradients given are without what would move it.
+        hessian: Second derivatives where the walk starts, if they are known, (3·n_atoms, 3·n_atoms), Hartree/Å².
     """
 
     def __init__(self, numbers: IntArray, memory: int, radius: float) -> None:
@@ -126,6 +138,9 @@ class Walk:
         self._predicted = self._length = 0.0
         self._choices = 0
         self.constraint: Constraint | None = None
+        self.hessian: FloatArray | None = None
+        self._start: FloatArray | None = None
+        self._given: FloatArray | None = None  # that Hessian in the present coordinates
 
     def displacement(self, positions: FloatArray, energy: float, forces: FloatArray) -> FloatArray:
         """Return the displacement (n_atoms, 3), Å, to the next point; zero where something given is not finite."""
@@ -149,6 +164,9 @@ class Walk:
         Raises:
             numpy.linalg.LinAlgError: If the coordinates, or the Hessian in them, are of no use here.
         """
+        if self._start is None:
+            self._start = positions
+            self._radius = min(self._largest, first_radius(gradient))
         self._visited = [*self._visited[-self._memory :], (positions, energy, gradient)]
         if self._base is None or outdated(self._topology, self._numbers, positions):
             self._choose_coordinates(positions)
@@ -168,6 +186,11 @@ class Walk:
         """Choose coordinates and express all that was learned in them."""
         self._topology, self._latest = find_topology(self._numbers, positions), None
         self._contacts = contact_pairs(self._topology)
+        self._given = None
+        if self.hessian is not None and self._start is not None:
+            _, matrix = self._coordinates(self._start.reshape(-1))
+            constants = force_constants(self._topology, self._numbers, self._start)
+            self._given = projected(self.hessian, matrix, constants)
         self._secants = Secants.empty(self._memory, sum(self._topology.counts) + positions.size)
         self._weights = np.sqrt(trust_weights(self._topology))
         self._choices += 1
@@ -184,12 +207,14 @@ class Walk:
         with that Cartesian gradient. Pairs of an energy surface like the model's then teach nothing wrong.
         """
         values, matrix = self._coordinates(positions.reshape(-1))
-        constants = force_constants(self._topology, self._numbers, positions)
-        cartesian = contact_curvature(self._contacts, self._numbers, positions) + CARTESIAN * np.eye(positions.size)
+        cartesian = CARTESIAN * np.eye(positions.size)
+        if (constants := self._given) is None:
+            constants = force_constants(self._topology, self._numbers, positions)
+            cartesian = contact_curvature(self._contacts, self._numbers, positions) + cartesian
         model = model_hessian(matrix, constants, cartesian)
         gradient = gradient.reshape(-1)
         newton = factor(model)(gradient)
-        generalized = np.concatenate([constants * (matrix @ newton), cartesian @ newton])
+        generalized = np.concatenate([weighted(constants, matrix @ newton), cartesian @ newton])
         return Point(positions.reshape(-1), energy, gradient, values, matrix, constants, cartesian, model, generalized)
 
     def _coordinates(self, positions: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -210,7 +235,7 @@ class Walk:
         before = self._evaluated
         step, change = self._pair(before, point)
         self._secants.add(step, change)
-        if (share := self._share_taken()) < 1:
+        if (share := share_taken(self._visited[-2][0], self._visited[-1][0], self._proposed)) < 1:
             self._radius = max(share * min(self._radius, self._length), SMALLEST_RADIUS)
         else:
             self._adapt_radius(self._base, point)
@@ -218,13 +243,6 @@ class Walk:
             self._base, self._evaluated = between, min(before, point, key=lambda p: p.energy)
         else:
             self._base = self._evaluated = point if point.energy - before.energy <= RISE else before
-
-    def _share_taken(self) -> float:
-        """Return the length of the last step as a share of what was proposed, below 1 where the driver cut it."""
-        (before, *_), (after, *_) = self._visited[-2:]
-        if np.abs(after - self._proposed).max() < ROUNDING:
-            return 1.0
-        return float(np.linalg.norm(after - before) / np.linalg.norm(self._proposed - before))
 
     def _adapt_radius(self, base: Point, point: Point) -> None:
         """Compare the energy change with what was predicted."""
@@ -258,7 +276,7 @@ class Walk:
 
     def _move(self, base: Point) -> FloatArray:
         hessian = base.model + self._secants.correction(base.initial, base.project)
-        metric, gradient, constraint = self._metric(base), base.gradient, self.constraint
+        metric, gradient, constraint = metric_at(base, self._weights), base.gradient, self.constraint
         if constraint is None:
             step = restricted_step(hessian, metric, gradient, self._radius)
         else:
@@ -268,11 +286,6 @@ class Walk:
             step = replace(step, displacement=free @ step.displacement)
         self._predicted, self._length = step.predicted, step.length
         return self._curved(base, step.displacement).reshape(-1, 3)
-
-    def _metric(self, base: Point) -> Metric:
-        """Return the metric of the trust radius: Å and rad alike, one for all torsions around an axis."""
-        external = external_motions(base.positions.reshape(-1, 3))
-        return Metric(np.vstack([base.matrix * self._weights[:, None], external]), LOOSE)
 
     def _curved(self, base: Point, displacement: FloatArray) -> FloatArray:
         """Return the positions whose internal coordinates change as the displacement says, to first order."""
@@ -288,15 +301,39 @@ class Walk:
             values, matrix = self._coordinates(trial)
             missing = wrap(self._topology, target - values)
             away = base.cartesian @ (straight - trial)
-            error = float(base.constants @ missing**2 + (straight - trial) @ away)
+            pull = weighted(base.constants, missing)
+            error = float(missing @ pull + (straight - trial) @ away)
             if not error < smallest:
                 break
             best, smallest = trial, error
             if iteration == MAX_ITERATIONS - 1 or np.abs(missing).max(initial=0.0) < SETTLED:
                 break
             solve = factor(model_hessian(matrix, base.constants, base.cartesian))
-            trial = trial + solve(matrix.T @ (base.constants * missing) + away)
+            trial = trial + solve(matrix.T @ pull + away)
         return best
+
+
+def share_taken(before: FloatArray, after: FloatArray, proposed: FloatArray) -> float:
+    """Return the length of a step as a share of what was proposed, below 1 where the driver cut it."""
+    if np.abs(after - proposed).max() < ROUNDING:
+        return 1.0
+    return float(np.linalg.norm(after - before) / np.linalg.norm(proposed - before))
+
+
+def metric_at(base: Point, weights: FloatArray) -> Metric:
+    """Return the metric of the trust radius: Å and rad alike, one for all torsions around an axis."""
+    external = external_motions(base.positions.reshape(-1, 3))
+    return Metric(np.vstack([base.matrix * weights[:, None], external]), LOOSE)
+
+
+def first_radius(gradient: FloatArray) -> float:
+    """Return a trust radius for the first step, by how far from a minimum a gradient (n_atoms, 3) can be.
+
+    Along a soft torsion even a small gradient asks for a long step, and nothing is known yet of how the energy curves
+    there.
+    """
+    largest = float(np.sqrt((gradient * gradient).sum(-1)).max())
+    return max(RADIUS_PER_FORCE * largest, SMALLEST_FIRST)
 
 
 def trust_weights(topology: Topology) -> FloatArray:
@@ -365,6 +402,11 @@ class RFOInternal:
         """Step along what is free to move alone; see ``golfbench.contracts.TakesConstraints``."""
         if isinstance(walk := self._walks[slot], Walk):
             walk.constraint = constraint
+
+    def start_from(self, slot: int, hessian: FloatArray) -> None:
+        """Walk on this Hessian instead of the model's; see ``golfbench.contracts.TakesHessian``."""
+        if isinstance(walk := self._walks[slot], Walk):
+            walk.hessian = hessian
 
     def step(
         self, slots: torch.Tensor, positions: torch.Tensor, energies: torch.Tensor, forces: torch.Tensor

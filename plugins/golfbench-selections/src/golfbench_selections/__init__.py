@@ -5,6 +5,8 @@ from __future__ import annotations
 from golfbench.hookspecs import hookimpl
 from golfbench.specs import Parameter, SelectionSpec
 
+SHARE = Parameter("share", 0.5, "Share of the trajectories of a round whose ends are labelled.")
+
 
 @hookimpl
 def golfbench_selections() -> list[SelectionSpec]:
@@ -40,6 +42,12 @@ def golfbench_selections() -> list[SelectionSpec]:
             name="random",
             factory="golfbench_selections.controls:Random",
             summary="Label one state of the whole trajectory, drawn uniformly.",
+            license="MIT",
+        ),
+        SelectionSpec(
+            name="first",
+            factory="golfbench_selections.controls:First",
+            summary="Label the start itself: one geometry of each molecule, without a walk.",
             license="MIT",
         ),
         SelectionSpec(
@@ -110,6 +118,31 @@ def golfbench_selections() -> list[SelectionSpec]:
             citation="doi:10.1039/d2dd00034b",
             license="MIT",
             sees=frozenset({"features", "training_set"}),
+        ),
+        SelectionSpec(
+            name="tangent-kernel",
+            factory="golfbench_selections.rounds:TangentKernel",
+            summary="As kernel, with the gradients of the energy by all weights, folded at random.",
+            parameters=(Parameter("noise", 1e-3, "Noise of a label, in units of the mean squared length."),),
+            citation="arXiv:2203.09410",
+            license="MIT",
+            sees=frozenset({"tangents", "training_set"}),
+        ),
+        SelectionSpec(
+            name="end-mismatch",
+            factory="golfbench_selections.ends:EndMismatch",
+            summary="Label the ends of trajectories where a second cheap level pulls most.",
+            parameters=(SHARE,),
+            license="MIT",
+            sees=frozenset({"surrogate_forces"}),
+        ),
+        SelectionSpec(
+            name="unsettled",
+            factory="golfbench_selections.ends:Unsettled",
+            summary="Label the ends of new compounds, then of those whose last label had the largest forces.",
+            parameters=(SHARE,),
+            license="MIT",
+            sees=frozenset({"labels"}),
         ),
         SelectionSpec(
             name="mahalanobis",

@@ -38,6 +38,26 @@ class RandomTrajectory:
         return _at_the_end(state, self._kept)
 
 
+class First:
+    """Labels the start of each trajectory, and walks no further.
+
+    One geometry of many molecules, wherever the model would go: what a training set drawn at random has. A start that
+    is labelled already, one of the initial set that was learned from, costs nothing and teaches nothing.
+    """
+
+    def begin(self, molecule: Molecule, rng: np.random.Generator) -> FirstTrajectory:
+        """Start a trajectory; nothing here is random."""
+        return FirstTrajectory()
+
+
+class FirstTrajectory:
+    """Has no memory."""
+
+    def observe(self, state: State) -> Decision:
+        """Label the start, and end there."""
+        return Decision(label=(state,) if is_finite(state) else (), end=True)
+
+
 class Last:
     """Labels the last state of each whole trajectory."""
 

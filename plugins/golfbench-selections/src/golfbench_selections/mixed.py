@@ -57,7 +57,9 @@ class Mixed:
         for number, part in enumerate(self._parts):
             mine = [k for k, start in enumerate(starts) if self._whose.get(start, 0) == number]
             if mine:
-                chosen = part.choose(replace(round, candidates=[round.candidates[k] for k in mine]))
+                tangents = None if round.tangents is None else round.tangents[mine]
+                offered = [round.candidates[k] for k in mine]
+                chosen = part.choose(replace(round, candidates=offered, tangents=tangents))
                 wanted += [mine[k] for k in chosen[: trajectories[number]]]
                 beyond += [mine[k] for k in chosen[trajectories[number] :]]
         return [*wanted, *beyond]

@@ -97,9 +97,22 @@ class ForceMismatch(Ranked):
 
     def score(self, candidate: Candidate) -> float:
         """Return the root mean square difference of the forces on an atom, Hartree/Å; NaN where one is not known."""
-        if candidate.state.surrogate_forces is None:
-            raise ConfigurationError("force-mismatch: needs the forces of a surrogate, and none were given")
-        return root_mean_square(candidate.state.forces - candidate.state.surrogate_forces)
+        return force_mismatch(candidate, "force-mismatch")
+
+
+def force_mismatch(candidate: Candidate, name: str) -> float:
+    """Return the root mean square difference of the forces of model and surrogate, Hartree/Å; NaN where not known.
+
+    Args:
+        candidate: What the surrogate was asked about.
+        name: Of the rule that looks at it.
+
+    Raises:
+        ConfigurationError: If the surrogate's forces were not given.
+    """
+    if candidate.state.surrogate_forces is None:
+        raise ConfigurationError(f"{name}: needs the forces of a surrogate, and none were given")
+    return root_mean_square(candidate.state.forces - candidate.state.surrogate_forces)
 
 
 def root_mean_square(forces: FloatArray) -> float:
@@ -137,7 +150,7 @@ class Kernel:
     label would add. Greedy maximisation of the determinant (MaxDet) on the last-layer kernel: Zaverkin, Holzmüller et
     al., Digital Discovery 1, 605, 2022 (doi 10.1039/d2dd00034b); Holzmüller et al., JMLR 24, 164, 2023
     (arXiv:2203.09410). The features are means over the atoms, so that large molecules are not wanted for their size.
-    Variances of forces, which would need the tangent kernel, are not looked at.
+    Variances of forces are not looked at.
 
     Args:
         noise: Variance of a label's noise, in units of the mean squared length of the features.
@@ -155,6 +168,21 @@ class Kernel:
         """Return as many candidates as there is budget for, the least known first."""
         offered, learned = features(round, "kernel")
         return greedy_variances(offered, learned, self._noise, round.budget)
+
+
+class TangentKernel(Kernel):
+    """As ``kernel``, with the network's tangent kernel: the gradients of the energy by all weights, folded at random.
+
+    Two molecules are alike when training on one moves the energy of the other. In the fine-tuning of a pretrained MACE
+    it needed 38 % (energies) and 28 % (forces) less data than random (arXiv:2605.03964). A backward pass for each state
+    and for each label that was learned from, in each round, is what it pays.
+    """
+
+    def choose(self, round: Round) -> Sequence[int]:
+        """Return as many candidates as there is budget for, the least known first."""
+        if round.tangents is None or round.training_tangents is None:
+            raise ConfigurationError("tangent-kernel: needs the tangents of states and of the training set")
+        return greedy_variances(round.tangents, round.training_tangents, self._noise, round.budget)
 
 
 class Mahalanobis:
