@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from golfbench.api.frames import frame_of
-from golfbench.durable import write_atomically
 from golfbench.errors import ConfigurationError, GolfbenchError, unknown_name
 from golfbench.leaderboard.build import built, write
 from golfbench.leaderboard.checks import problems
-from golfbench.leaderboard.entries import Entry, canonical_text, read_entry
-from golfbench.leaderboard.making import entries_of, track_of
+from golfbench.leaderboard.entries import Entry, read_entry
+from golfbench.leaderboard.making import entries_of, publish, track_of
 from golfbench.leaderboard.standings import Standing, all_standings, standings_of
 from golfbench.leaderboard.tables import flat_rows
 from golfbench.leaderboard.tracks import Track, read_track, track_folders
@@ -99,7 +98,7 @@ class Leaderboard:
             track: The track; the one that the run fits if not given.
             submitter: Who publishes it.
             weights_license: Licence of trained weights (SPDX).
-            overwrite: Replace entries that exist.
+            overwrite: Replace entries of the same combinations, whatever their seeds are.
 
         Returns:
             The files that were written.
@@ -112,11 +111,7 @@ class Leaderboard:
         entries, refused = entries_of(directory, chosen, submitter, weights_license)
         if refused:
             raise ConfigurationError("; ".join(refused))
-        made = {self.folder / chosen.name / f"{entry.entry_id}.json": entry for entry in entries}
-        written = [path for path in made if overwrite or not path.exists()]
-        for path in written:
-            write_atomically(path, canonical_text(made[path]), parents=True)
-        return written
+        return publish(self.folder / chosen.name, entries, overwrite)[0]
 
     def build(self) -> list[Path]:
         """Make the tables anew; return the files that were not what they would be, and now are."""

@@ -116,8 +116,10 @@ def prepare(
     initial = dataset.initial if method == dataset.method else _relabel(wanted, oracle, service, report)
     test = list(dataset.test) if method == dataset.method else [_unlabelled(item) for item in dataset.test]
     test = _complete(test, _Reference(oracle, service, optimizer, protocol, report, bound.reference), report)
-    if (wanted and not initial) or not any(item.minimum for item in test):
-        raise OracleError(f"{oracle}: no label or no reference minimum could be had; see the ledger")
+    if wanted and not initial:
+        raise OracleError(f"{oracle}: none of {len(wanted)} labels of the initial set could be had; see the ledger")
+    if not any(item.minimum for item in test):
+        raise OracleError(f"{oracle}: none of {len(test)} walks ended in a reference minimum; log.txt says why of each")
     if method == dataset.method:
         return replace(dataset, test=test)
     whole = Dataset(dataset.name, method, initial, test, dataset.content_hash)

@@ -83,10 +83,13 @@ def show(
 
 def _show_track(track: Track, standings: Sequence[Standing], wide: bool) -> None:
     """Print a table for each budget of a track."""
+    from golfbench.leaderboard.digest import answer_of, sentence
     from golfbench.leaderboard.tables import SHORT_NOTES, heading, shown_rows
 
     columns = shutil.get_terminal_size().columns
     print(textwrap.fill(f"{track.title}: dataset {track.dataset.name}, energies under {track.method}", columns))
+    if answer := answer_of(track, standings):
+        print(textwrap.fill(sentence(track, answer), columns))
     for budget, group in groupby(standings, key=lambda standing: standing.budget_group):
         rows = shown_rows(list(group), wide)
         print(f"\n{heading(budget)}")
@@ -104,36 +107,24 @@ def add(
     json: JsonOption = False,
 ) -> None:
     """Make entries of a run: one for each combination, with all its seeds and end points; exit 1 if any is refused."""
-    from golfbench.durable import write_atomically
-    from golfbench.leaderboard.entries import canonical_text, combination_of
-    from golfbench.leaderboard.making import entries_of, track_of
-    from golfbench.leaderboard.standings import published_combinations
+    from golfbench.leaderboard.making import entries_of, publish, track_of
     from golfbench.leaderboard.tracks import read_track
     from golfbench.runs.directory import RunDirectory
 
     directory = RunDirectory(run)
     chosen = read_track(leaderboards / track) if track else track_of(directory, leaderboards)
     entries, refused = entries_of(directory, chosen, submitter, weights_license)
-    folder = leaderboards / chosen.name
-    made = {folder / f"{entry.entry_id}.json": entry for entry in entries}
-    # The same combination may be there with other seeds, under another name.
-    there = published_combinations(folder)
-    old = {path: there.get(combination_of(entry), path) for path, entry in made.items()}
-    kept = [old[path] for path in made if old[path].exists() and not overwrite]
-    written = [path for path in made if old[path] not in kept]
-    for path in written:
-        write_atomically(path, canonical_text(made[path]), parents=True)
-        session.saved = True
-        if old[path] != path:
-            old[path].unlink()
+    made = {entry.entry_id: entry for entry in entries}
+    written, kept = publish(leaderboards / chosen.name, entries, overwrite)
+    session.saved = session.saved or bool(written)
     if json:
         names = {"entries": list(map(str, written)), "kept": list(map(str, kept)), "refused": refused}
         console.print_json({"schema_version": SCHEMA_VERSION, "track": chosen.name, **names})
     else:
-        rows = [(path, path.stat().st_size, len(made[path].runs)) for path in written]
+        rows = [(path, path.stat().st_size, len(made[path.stem].runs)) for path in written]
         console.print_table(("entry", "bytes", "seeds"), rows)
     for path in kept:
-        seeds = "" if path in made else ", the same combination with other seeds,"
+        seeds = "" if path.stem in made else ", the same combination with other seeds,"
         console.note(f"{path}{seeds} exists already and is kept: --overwrite replaces it")
     _fail_all(refused)
     if not written:

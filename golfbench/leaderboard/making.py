@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from pydantic import ValidationError
 from golfbench.benchmark.metrics import summary
 from golfbench.benchmark.records import Record, latest_records, read_records
 from golfbench.contracts import Dataset, FloatArray
+from golfbench.durable import write_atomically
 from golfbench.errors import ConfigurationError, GolfbenchError, NothingToDoError
 from golfbench.leaderboard.checks import problems
 from golfbench.leaderboard.entries import (
@@ -24,6 +26,9 @@ from golfbench.leaderboard.entries import (
     Provenance,
     PurposeAccount,
     SeedRun,
+    canonical_text,
+    combination_of,
+    read_entry,
     sealed,
 )
 from golfbench.leaderboard.geometries import pack, read_trajectory
@@ -146,6 +151,35 @@ def entries_of(
         else:
             made.append(entry)
     return made, refused
+
+
+def publish(folder: Path, entries: Iterable[Entry], overwrite: bool) -> tuple[list[Path], list[Path]]:
+    """Write entries into the folder of their track, which has one entry of a combination, whatever its seeds are.
+
+    Args:
+        folder: Of the track.
+        entries: New ones.
+        overwrite: Whether an entry takes the place of that of the same combination; else that one is kept.
+
+    Returns:
+        The files that were written, and those that were kept.
+    """
+    there: dict[str, Path] = {}
+    for path in sorted(folder.glob("*.json")):
+        with suppress(ConfigurationError):  # what cannot be read is no entry
+            there[combination_of(read_entry(path))] = path
+    written, kept = [], []
+    for entry in entries:
+        path = folder / f"{entry.entry_id}.json"
+        old = there.get(combination_of(entry), path)  # with other seeds it has another name
+        if old.exists() and not overwrite:
+            kept.append(old)
+            continue
+        write_atomically(path, canonical_text(entry), parents=True)
+        written.append(path)
+        if old != path:
+            old.unlink()
+    return written, kept
 
 
 def by_combination(records: Iterable[Record]) -> list[list[Record]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations
@@ -116,15 +115,6 @@ def read_entries(folder: Path, track: Track) -> list[Entry]:
     return entries
 
 
-def published_combinations(folder: Path) -> dict[str, Path]:
-    """Return the files of a track's entries by ``combination_of``; what cannot be read is not an entry."""
-    found = {}
-    for path in sorted(folder.glob("*.json")):
-        with suppress(ConfigurationError):
-            found[combination_of(read_entry(path))] = path
-    return found
-
-
 def standings_of(folder: Path) -> tuple[Track, list[Standing]]:
     """Return a track and the standings of its entries.
 
@@ -138,7 +128,7 @@ def standings_of(folder: Path) -> tuple[Track, list[Standing]]:
 def all_standings(leaderboards: Path) -> list[tuple[Track, list[Standing]]]:
     """Return every track of a folder with the standings of its entries, in the order in which they are shown.
 
-    The main track comes first, but none without an entry comes before one that has some; the rest is by name.
+    The main track comes first, the others by how many entries they have; none without an entry precedes one with some.
 
     Raises:
         ConfigurationError: If a track or an entry is not valid, or two tracks are the main one.
@@ -147,7 +137,7 @@ def all_standings(leaderboards: Path) -> list[tuple[Track, list[Standing]]]:
     main = [track.name for track, _ in tracks if track.main]
     if len(main) > 1:
         raise ConfigurationError(f"{leaderboards}: {' and '.join(main)} both say 'main: true'; one track may")
-    return sorted(tracks, key=lambda found: (not found[1], not found[0].main, found[0].name))
+    return sorted(tracks, key=lambda found: (not found[1], not found[0].main, -len(found[1]), found[0].name))
 
 
 def rank_entries(track: Track, entries: Sequence[Entry]) -> list[Standing]:

@@ -109,7 +109,7 @@ def test_a_minimum_is_proven_below_the_threshold(prepared):
 def test_a_minimum_that_is_not_reached_is_none_and_without_any_it_is_an_error(mini, tmp_path, caplog):
     service = OracleService(tmp_path)
     short = Protocol(reference_steps=2)
-    with pytest.raises(OracleError, match="no label or no reference minimum could be had"):
+    with pytest.raises(OracleError, match="mmff94: none of 1 walks ended in a reference minimum"):
         prepare(limited(mini, 1), "MMFF94", ComponentRef("mmff94"), service, lbfgs, short)
     service.close()
     assert "no reference minimum (step_limit after 2 steps)" in caplog.text

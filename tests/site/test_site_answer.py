@@ -128,11 +128,12 @@ def test_the_main_track_comes_first_unless_it_has_no_entry(mini, published, tmp_
         return [found.name for found, _ in all_standings(tmp_path)]
 
     track("a", False, published[:1])
+    track("z", False, published[:2])
     track("b", False)
     track("c", True)
-    assert names() == ["a", "c", "b"]
+    assert names() == ["z", "a", "c", "b"]
     write(tmp_path / "c", published[0])
-    assert names() == ["c", "a", "b"]
+    assert names() == ["c", "z", "a", "b"]
     track("d", True)
     with pytest.raises(ConfigurationError, match="c and d both say 'main: true'"):
         names()
