@@ -200,9 +200,11 @@ def run(studies: Sequence[Study], workers: int) -> int:
         waiting = [cell for cell in cells_of(study) if not cell.finished]
         print(f"{study.path.stem}: {len(waiting)} cells to run", flush=True)
         for cell, code in Workers(workers).run(waiting):
-            print(f"{study.path.stem} {cell.shard.name}: {cell.combination.id}: exit {code}", flush=True)
-            failed += not cell.finished  # with exit 1 it is judged, and the table says which molecules failed
-        if waiting and all(cell.finished for cell in cells_of(study)):
+            said = "finished" if cell.finished else f"exit {code}, see {cell.note.with_suffix('.log')}"
+            print(f"{study.path.stem} {cell.shard.name}: {cell.combination.id}: {said}", flush=True)
+            failed += not cell.finished  # one with molecules that failed is: its table says which
+        merged = RunDirectory(study.run).manifest.exists()
+        if not merged and all(cell.finished for cell in cells_of(study)):
             command = [sys.executable, "-m", "golfbench", "merge", str(study.run)]
             failed += subprocess.run(command, check=False).returncode not in (0, 1)
     return int(failed > 0)
@@ -210,7 +212,7 @@ def run(studies: Sequence[Study], workers: int) -> int:
 
 def plan(studies: Sequence[Study]) -> int:
     """Print what is to be done, and what it costs as far as finished cells say it."""
-    print("| file | cells | done | points | processor h a cell | h left |\n|---|---|---|---|---|---|")
+    print("| file | cells | done | judged after labels | processor h a cell | h left |\n|---|---|---|---|---|---|")
     total, unknown = 0.0, 0
     for study in studies:
         cells, config = cells_of(study), study.config

@@ -117,7 +117,7 @@ def test_it_runs_keeps_what_is_finished_merges_and_draws(study, small, tmp_path,
     assert study.main(["run", str(small), "--output", output]) == 0
     first = capsys.readouterr().out
     assert "small: 2 cells to run" in first
-    assert first.count(": exit 0") == 2
+    assert first.count(": finished") == 2
     (run,) = (tmp_path / "runs" / "small").glob("druglike-mini-*")
     records = (run / "records.jsonl").read_bytes()
     notes = sorted((tmp_path / "runs" / "small" / "cells").glob("*.json"))
