@@ -18,7 +18,7 @@ import torch
 from golfbench.contracts import LabelledMolecule
 from golfbench.errors import ConfigurationError
 from golfbench.learning.headers import Header
-from golfbench.learning.learner import Committee, Learner, Single, Task
+from golfbench.learning.learner import Committee, Single, Task
 from golfbench.learning.opening import potential_header, save_potential
 from golfbench.learning.pool import Pool
 from golfbench.learning.potential import Potential
@@ -54,7 +54,7 @@ class Teaching:
         self._gentle = FineTuning()
         updates = labels * self._gentle.updates_per_label
         task = Task(potential, self._gentle, updates, 0, "minimize")
-        self._learner: Learner = Single(task) if len(potential.networks) == 1 else Committee(task)
+        self._learner = Single(task) if len(potential.networks) == 1 else Committee(task)
         self._potential, self._pool = potential, Pool(potential, [])
         self._references = FollowingReferences(potential)  # a copy of the start, before anything is restored
         self._snapshots = Snapshots(folder, "learned")
