@@ -14,7 +14,7 @@ from ase.constraints import FixAtoms
 
 from golfbench.api.frames import frame_of
 from golfbench.api.molecules import Start, in_python, listed, starts_of
-from golfbench.api.verdicts import Verdict, method_of, verdicts_of
+from golfbench.api.verdicts import Judgement, method_of, verdicts_of
 from golfbench.ase import model_of
 from golfbench.benchmark.records import Status
 from golfbench.constraints import Constraint
@@ -26,7 +26,7 @@ from golfbench.molecule_files.entries import EndPoint, Entry, Notes, Reading
 from golfbench.molecule_files.minimizing import Finished, minimize_own, open_optimizer, stopping_rule
 from golfbench.molecule_files.output import Kept, open_output
 from golfbench.molecule_files.ranking import Ranking, rank, shape_of
-from golfbench.molecule_files.rows import OwnRow
+from golfbench.molecule_files.rows import OwnRow, Verdict
 from golfbench.molecules import check_molecule
 from golfbench.runs.baseline import Permission
 from golfbench.runs.grid import check_device
@@ -49,7 +49,7 @@ class Minimized:
 
     row: OwnRow
     given: int
-    verdict: Verdict | None
+    verdict: Judgement | None
     _end: EndPoint | None = field(repr=False)
     _start: Start = field(repr=False)
 
@@ -59,7 +59,7 @@ class Minimized:
         return self.row.unique_id or self.row.id
 
     @property
-    def status(self) -> Status:
+    def status(self) -> Status | Verdict:
         """What became of it; a text such as ``converged``."""
         return self.row.status
 
@@ -201,7 +201,7 @@ def minimize(
         entries = [start.entry for start in starts]
         walk = minimize_own(entries, driver, open_optimizer(optimizer), rule, check_minima, ends, held)
         finished = _ranked(_watched(walk, len(starts), progress))
-    verdicts: dict[int, Verdict] = {}
+    verdicts: dict[int, Judgement] = {}
     if oracle is not None:
         arrived = {f.place: f.end.entry.molecule.at(f.end.positions) for f in finished if f.end is not None}
         verdicts = verdicts_of(oracle, arrived, force_max, workers)
@@ -227,7 +227,7 @@ def _opened(
     yield Driver(name, f"as {name}", model, partial(check_molecule, owner=name), sees_charge=True)
 
 
-def _judged(finished: Finished, verdicts: Mapping[int, Verdict]) -> EndPoint | None:
+def _judged(finished: Finished, verdicts: Mapping[int, Judgement]) -> EndPoint | None:
     """Return the end point with what the oracle says of it among its facts."""
     verdict = verdicts.get(finished.place)
     if finished.end is None or verdict is None or verdict.energy_hartree is None:

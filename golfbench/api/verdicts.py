@@ -20,7 +20,7 @@ from golfbench.units import HARTREE_TO_EV
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Judgement:
     """What an oracle says of one end point.
 
     Attributes:
@@ -58,7 +58,7 @@ def method_of(oracle: str) -> str:
     return found.spec.level_of_theory(found.parameters)
 
 
-def verdicts_of(oracle: str, ends: Mapping[int, Molecule], force_max: float, workers: int | None) -> dict[int, Verdict]:
+def verdicts_of(oracle: str, ends: Mapping[int, Molecule], force_max: float, workers: int | None) -> dict[int, Judgement]:
     """Ask an oracle about end points; labels of earlier runs on this machine cost no call.
 
     Args:
@@ -81,8 +81,8 @@ def verdicts_of(oracle: str, ends: Mapping[int, Molecule], force_max: float, wor
     return {place: _verdict(answer, calls[place], force_max) for place, answer in answers.items()}
 
 
-def _verdict(answer: Label | OracleError, calls: int, force_max: float) -> Verdict:
+def _verdict(answer: Label | OracleError, calls: int, force_max: float) -> Judgement:
     if isinstance(answer, OracleError):
-        return Verdict(False, calls=calls, error=answer)
+        return Judgement(False, calls=calls, error=answer)
     force = float(np.linalg.norm(answer.forces, axis=1).max()) * HARTREE_TO_EV
-    return Verdict(force <= force_max, answer.energy, force, calls)
+    return Judgement(force <= force_max, answer.energy, force, calls)
