@@ -58,7 +58,9 @@ def method_of(oracle: str) -> str:
     return found.spec.level_of_theory(found.parameters)
 
 
-def verdicts_of(oracle: str, ends: Mapping[int, Molecule], force_max: float, workers: int | None) -> dict[int, Judgement]:
+def verdicts_of(
+    oracle: str, ends: Mapping[int, Molecule], force_max: float, workers: int | None
+) -> dict[int, Judgement]:
     """Ask an oracle about end points; labels of earlier runs on this machine cost no call.
 
     Args:
