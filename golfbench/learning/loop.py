@@ -102,6 +102,20 @@ class Parts:
         act()
         self.learner.restore(kept, self.learner.update)
 
+    def follow(self) -> None:
+        """Fit the reference energies of weights made elsewhere to all labels that are there."""
+        if self.references is not None:
+            self.references.fit(self.pool)
+
+    def add(self, item: LabelledMolecule) -> bool:
+        """Add a label to the pool, unless the guard or a base refuses its geometry."""
+        pool = self.pool
+        try:
+            return all(pool.add(row) for row in remainders([item], self.learner.potential().bases))
+        except ConfigurationError as error:
+            log.warning("%s: not learned from: %s", item.molecule.id, error)
+            return False
+
     def finish(self) -> None:
         """Leave the best weights in the potential."""
         with self.clock.on("training"):
@@ -235,7 +249,7 @@ class LearningLoop:
             at_point: Called with each of them when all labels up to it are learned from, and the best weights so far
                 act; after a resumption once more for a point where the loop stands.
         """
-        self._follow()  # before anything is restored: what is fitted is the difference to the weights at the start
+        self.parts.follow()  # before anything is restored: what is fitted is the difference to the weights at the start
         self._resume()
         for goal in [*(point for point in points if point >= self.progress.spent), self.budget]:
             self._goal = goal
@@ -344,27 +358,13 @@ class LearningLoop:
                 self.progress.failed += 1
                 self._refused.append(asked.molecule.geometry_hash())
                 log.warning("%s: no label (%s): %s", asked.molecule.id, label.kind, label)
-            elif self._add(LabelledMolecule(asked.molecule, label)):
+            elif self.parts.add(LabelledMolecule(asked.molecule, label)):
                 self._added.append(Question.of(self.parts.oracle, asked.molecule).key)
             else:
                 self.progress.guarded += 1
                 self._refused.append(asked.molecule.geometry_hash())
-        self._follow()
+        self.parts.follow()
         return len(answers)
-
-    def _follow(self) -> None:
-        """Fit the reference energies of weights made elsewhere to all labels that are there."""
-        if self.parts.references is not None:
-            self.parts.references.fit(self.parts.pool)
-
-    def _add(self, item: LabelledMolecule) -> bool:
-        """Add a label to the pool, unless the guard or a base refuses its geometry."""
-        pool = self.parts.pool
-        try:
-            return all(pool.add(row) for row in remainders([item], self.parts.learner.potential().bases))
-        except ConfigurationError as error:
-            log.warning("%s: not learned from: %s", item.molecule.id, error)
-            return False
 
     def _save(self) -> None:
         header: LoopState = {
@@ -382,7 +382,7 @@ class LearningLoop:
         if found := self._snapshots.newest():
             tensors, header = found[0], cast(LoopState, found[1])
             self._restore(header)
-            self._follow()
+            self.parts.follow()
             self.parts.restore(tensors, header["update"])
 
     def _restore(self, header: LoopState) -> None:
@@ -391,6 +391,6 @@ class LearningLoop:
         self._added, self._refused = list(header["added"]), list(header["refused"])
         labelled = [self.parts.service.labels.labelled(key) for key in self._added]
         for item in labelled:
-            self._add(item)
+            self.parts.add(item)
         self._known |= {item.molecule.geometry_hash() for item in labelled} | set(self._refused)
         self._known |= {molecule.geometry_hash() for molecule in self._stream.restore(header["asked"])}
