@@ -109,9 +109,8 @@ class Parts:
 
     def add(self, item: LabelledMolecule) -> bool:
         """Add a label to the pool, unless the guard or a base refuses its geometry."""
-        pool = self.pool
         try:
-            return all(pool.add(row) for row in remainders([item], self.learner.potential().bases))
+            return all(self.pool.add(row) for row in remainders([item], self.learner.potential().bases))
         except ConfigurationError as error:
             log.warning("%s: not learned from: %s", item.molecule.id, error)
             return False
@@ -120,6 +119,17 @@ class Parts:
         """Leave the best weights in the potential."""
         with self.clock.on("training"):
             self.learner.finish(self.pool)
+
+    def scalars(self, account: Account, progress: LoopProgress) -> dict[str, float]:
+        """Return the loop's counts for the log: labels asked for cost a call unless they were known already."""
+        calls, hits = self.service.ledger.charged(account.key)
+        counts = {
+            "labels_learned": len(self.pool) - self.pool.initial_size,
+            "oracle_calls": calls,
+            "cache_hits": hits,
+            **progress.to_json(),
+        }
+        return {f"golf/{name}": float(count) for name, count in counts.items()}
 
     def training_features(self) -> Any:
         """Return the features of what was learned from (of a sample of a large D_0), where the selection sees them."""
@@ -283,19 +293,8 @@ class LearningLoop:
         self.progress.round += 1
         log.info("%s: loss %.4g, %s", self._account.combination, loss, self.progress.to_json())
         if self._log:  # before the snapshot: after a crash in between, the round is walked and logged again
-            self._log.scalars(learner.update, self._scalars())
+            self._log.scalars(learner.update, self.parts.scalars(self._account, self.progress))
         self._save()
-
-    def _scalars(self) -> dict[str, float]:
-        """Return the loop's counts for the log: labels asked for cost a call unless they were known already."""
-        calls, hits = self.parts.service.ledger.charged(self._account.key)
-        counts = {
-            "labels_learned": len(self.parts.pool) - self.parts.pool.initial_size,
-            "oracle_calls": calls,
-            "cache_hits": hits,
-            **self.progress.to_json(),
-        }
-        return {f"golf/{name}": float(count) for name, count in counts.items()}
 
     def _without_labels(self) -> int:
         """Spend nothing, but train as much as the others: the control for training alone."""
