@@ -93,6 +93,31 @@ def test_no_name_is_lost_or_cut_at_any_width(record: Build, width: int, wide: bo
             assert name in printed
 
 
+def test_numbers_without_room_are_broken_into_lines_and_never_cut(record: Build) -> None:
+    """Energies gone wrong by a unit, a failure, many calls, and a long name: the widest table there is."""
+    name = {"model": "net:file=a-very-long-name-of-a-file.safetensors"}
+    far = {**name, "energy_initial_hartree": 200.0}
+    ends = [record(**far, molecule=f"m-{k}", energy_final_hartree=end) for k, end in enumerate((-4.0, 130.0))]
+    lost = record(**far, molecule="m-9", status="error", error_type="OracleError", energy_final_hartree=None)
+    key = (lost.combination, lost.stage)
+    rows = summarise([*ends, lost], {key: {"training": 123_456}}, {key: {"training": 654_321}})
+    interval = (-12345.67, 123456.78)
+    table = rich_table(rows, 80, ends=lambda line: interval)
+    text = rendered(table)
+    assert max(map(len, text.splitlines())) <= 80
+    words = set(text.split())
+    row = rows[0]
+    assert {f"{row.residual_kcal_mol_mean:.2f}", f"({row.residual_kcal_mol_mean_all:.2f})"} <= words
+    assert {"[-12345.67,", "123456.78]", "123456", "+654321", f"{row.residual_kcal_mol_std:.2f}"} <= words
+    assert "[95" in words
+    assert name["model"] in re.sub(r"\s", "", "".join(line[: table.columns[0].max_width] for line in text.splitlines()))
+
+
+def test_a_table_without_intervals_has_no_heading_for_them(record: Build) -> None:
+    rows = rows_of_a_grid(record)
+    assert "95" not in rendered(rich_table(rows, 80, ends=lambda line: None)).partition("───")[0]
+
+
 def test_a_row_in_which_all_failed_shows_no_number_and_the_reason(record: Build) -> None:
     failed = {"status": "error", "error_type": "OracleError", "energy_final_hartree": None, "model": "uff"}
     records = [
