@@ -42,7 +42,7 @@ from golfbench.units import HARTREE_TO_EV
 log = logging.getLogger(__name__)
 
 #: Files that the oracle service leaves in its folder.
-_FILES = ("oracle_calls.jsonl", "labels.db", "running.json", "learned-*.safetensors")
+_FILES = ("oracle_calls.jsonl", "labels.db", "running.json", "learned*.safetensors")
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,6 +92,10 @@ class Teaching:
             self._snapshots.save(group, self._trained, {"group": group, "update": self._learner.update})
         self._learner.finish(self._pool)
 
+    def end(self) -> None:
+        """Remove the state that was kept between groups."""
+        self._snapshots.clear()
+
 
 def _copied(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {name: tensor.clone() for name, tensor in state.items()}
@@ -152,6 +156,7 @@ def learn_library(
             raise
         if output.path is not None:
             _save(folder / LEARNED, potential, header, job, teaching.labels)
+            teaching.end()
 
 
 def learning_model(driver: Driver) -> tuple[Potential, Header]:
