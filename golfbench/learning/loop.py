@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 
-from golfbench.contracts import LabelledMolecule, Round
+from golfbench.contracts import Candidate, LabelledMolecule, Round
 from golfbench.errors import ConfigurationError, OracleError
 from golfbench.learning.acquisition import Acquisition, picks
 from golfbench.learning.clock import Clock
@@ -107,22 +107,22 @@ class Parts:
         with self.clock.on("training"):
             self.learner.finish(self.pool)
 
-    def shown(self, round: Round, learned: Sequence[LabelledMolecule]) -> Round:
-        """Return a round with all that the selection sees of it; the training set is a sample of a large D_0.
+    def training_features(self) -> Any:
+        """Return the features of what was learned from (of a sample of a large D_0), where the selection sees them."""
+        if not {"features", "training_set"} <= self.acquisition.sees:
+            return None
+        return features_of(self.learner.potential(), self._training_molecules())
 
-        Args:
-            round: With its candidates.
-            learned: What was asked for on the way and learned from.
-        """
-        sees, potential, seen = self.acquisition.sees, self.learner.potential(), round
-        known = [self.pool.molecule(k) for k in self.pool.sampled()] if "training_set" in sees else None
-        if "features" in sees and known is not None:
-            seen = replace(seen, training_features=features_of(potential, known))
-        if "tangents" in sees:
-            offered = tangents_of(potential, [candidate.molecule for candidate in round.candidates])
-            of_known = None if known is None else tangents_of(potential, known)
-            seen = replace(seen, tangents=offered, training_tangents=of_known)
-        return replace(seen, labelled=list(learned)) if "labels" in sees else seen
+    def tangents(self, candidates: Sequence[Molecule]) -> tuple[Any, Any]:
+        """Return the tangents of candidates and of what was learned from, where the selection sees them."""
+        sees, potential = self.acquisition.sees, self.learner.potential()
+        if "tangents" not in sees:
+            return None, None
+        known = tangents_of(potential, self._training_molecules()) if "training_set" in sees else None
+        return tangents_of(potential, candidates), known
+
+    def _training_molecules(self) -> list[Molecule]:
+        return [self.pool.molecule(k) for k in self.pool.sampled()]
 
 
 @dataclass(slots=True)
@@ -212,7 +212,7 @@ class LearningLoop:
         self._known = {pool.molecule(k).geometry_hash() for k in range(len(pool))} if pool.in_memory else set()
         self._added: list[str] = []
         self._refused: list[str] = []
-        self._learned: list[LabelledMolecule] = []
+        self._shown: list[LabelledMolecule] = []
         service, oracle = parts.service, parts.oracle
         self._stream = Stream(
             lambda molecule, turn: service.submit(oracle, molecule, self._account, turn),
@@ -292,9 +292,11 @@ class LearningLoop:
     def _pick(self) -> list[Molecule]:
         """Explore for one round and return the new geometries that were chosen, within the budget."""
         progress, combination = self.progress, self._account.combination
-        left = self._goal - progress.spent
-        count, acquired = min(self.settings.parallel, left), self.settings.restart == "all"
-        starts = self.parts.starts.draw(derived(self._seed, "starts", combination, progress.round), count, acquired)
+        starts = self.parts.starts.draw(
+            derived(self._seed, "starts", combination, progress.round),
+            min(self.settings.parallel, self._goal - progress.spent),
+            self.settings.restart == "all",
+        )
         streams = [
             derived(self._seed, "trajectory", combination, progress.trajectories + k) for k in range(len(starts))
         ]
@@ -305,11 +307,26 @@ class LearningLoop:
         progress.environment_steps += sum(offer.environment_steps)
         new = {hash: c for c in offer.candidates if (hash := c.molecule.geometry_hash()) not in self._known}
         progress.known += len(offer.candidates) - len(new)
-        budget = count if self.parts.acquisition.by_round else left
-        rng = derived(self._seed, "choice", combination, progress.round)
         with self.parts.clock.on("selection"):
-            shown = self.parts.shown(Round(progress.round, list(new.values()), budget, rng), self._learned)
-            return picks(self.parts.acquisition, shown)
+            return picks(self.parts.acquisition, self._round_of(list(new.values())))
+
+    def _round_of(self, candidates: list[Candidate]) -> Round:
+        """Return what the selection sees of a round."""
+        progress, left = self.progress, self._goal - self.progress.spent
+        return Round(
+            progress.round,
+            candidates,
+            min(self.settings.parallel, left) if self.parts.acquisition.by_round else left,
+            derived(self._seed, "choice", self._account.combination, progress.round),
+            self.parts.training_features(),
+            *self.parts.tangents([candidate.molecule for candidate in candidates]),
+            self._labelled() if "labels" in self.parts.acquisition.sees else (),
+        )
+
+    def _labelled(self) -> list[LabelledMolecule]:
+        """Return what was learned from on the way; each label is read once."""
+        self._shown += [self.parts.service.labels.labelled(key) for key in self._added[len(self._shown) :]]
+        return list(self._shown)
 
     def _ask(self, picked: list[Molecule]) -> None:
         """Ask for labels; they are paid for and known from here on."""
@@ -327,9 +344,8 @@ class LearningLoop:
                 self.progress.failed += 1
                 self._refused.append(asked.molecule.geometry_hash())
                 log.warning("%s: no label (%s): %s", asked.molecule.id, label.kind, label)
-            elif self._add(item := LabelledMolecule(asked.molecule, label)):
+            elif self._add(LabelledMolecule(asked.molecule, label)):
                 self._added.append(Question.of(self.parts.oracle, asked.molecule).key)
-                self._learned.append(item)
             else:
                 self.progress.guarded += 1
                 self._refused.append(asked.molecule.geometry_hash())
@@ -374,7 +390,6 @@ class LearningLoop:
         self.parts.clock.restore(header.get("cpu_s", {}))
         self._added, self._refused = list(header["added"]), list(header["refused"])
         labelled = [self.parts.service.labels.labelled(key) for key in self._added]
-        self._learned = list(labelled)
         for item in labelled:
             self._add(item)
         self._known |= {item.molecule.geometry_hash() for item in labelled} | set(self._refused)
