@@ -42,7 +42,7 @@ SHORT_NOTES = f"""\
 Means over seeds of all molecules, one that diverged or failed with its start; in square brackets 95 % intervals over
 compounds and seeds. pct: 100 % is the way from the start down to the reference minimum. Success: less than
 {SUCCESS_KCAL_MOL:g} kcal/mol above it and the bonds unchanged. Div.: diverged. Calls: training calls a seed, +: labels
-that were known already. Entries that cannot be told apart share a rank (=)."""
+that were known already. Failed: walks that failed, of all. Entries that cannot be told apart share a rank (=)."""
 #: What pretrained weights need besides.
 PRETRAINED_NOTE = f"{WARNING} nobody has stated whether the weights have learned from the test molecules."
 
@@ -168,7 +168,7 @@ def _shown_row(standing: Standing, purposes: Sequence[Purpose], wide: bool) -> d
         ends = wide or measure.name.startswith("residual")
         row[titles[measure.name]] = _shown(number, measure.decimals, bound) if ends else fixed(number.value, 1)
     row |= {f"calls, {purpose}" if wide else "calls": _calls(*standing.calls(purpose)) for purpose in purposes}
-    row["failed"] = f"{failed} of {judged + failed}" + (f", {missing} missing" if missing else "")
+    row["failed"] = f"{failed}/{judged + failed}" + (f", {missing} missing" if missing else "")
     return row | ({"labels in all": _short(standing.labels_in_all)} if wide else {})
 
 
