@@ -181,8 +181,12 @@ def test_cutoff_and_device_are_the_networks(network: torch.nn.Module) -> None:
     assert isinstance(potential, Model)
 
 
-def test_second_derivatives_are_those_of_the_forces_bases_included(network, mmff94, molecules):
-    """By differentiating twice, against central differences of the forces of the whole potential."""
+def test_second_derivatives_are_those_of_the_forces_bases_included(network, mmff94, molecules, monkeypatch):
+    """By differentiating twice, against central differences of the forces of the whole potential.
+
+    The steps are small, since two atoms of formamide lie at the cutoff of the network, where its forces bend.
+    """
+    monkeypatch.setattr("golfbench.curvature.DISPLACEMENT", 1e-4)
     potential = Potential(network, REFERENCES, SCALE, [mmff94])
 
     class Forces:
@@ -191,7 +195,7 @@ def test_second_derivatives_are_those_of_the_forces_bases_included(network, mmff
         def energy_forces(self, batch):
             return potential.energy_forces(batch)
 
-    ethanol = molecules[0]
-    found, expected = hessian(potential, ethanol), hessian(Forces(), ethanol)
-    np.testing.assert_allclose(found, expected, atol=2e-3)  # of 1.6; what the differences are off
-    assert np.abs(found - hessian(mmff94, ethanol)).max() > 1e-3
+    for molecule in molecules:
+        found, expected = hessian(potential, molecule), hessian(Forces(), molecule)
+        np.testing.assert_allclose(found, expected, atol=2e-4)  # of 1.6
+        assert np.abs(found - hessian(mmff94, molecule)).max() > 1e-3
