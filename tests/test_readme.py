@@ -17,7 +17,7 @@ LEFT_OUT = {"golfbench-sella", "golfbench-geometric", "golfbench-wandb", "golfbe
 NOT_RUN = {
     "make run": "makes an environment, then runs for minutes",
     "apt-get install psi4": "needs root and the network",
-    "golfbench run --model mace --oracle psi4 --dataset druglike-mini --budget 2 --limit 1    #": "hours of Psi4",
+    "golfbench run --model mace --oracle psi4    #": "hours of Psi4",
 }
 #: What a command needs that not every machine has.
 NEEDS = {"--oracle psi4": "psi4"}
