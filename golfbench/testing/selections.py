@@ -299,11 +299,19 @@ def round_of(count: int, budget: int, sees: frozenset[str], seed: int = 0) -> Ro
     """
     rng = derived(seed, "round", count)
     made = [_candidate(k, rng, sees) for k in range(count)]
-    features = rng.normal(size=(6, _FEATURES)) if {"features", "training_set"} <= sees else None
-    tangents = rng.normal(size=(count, _FEATURES)) if "tangents" in sees else None
-    known = rng.normal(size=(6, _FEATURES)) if {"tangents", "training_set"} <= sees else None
-    labelled = [_labelled(k, rng) for k in range(3)] if "labels" in sees else []
-    return Round(3, made, budget, derived(seed, "choice", count), features, tangents, known, labelled)
+    # All of it is drawn, so that what is shown is the same whatever else is.
+    features, tangents, known = (rng.normal(size=(rows, _FEATURES)) for rows in (6, count, 6))
+    labelled = [_labelled(k, rng) for k in range(3)]
+    return Round(
+        3,
+        made,
+        budget,
+        derived(seed, "choice", count),
+        features if {"features", "training_set"} <= sees else None,
+        tangents if "tangents" in sees else None,
+        known if {"tangents", "training_set"} <= sees else None,
+        labelled if "labels" in sees else [],
+    )
 
 
 def _labelled(number: int, rng: np.random.Generator) -> LabelledMolecule:

@@ -49,7 +49,7 @@ def test_a_plugin_stands_for_all_its_components(check):
     report = json.loads(done.stdout)
     assert report["passed"] is True
     names = [entry["component"] for entry in report["components"]]
-    assert len(set(names)) == len(names) == 15
+    assert len(set(names)) == len(names) == 19
     assert {"golf", "golf-neural", "random", "kernel", "mixed", "none"} < set(names)
     keys = {"passed", "name", "status", "measured", "tolerance", "unit", "explanation"}
     assert all(set(line) == keys for entry in report["components"] for line in entry["checks"])

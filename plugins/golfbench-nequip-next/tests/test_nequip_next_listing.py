@@ -13,7 +13,7 @@ def test_it_asks_for_an_environment_of_its_own():
     spec = registry().find(ModelSpec, "nequip-next")
     assert spec.environment == ("nequip==0.19.1",)
     assert (spec.trainable, spec.elements) == (True, DRUGLIKE_ELEMENTS)
-    assert requires("golfbench-nequip-next") == ["golfbench"]
+    assert requires("golfbench-nequip-next") == [f"golfbench~={version('golfbench')}"]
     assert spec.resolve({"layers": "2", "parity": "true"})["parity"] is True
 
 
