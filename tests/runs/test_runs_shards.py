@@ -50,11 +50,11 @@ def snapshot(folder: Path) -> dict[str, bytes]:
 
 
 def weights(directory: Path) -> dict[str, tuple[str, dict[str, object]]]:
-    """Hash and header of each checkpoint, without the processor time that is in a snapshot."""
+    """Hash and header of each checkpoint, without the processor time that is in a snapshot, and its seal over that."""
     found = {}
     for path in (directory / "checkpoints").rglob("*.safetensors"):
         tensors, header = checkpoint.load(path)
-        kept = {key: value for key, value in header.items() if key != "cpu_s"}
+        kept = {key: value for key, value in header.items() if key not in ("cpu_s", "content_sha256")}
         found[str(path.relative_to(directory))] = checkpoint.content_hash(tensors), kept
     return found
 
