@@ -132,6 +132,8 @@ class Walked:
     interrupted: bool = False
 
 
+#: How long is waited for a walk before signals are looked at again.
+_LOOK_AGAIN_S = 0.5
 #: Told of each new label: the molecule's id, how many labels it has, and its largest force, eV/Å (NaN for a failure).
 OnLabel = Callable[[str, int, float], None]
 
@@ -205,7 +207,8 @@ class OracleWalks:
                     running.add(self._pool.submit(self._walk, *one))
                 if not running:
                     return
-                done, running = wait(running, return_when=FIRST_COMPLETED)
+                # Not for ever: an interruption that comes just before the waiting begins is seen at its end.
+                done, running = wait(running, _LOOK_AGAIN_S, FIRST_COMPLETED)
                 for future in done:
                     walked = future.result()
                     if not (walked.is_open and self._remembers):
