@@ -73,7 +73,8 @@ DeltaOption = Annotated[
         "--delta",
         metavar="NAME",
         autocompletion=complete("oracle"),
-        help="Base: learn the difference to it. An oracle, a checkpoint, or none.",
+        help="Base: learn the difference to it. An oracle, a checkpoint, weights by name (aimnet2:weights=wb97m-d3), "
+        "or none.",
     ),
 ]
 LearnerOption = Annotated[

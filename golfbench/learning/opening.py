@@ -22,6 +22,8 @@ from golfbench.oracles.opening import open_oracle
 from golfbench.registry import registry
 from golfbench.seeds import torch_seed
 from golfbench.specs import ComponentRef, ModelSpec, Named, OracleSpec
+from golfbench.store import named as weights_named
+from golfbench.store import required
 from golfbench.threads import usable_cpus
 
 
@@ -181,8 +183,12 @@ def named_base(name: str) -> Model:
     """Open the base that a checkpoint's header names: a stranger's text.
 
     Raises:
-        ConfigurationError: If it is no oracle, or one that could run a program or a function of the name's choice.
+        ComponentMissingError: If it is named weights that are not in the store.
+        ConfigurationError: If it is something else and no oracle, or one that could run a program or a function of the
+            name's choice.
     """
+    if is_named_weights(name):
+        return open_base(name)
     spec = registry().find(OracleSpec, name)
     if not (spec.cheap or spec.safe_in_headers):
         raise ConfigurationError(
@@ -193,13 +199,39 @@ def named_base(name: str) -> Model:
 
 
 def open_base(name: str) -> Model:
-    """Open a base that a person names: an oracle, or a checkpoint of a potential, which may have a base in its turn.
+    """Open a base that a person names: an oracle, or a potential, which may have a base itself (see ``base_file``).
 
     Engines run here and are counted by nobody; in a run, see ``runs.bases``.
     """
+    return load_potential(base_file(name))[0] if is_potential(name) else open_fixed_model(name)
+
+
+def is_potential(name: str) -> bool:
+    """Return whether a base is a potential in a file: a checkpoint, or weights that a model knows by name."""
+    return name.endswith(checkpoint.SUFFIX) or is_named_weights(name)
+
+
+def is_named_weights(name: str) -> bool:
+    """Return whether a base is that of a trainable model: ``MODEL:weights=NAME``."""
+    return registry().has("model", name) and registry().find(ModelSpec, name).trainable
+
+
+def base_file(name: str) -> Path:
+    """Return the checkpoint of a base that is a potential.
+
+    Raises:
+        ConfigurationError: If no weights are named, or the model has none of that name.
+        ComponentMissingError: If they are not in the store, with the command that brings them.
+    """
     if name.endswith(checkpoint.SUFFIX):
-        return load_potential(Path(name))[0]
-    return open_fixed_model(name)
+        return Path(name)
+    model = registry().component(ModelSpec, name)
+    spec, wanted = model.spec, model.parameters.get("weights")
+    weights = None if wanted is None else weights_named(spec, str(wanted))
+    if weights is None:
+        known = ", ".join(f"{spec.name}:weights={each.name}" for each in spec.weights) or "none"
+        raise ConfigurationError(f"the base '{name}' must name weights of model '{spec.name}'; known: {known}")
+    return required(spec, weights)
 
 
 def matches(header: Mapping[str, Any], ref: ComponentRef, delta: str | None, method: str) -> bool:

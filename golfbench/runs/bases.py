@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from golfbench.contracts import Model
 from golfbench.errors import ConfigurationError
 from golfbench.learning import checkpoint
-from golfbench.learning.opening import load_potential, open_base
+from golfbench.learning.opening import base_file, is_potential, load_potential, open_base
 from golfbench.oracles.as_model import OracleModel
 from golfbench.oracles.service import Account, OracleService
 from golfbench.registry import registry
@@ -16,25 +14,21 @@ from golfbench.specs import OracleSpec
 
 def is_engine(name: str) -> bool:
     """Return whether a base is an engine, whose calls are counted."""
-    return not is_checkpoint(name) and not registry().find(OracleSpec, name).cheap
-
-
-def is_checkpoint(name: str) -> bool:
-    """Return whether a base is a potential in a file."""
-    return name.endswith(checkpoint.SUFFIX)
+    return not is_potential(name) and not registry().find(OracleSpec, name).cheap
 
 
 def base_of_run(name: str, service: OracleService, combination: str, stage: str) -> Model:
     """Open a base whose calls are in the ledger, under the purpose ``base``, and asked side by side by warm workers.
 
     Args:
-        name: An oracle, or a checkpoint whose own bases are opened likewise.
+        name: An oracle, or a potential whose own bases are opened likewise.
         service: The run's.
         combination: Who is charged; empty when all of a run share the calls.
         stage: Of the account.
     """
-    if is_checkpoint(name):
-        return load_potential(Path(name), open_named=lambda inner: base_of_run(inner, service, combination, stage))[0]
+    if is_potential(name):
+        opened = load_potential(base_file(name), open_named=lambda own: base_of_run(own, service, combination, stage))
+        return opened[0]
     return _model(name, service, Account(combination, stage, "base"))
 
 
@@ -60,9 +54,10 @@ def check_base(name: str, methods: list[str]) -> None:
     Raises:
         ConfigurationError: If it is the oracle itself: nothing would be left to learn.
         CheckpointError: If it is a file that is no checkpoint.
+        ComponentMissingError: If it is named weights that are not in the store.
     """
-    if is_checkpoint(name):
-        checkpoint.load(Path(name))
+    if is_potential(name):
+        checkpoint.load(base_file(name))
         return
     base = registry().component(OracleSpec, name)
     if base.spec.level_of_theory(base.parameters) in methods:

@@ -12,12 +12,11 @@ from golfbench.chemistry import check_topology
 from golfbench.contracts import Dataset
 from golfbench.environments import missing
 from golfbench.errors import ComponentMissingError, ConfigurationError, OracleError
-from golfbench.learning.opening import is_oracle
+from golfbench.learning.opening import is_oracle, is_potential
 from golfbench.molecules import Molecule, check_elements, check_molecule, group_of
 from golfbench.oracles.opening import open_oracle
 from golfbench.registry import registry
 from golfbench.runs.baseline import check_weights
-from golfbench.runs.bases import is_checkpoint
 from golfbench.runs.config import RunConfig
 from golfbench.runs.starts import is_trainable, trained_choices
 from golfbench.specs import ComponentRef, ModelSpec, Named, OracleSpec, SelectionSpec, Spec
@@ -117,7 +116,7 @@ def _named(config: RunConfig, oracles: Sequence[ComponentRef]) -> Iterator[tuple
     yield from (("optimizer", ref) for ref in (*config.optimizers, config.protocol.reference_optimizer))
     yield from (("selection", ref) for ref in config.selections)
     yield from (("oracle", ref) for ref in (*oracles, *config.references))
-    if config.delta and not is_checkpoint(config.delta):
+    if config.delta and not is_potential(config.delta):
         yield "oracle", config.delta
     yield from (("oracle" if is_oracle(ref) else "model", ref) for ref in config.models)
     yield "dataset", config.dataset
@@ -131,7 +130,7 @@ def _check_molecules(config: RunConfig, dataset: Dataset, oracle: OracleSpec) ->
         if choice.weights.kind in ("auto", "fresh"):
             model = registry().find(ModelSpec, choice.ref.name)
             owners[model.name] = model.supported_elements(choice.ref.parameters)
-    if config.delta and not is_checkpoint(config.delta):
+    if config.delta and not is_potential(config.delta):
         delta = registry().find(OracleSpec, config.delta)
         owners[delta.name] = delta.elements
     initial = sample(dataset.initial)

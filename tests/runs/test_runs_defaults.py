@@ -11,6 +11,12 @@ from golfbench.store import place
 PSI4 = ["psi4"]
 
 
+@pytest.fixture(autouse=True)
+def store(tmp_path, monkeypatch):
+    """A store without any weights."""
+    monkeypatch.setenv("GOLFBENCH_WEIGHTS", str(tmp_path))
+
+
 def filled(**given):
     result = suited(load_config(None, given))
     return result.config, result.told
@@ -71,6 +77,17 @@ def test_licensed_weights_count_when_they_were_fetched(tmp_path, monkeypatch):
     stored.parent.mkdir(parents=True)
     stored.touch()
     assert filled(models=["mace"], oracles=PSI4)[0].delta is None
+
+
+def test_pretrained_weights_that_are_here_are_the_better_base():
+    spec = registry().find(ModelSpec, "aimnet2")
+    stored = place(spec, spec.weights[0], str(spec.weights[0].sha256))
+    stored.parent.mkdir(parents=True)
+    stored.touch()
+    config, told = filled(models=["mace"], oracles=PSI4)
+    assert config.delta == f"aimnet2:weights={spec.weights[0].name}"
+    assert config.references == (ComponentRef("mmff94"), ComponentRef("gfn2-xtb"))
+    assert any(f"mace: a fresh network that corrects {config.delta}" in line for line in told)
 
 
 def test_a_grid_with_a_quick_oracle_is_no_slow_one():

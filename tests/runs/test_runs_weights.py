@@ -4,17 +4,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
+from golfbench.batches import make_batch
 from golfbench.chemistry import embed
 from golfbench.contracts import Dataset, ImportedWeights, Label, LabelledMolecule, TestMolecule
 from golfbench.errors import CheckpointError, ComponentMissingError, ConfigurationError
 from golfbench.fetching import sha256_of
 from golfbench.learning import fetch
 from golfbench.learning.fetch import Wish
-from golfbench.learning.opening import new_network
+from golfbench.learning.opening import named_base, new_network, open_base
 from golfbench.learning.weights import ModelChoice
 from golfbench.registry import registry
 from golfbench.runs.baseline import check_weights
+from golfbench.runs.bases import check_base, is_engine
 from golfbench.runs.config import RunConfig
 from golfbench.runs.grid import shown
 from golfbench.runs.starts import shipping, start_of
@@ -143,3 +146,27 @@ def test_rows_name_a_file_by_name_and_content(tmp_path):
         assert rows_name(plain) == plain
     with pytest.raises(CheckpointError, match="does not exist"):
         rows_name(f"painn:weights={Path('none.safetensors')}")
+
+
+def test_weights_by_name_are_a_base(offer, dataset):
+    """The potential itself; its calls are no engine's, and a checkpoint that names it can be opened by a stranger."""
+    offer(("a", 1, {}), ("b", 2, {}))
+    batch = make_batch([item.molecule for item in dataset.test], 5.0)
+    for name in ("a", "b"):
+        base = f"painn:weights={name}"
+        expected = ModelChoice.parse(base).open(unsafe=False)[0].energy_forces(batch)
+        for opened in (open_base(base), named_base(base)):
+            assert torch.equal(opened.energy_forces(batch).energies, expected.energies)
+            assert torch.equal(opened.energy_forces(batch).forces, expected.forces)
+        assert not is_engine(base)
+        check_base(base, ["PBE0", "GFN2-xTB"])
+
+
+def test_a_base_that_is_not_there_is_refused_with_the_command(offer):
+    offer(("a", 1, {}), fetched=False)
+    with pytest.raises(ComponentMissingError, match=r"weights 'a' .*: golfbench models fetch painn$"):
+        check_base("painn:weights=a", ["GFN2-xTB"])
+    with pytest.raises(ConfigurationError, match=r"must name weights of model 'painn'; known: painn:weights=a$"):
+        check_base("painn:weights=c", ["GFN2-xTB"])
+    with pytest.raises(ConfigurationError, match="the base 'painn' must name weights"):
+        check_base("painn", ["GFN2-xTB"])
