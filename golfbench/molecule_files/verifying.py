@@ -246,8 +246,10 @@ def shares(walked: Sequence[Walked], left: int, threshold: float) -> list[tuple[
         threshold: Largest force of a molecule that has arrived, Hartree/Å.
     """
     found = []
-    for need, place in sorted((expected(one, threshold), k) for k, one in enumerate(walked)):
-        one, given = walked[place], min(need, left)
+    # Molecules end in the order in which calls return; equal needs are told apart by the order of the input instead.
+    needs = sorted((expected(one, threshold), one.start.place, k) for k, one in enumerate(walked))
+    for need, _, k in needs:
+        one, given = walked[k], min(need, left)
         left -= given
         if given:
             found.append((one.start, one.labels + given))

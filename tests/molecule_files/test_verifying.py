@@ -219,6 +219,12 @@ def test_what_is_near_its_minimum_does_not_starve():
     assert shares([far], 0, 0.001) == []
 
 
+def test_the_order_in_which_calls_return_gives_nobody_more():
+    one, other = walked(0, 0.01), walked(1, 0.01)
+    assert [start.place for start, _ in shares([one, other], 4, 0.001)] == [0]
+    assert [start.place for start, _ in shares([other, one], 4, 0.001)] == [0]
+
+
 @pytest.mark.parametrize(
     ("oracle", "budget", "learn", "said"),
     [("mmff94", 0, False, "at least 1"), ("mmff94", None, True, "--oracle-budget")],
