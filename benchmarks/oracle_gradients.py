@@ -11,7 +11,8 @@ Ways:
 * ``rfo-internal``, ``geometric``, ``sella``, ...: an optimizer of the suite on the oracle's forces alone;
 * ``aimnet2``, ...: ``golfbench minimize --model aimnet2 --oracle ORACLE --oracle-budget N``: a walk on a model, which
   the oracle finishes;
-* ``taught``: the same with the checkpoint of ``--taught``.
+* ``taught``: the same with the checkpoint of ``--taught``;
+* ``aimnet2+learn``, ``taught+learn``: the same with ``--learn``.
 
 Each way has a folder below ``--output`` with its end points and its ledger, and goes on there after an interruption.
 The table has the gradients of each molecule, and in brackets how far the end point is above the reference minimum
@@ -125,7 +126,9 @@ def by_suite(way: str, given: argparse.Namespace, tests: Sequence[TestMolecule])
     if alone:
         command += ["--model", given.oracle, "--optimizer", way, "--workers", str(given.workers)]
     else:
-        command += ["--checkpoint", str(given.taught)] if way == TAUGHT else ["--model", way]
+        model, _, learn = way.partition("+")
+        command += ["--checkpoint", str(given.taught)] if model == TAUGHT else ["--model", model]
+        command += [f"--{learn}"] if learn else []
         command += ["--oracle", given.oracle, "--oracle-budget", str(40 * len(tests))]
     write_starts(tests, folder / "starts.sdf")
     rows = folder / "rows.json"
