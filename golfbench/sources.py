@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+#: The parameter of a model that says what it starts from; it is the suite's, not the model's.
+PARAMETER = "weights"
+
 
 @dataclass(frozen=True, slots=True)
 class CheckpointFormat:

@@ -23,9 +23,9 @@ from golfbench.leaderboard.entries import Entry, PretrainedWeights, SeedRun, ent
 from golfbench.leaderboard.geometries import unpack
 from golfbench.leaderboard.tracks import Track
 from golfbench.learning.loop import FRUITLESS_ROUNDS
-from golfbench.learning.weights import PARAMETER
 from golfbench.molecules import group_of
 from golfbench.registry import registry
+from golfbench.sources import PARAMETER
 from golfbench.specs import ModelSpec
 
 #: Coordinates have eight decimals, and RDKit's alignment has its own rounding.

@@ -9,6 +9,7 @@ from golfbench.benchmark.metrics import SUCCESS_KCAL_MOL
 from golfbench.benchmark.tables import fixed
 from golfbench.leaderboard.entries import UNKNOWN
 from golfbench.leaderboard.measures import measure_of
+from golfbench.leaderboard.pretrained import weights_at_work
 from golfbench.leaderboard.standings import Standing
 from golfbench.leaderboard.statistics import separable
 from golfbench.leaderboard.tracks import Track
@@ -85,8 +86,9 @@ def remarks(track: Track, answer: Answer) -> list[str]:
         ]
     else:
         found = [_comparison(track, answer), *_other_rules(track, answer), *_beside_fixed(track, answer)]
-    if entry.weights and entry.weights.overlap == UNKNOWN:
-        found.append("Nobody has stated whether its pretrained weights have learned from the test molecules.")
+    if (weights := weights_at_work(entry)) and weights.overlap == UNKNOWN:
+        whose = "its" if entry.weights else "its base's"
+        found.append(f"Nobody has stated whether {whose} pretrained weights have learned from the test molecules.")
     if len(entry.runs) == 1 and entry.runs[0].seed is not None:
         found.append("It was run with one seed: the spread over seeds is not in the interval.")
     return found

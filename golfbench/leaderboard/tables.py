@@ -11,8 +11,9 @@ from itertools import groupby
 from golfbench.benchmark.metrics import COVERAGE_ANGSTROM, SUCCESS_KCAL_MOL
 from golfbench.benchmark.tables import MISSING, fixed
 from golfbench.leaderboard.digest import answer_of, remarks, sentence
-from golfbench.leaderboard.entries import UNKNOWN, PretrainedWeights
+from golfbench.leaderboard.entries import UNKNOWN, Entry, PretrainedWeights
 from golfbench.leaderboard.measures import MEASURES, Measure, measure_of
+from golfbench.leaderboard.pretrained import weights_at_work
 from golfbench.leaderboard.standings import Standing, called_for
 from golfbench.leaderboard.statistics import RESAMPLES, Estimate
 from golfbench.leaderboard.tracks import Track
@@ -61,7 +62,8 @@ def track_markdown(track: Track, standings: Sequence[Standing]) -> str:
     for budget, group in groupby(standings, key=lambda standing: standing.budget_group):
         blocks += [f"### {heading(budget)}", _table(list(group))]
     blocks.append(NOTES if standings else "No entry yet.")
-    if any(standing.entry.weights and standing.entry.weights.overlap == UNKNOWN for standing in standings):
+    at_work = [weights_at_work(standing.entry) for standing in standings]
+    if any(weights and weights.overlap == UNKNOWN for weights in at_work):
         blocks.append(PRETRAINED_NOTE)
     return "\n\n".join(blocks)
 
@@ -79,7 +81,7 @@ def _title(measure: Measure) -> str:
 
 def _table(standings: Sequence[Standing]) -> str:
     purposes = called_for(standings)
-    pretrained = any(standing.entry.weights for standing in standings)
+    pretrained = any(weights_at_work(standing.entry) for standing in standings)
     header = ["Rank", "Model", *(["Pretrained weights"] if pretrained else []), "Optimizer", "Selection", "Seeds"]
     header += ["Labels in all", *map(_title, MEASURES)]
     header += ["Judged / failed / missing", *(f"Calls, {purpose}" for purpose in purposes)]
@@ -99,19 +101,22 @@ def _cells(standing: Standing, purposes: Sequence[Purpose], pretrained: bool) ->
     parameters = str(costs[0].parameters) if costs else MISSING
     training = fixed(sum(cost.wall_s for cost in costs) / len(costs), 0) if costs else MISSING
     calls = [_calls(*standing.calls(purpose)) for purpose in purposes]
-    weights = [_weights(entry.weights)] if pretrained else []
+    weights = [_weights(entry)] if pretrained else []
     texts = map(escaped, (model, *weights, entry.optimizer, entry.selection or MISSING))
     names = [rank_text(standing), *texts, seeds, _short(standing.labels_in_all)]
     judged = " / ".join(map(str, standing.counts))
     return [*names, *numbers, judged, *calls, parameters, training, f"[json]({entry.entry_id}.json)"]
 
 
-def _weights(weights: PretrainedWeights | None) -> str:
+def _weights(entry: Entry) -> str:
+    weights = weights_at_work(entry)
     if weights is None:
         return MISSING
     licence, level = weights.license or "licence not known", weights.method or "level not known"
     mark = f"{WARNING} " if weights.overlap == UNKNOWN else ""
-    return f"{weights.name or weights.file_sha256[:12]} ({licence}; {level}; {mark}overlap: {weights.overlap})"
+    name = weights.name or weights.file_sha256[:12]
+    whose = "" if entry.weights else "of the base: "
+    return f"{whose}{name} ({licence}; {level}; {mark}overlap: {weights.overlap})"
 
 
 def escaped(text: str) -> str:

@@ -19,11 +19,9 @@ from golfbench.learning.headers import Header
 from golfbench.learning.opening import load_potential
 from golfbench.learning.potential import Potential
 from golfbench.registry import registry
+from golfbench.sources import PARAMETER
 from golfbench.specs import ComponentRef, ModelSpec, Named, NamedWeights
 from golfbench.store import required, stored
-
-#: The parameter of a model that says it; it is the suite's, not the model's.
-PARAMETER = "weights"
 
 
 @dataclass(frozen=True, slots=True)

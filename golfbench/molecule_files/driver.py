@@ -13,12 +13,13 @@ from golfbench.errors import CheckpointError, ConfigurationError, unknown_name
 from golfbench.learning import checkpoint
 from golfbench.learning.headers import Header
 from golfbench.learning.opening import is_oracle, load_potential, open_fixed_model
-from golfbench.learning.weights import PARAMETER, ModelChoice, Weights, usual_weights, without_weights
+from golfbench.learning.weights import ModelChoice, Weights, usual_weights, without_weights
 from golfbench.molecules import Molecule, check_molecule
 from golfbench.oracles.as_model import OracleModel
 from golfbench.oracles.opening import open_oracle, precheck
 from golfbench.registry import registry
 from golfbench.runs.baseline import Permission
+from golfbench.sources import PARAMETER
 from golfbench.specs import ComponentRef, ModelSpec, OracleSpec
 
 

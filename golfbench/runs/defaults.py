@@ -8,10 +8,11 @@ from typing import Any
 
 from golfbench.environments import missing
 from golfbench.learning.settings import GolfSettings
-from golfbench.learning.weights import PARAMETER, ModelChoice, usual_weights
+from golfbench.learning.weights import ModelChoice, usual_weights
 from golfbench.registry import registry
 from golfbench.runs.config import Baseline, RunConfig
 from golfbench.runs.starts import trained_choices
+from golfbench.sources import PARAMETER
 from golfbench.specs import ComponentRef, DatasetSpec, ModelSpec, OracleSpec
 from golfbench.store import stored
 

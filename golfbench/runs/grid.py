@@ -13,13 +13,14 @@ from golfbench.contracts import Dataset
 from golfbench.errors import CheckpointError, ConfigurationError
 from golfbench.fetching import sha256_of
 from golfbench.learning.opening import is_oracle
-from golfbench.learning.weights import PARAMETER, ModelChoice, choices, without_weights
+from golfbench.learning.weights import ModelChoice, choices, without_weights
 from golfbench.oracles.ledger import PURPOSES, shown_purposes
 from golfbench.registry import registry
 from golfbench.runs.bases import check_base, is_engine
 from golfbench.runs.config import RunConfig
 from golfbench.runs.loggers import check_loggers
 from golfbench.runs.starts import is_trainable, most_initial_labels
+from golfbench.sources import PARAMETER
 from golfbench.specs import ComponentRef, LearnerSpec, ModelSpec, OracleSpec, SelectionSpec
 
 #: Digits of the SHA-256 by which a row tells files of weights apart.

@@ -22,6 +22,7 @@ from golfbench.leaderboard.entries import (
     sealed,
 )
 from golfbench.leaderboard.making import entries_of
+from golfbench.leaderboard.pretrained import weights_at_work
 from golfbench.leaderboard.standings import rank_entries
 from golfbench.leaderboard.tables import csv_text, track_markdown
 from golfbench.learning import fetch
@@ -305,3 +306,18 @@ def test_the_front_and_the_curves_are_over_labels_in_all(trained, entries, track
     assert (scratch["labels_in_all"], scratch["initial_labels"], scratch["weights"]) == (9, 6, None)
     points = {p["entry_id"]: p["labels_in_all"] for curve in found["learning_curves"] for p in curve["points"]}
     assert points[trained.entry_id] == 9
+
+
+@pytest.mark.parametrize(
+    ("delta", "name"),
+    [("aimnet2:weights=wb97m-d3", "wb97m-d3"), ("gfn2-xtb", None), ("nothing-known", None), (None, None)],
+)
+def test_weights_of_the_base_are_at_work_too(pretrained_run, track, delta, name):
+    entry = next(e for e in entries_of(pretrained_run, track)[0] if e.stage == "after" and e.model == "painn")
+    assert weights_at_work(entry) == entry.weights
+    fresh = entry.model_copy(update={"weights": None, "settings": {**entry.settings, "delta": delta}})
+    found = weights_at_work(fresh)
+    assert (found and found.name) == name
+    if found:
+        assert (found.license, found.method, found.overlap) == ("MIT", "wB97M-D3/def2-TZVPP", "unknown")
+        assert found.file_sha256.startswith("a6d366b0")
