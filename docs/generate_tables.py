@@ -13,7 +13,7 @@ from golfbench.runs.directory import RunDirectory
 from golfbench.runs.summary import rows_of
 
 ROOT = Path(__file__).parents[1]
-PAGES = (ROOT / "README.md", ROOT / "docs" / "results.md")
+PAGES = (ROOT / "README.md", ROOT / "docs" / "results.md", ROOT / "docs" / "tutorial-dft.md")
 RESULTS = ROOT / "examples" / "results"
 MARKED = re.compile(r"<!-- table: (?P<name>\S+) -->\n.*?<!-- end of table -->", re.DOTALL)
 
