@@ -54,8 +54,7 @@ def examine(config: RunConfig, dataset: Dataset, oracles: Sequence[ComponentRef]
         MoleculeError: If an oracle or a model cannot take a molecule.
         CheckpointError: If a checkpoint cannot be used.
     """
-    _check_installed(config, oracles)
-    warnings: list[str] = []
+    warnings = list(_check_installed(config, oracles))
     for ref in oracles:
         spec = registry().find(OracleSpec, ref)
         _check_molecules(config, dataset, spec)
@@ -99,17 +98,31 @@ def check_trajectories(dataset: Dataset) -> None:
                 raise ConfigurationError(f"dataset '{dataset.name}': the trajectory of {name} has other atoms than it")
 
 
-def _check_installed(config: RunConfig, oracles: Sequence[ComponentRef]) -> None:
-    """Look for what each component requires; engines of a distant executor are its workers' business."""
+def _check_installed(config: RunConfig, oracles: Sequence[ComponentRef]) -> Iterator[str]:
+    """Look for what each component requires; engines of a distant executor are its workers' business.
+
+    Where labels of any version are believed, a run may need no call at all: then the lack of an oracle is told.
+
+    Raises:
+        ComponentMissingError: If something is not installed.
+    """
     local = config.executor.name == "local"
     for kind, named in _named(config, oracles if local else ()):
-        spec: Spec = registry().get(kind, named)
-        if absent := missing(spec):
-            cure = spec.install_hint or f"pip install {' '.join(absent)}"
-            raise ComponentMissingError(f"{kind} '{spec.name}' needs {', '.join(absent)}, not installed: {cure}")
-        if isinstance(spec, OracleSpec) and spec.isolated and not spec.requires:  # a program: only it knows
-            with open_oracle(named, registry()) as oracle:
-                _ = oracle.version
+        try:
+            _check_component(kind, registry().get(kind, named), named)
+        except ComponentMissingError as error:
+            if config.cache != "any-version" or kind != "oracle" or named not in oracles:
+                raise
+            yield f"{error}; known labels are used, and the run ends where one is not known"
+
+
+def _check_component(kind: str, spec: Spec, named: Named) -> None:
+    if absent := missing(spec):
+        cure = spec.install_hint or f"pip install {' '.join(absent)}"
+        raise ComponentMissingError(f"{kind} '{spec.name}' needs {', '.join(absent)}, not installed: {cure}")
+    if isinstance(spec, OracleSpec) and spec.isolated and not spec.requires:  # a program: only it knows
+        with open_oracle(named, registry()) as oracle:
+            _ = oracle.version
 
 
 def _named(config: RunConfig, oracles: Sequence[ComponentRef]) -> Iterator[tuple[str, Named]]:

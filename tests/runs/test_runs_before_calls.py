@@ -218,6 +218,20 @@ def test_a_dry_run_refuses_what_the_run_would(golfbench, write_config):
         assert message in done.stderr
 
 
+def test_an_oracle_that_is_not_there_is_told_where_labels_of_any_version_count(golfbench, write_config, tmp_path):
+    arguments = (write_config(models=["mmff94"], references=[]), "--oracle", "psi4:python=/nowhere", "--output", "out")
+    refused = golfbench("run", *arguments, "--cache", "same-version")
+    assert (refused.returncode, "known labels" in refused.stderr) == (3, False)
+    planned = golfbench("run", *arguments, "--cache", "any-version", "--dry-run")
+    assert planned.returncode == 0
+    assert "warning: Psi4 was not found at '/nowhere'" in planned.stderr
+    assert "the run ends where one is not known" in planned.stderr
+    ended = golfbench("run", *arguments, "--cache", "any-version")
+    assert ended.returncode == 3
+    assert "error: Psi4 was not found at '/nowhere'" in ended.stderr
+    assert not list((tmp_path / "out").glob("*/summary.json"))
+
+
 def test_a_dry_run_gives_hours_where_earlier_calls_are_known(golfbench, write_config, tmp_path):
     cache = {"GOLFBENCH_CACHE": str(tmp_path / "labels.db"), "GOLFBENCH_CACHE_POLICY": "same-version"}
     config = write_config(models=["mmff94"], selections=["none"], references=[])
