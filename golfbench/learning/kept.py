@@ -44,7 +44,7 @@ class Average:
         # A young average would remember the start: its decay grows with the number of updates.
         decay = min(self._decay, number / (number + 10))
         with torch.no_grad():  # all in one operation, for a GPU
-            get_ema_multi_avg_fn(decay)(self._average, list(self._parameters), number)  # type: ignore[no-untyped-call]
+            get_ema_multi_avg_fn(decay)(self._average, list(self._parameters), number)
 
     def show(self) -> None:
         """Put the average into the network."""

@@ -204,7 +204,7 @@ class Single:
         """Add the gradient of a chunk's share of the loss, and return that share and those of its errors, (3,)."""
         parts = self._objective.loss(chunk)
         # By the weights only: positions are differentiated by too, for the forces, and nobody reads their gradient.
-        (parts[0] * chunk.share).backward(inputs=self._parameters)  # type: ignore[no-untyped-call]
+        (parts[0] * chunk.share).backward(inputs=self._parameters)
         return torch.stack([p.detach().double() for p in parts]) * chunk.share
 
     def _look(self, labels: int, running_s: float) -> None:
