@@ -21,8 +21,8 @@ LEFT_OUT = {"sella", "geometric", "wandb", "mlflow"}
 #: What the default run needs.
 DEFAULT = {"aimnet", "datasets", "optimizers", "rdkit", "selections", "xtb"}
 VERSION = re.compile(r"\d+\.\d+\.\d+")
-#: A requirement of the suite or one of its parts, in quotation marks: its name, and whatever follows.
-REQUIREMENT = re.compile(r'"(golfbench(?:-[a-z0-9-]+)?)(?:~=[0-9.]+)?"(?=[,\]])')
+#: A requirement of the suite or one of its parts, in quotation marks: its name, and the Python that it is for.
+REQUIREMENT = re.compile(r'"(golfbench(?:-[a-z0-9-]+)?)(?:~=[0-9.]+)?(; [^"]+)?"(?=[,\]])')
 
 
 def projects(root: Path) -> list[Path]:
@@ -43,7 +43,7 @@ def problems(root: Path) -> Iterator[str]:
         if project["version"] != version:
             yield f"{name}: version is {project['version']}, that of the suite is {version}"
         for requirement in _requirements(project):
-            if requirement.startswith("golfbench") and not requirement.endswith(f"~={version}"):
+            if requirement.startswith("golfbench") and not requirement.partition(";")[0].endswith(f"~={version}"):
                 yield f"{name}: {requirement} is not of this version (~={version})"
     if f"\nversion: {version}\n" not in (root / "CITATION.cff").read_text(encoding="utf-8"):
         yield f"CITATION.cff: version is not {version}"
@@ -68,7 +68,7 @@ def write(root: Path, version: str) -> None:
     for path in projects(root):
         text = path.read_text(encoding="utf-8")
         text = re.sub(r'^version = ".*"$', f'version = "{version}"', text, count=1, flags=re.MULTILINE)
-        path.write_text(REQUIREMENT.sub(rf'"\1~={version}"', text), encoding="utf-8")
+        path.write_text(REQUIREMENT.sub(rf'"\1~={version}\2"', text), encoding="utf-8")
     citation = root / "CITATION.cff"
     text = citation.read_text(encoding="utf-8")
     citation.write_text(re.sub(r"^version: .*$", f"version: {version}", text, flags=re.MULTILINE), encoding="utf-8")

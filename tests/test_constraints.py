@@ -11,7 +11,7 @@ from golfbench.errors import ConfigurationError, MoleculeError
 from golfbench.minimization import minimize
 from golfbench.molecule_files.constraints import Constraints
 from golfbench.molecule_files.driver import open_driver
-from golfbench.molecule_files.entries import Reading
+from golfbench.molecule_files.input_molecules import Reading
 from golfbench.molecule_files.minimizing import minimize_own, open_optimizer
 from golfbench.molecule_files.reading import read_molecules
 from golfbench.stopping import StoppingRule
@@ -27,30 +27,30 @@ def driver():
 
 
 @pytest.fixture(scope="module")
-def entries():
+def inputs():
     return read_molecules(["CCCO", "NCC(=O)O"], Reading())
 
 
-def ends(entries, driver, optimizer, constraints):
-    found = minimize_own(entries, driver, open_optimizer(optimizer), RULE, constraints=constraints)
+def ends(inputs, driver, optimizer, constraints):
+    found = minimize_own(inputs, driver, open_optimizer(optimizer), RULE, constraints=constraints)
     return {finished.place: finished for finished in found}
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_fixed_atoms_do_not_move_by_a_bit_and_the_rest_comes_to_rest(entries, driver, optimizer):
+def test_fixed_atoms_do_not_move_by_a_bit_and_the_rest_comes_to_rest(inputs, driver, optimizer):
     for constraints in (Constraints(heavy=True), Constraints(fixed=(2,)), Constraints(fixed=(1, 2, 3))):
-        for place, finished in ends(entries, driver, optimizer, constraints).items():
-            entry = entries[place]
-            held = constraints.of(entry)
+        for place, finished in ends(inputs, driver, optimizer, constraints).items():
+            given = inputs[place]
+            held = constraints.of(given)
             assert finished.row.status == "converged"
             assert finished.row.energy_change_kcal_mol < -1
-            assert (finished.end.positions[held.fixed] == entry.molecule.positions[held.fixed]).all()
+            assert (finished.end.positions[held.fixed] == given.molecule.positions[held.fixed]).all()
 
 
-def test_fixed_atoms_give_the_minimum_that_rdkit_finds(entries, driver):
-    (entry,) = entries[:1]
-    finished = ends([entry], driver, "rfo-internal", Constraints(fixed=(1, 2, 3)))[0]
-    mol = rdkit_mol(entry.molecule)
+def test_fixed_atoms_give_the_minimum_that_rdkit_finds(inputs, driver):
+    (given,) = inputs[:1]
+    finished = ends([given], driver, "rfo-internal", Constraints(fixed=(1, 2, 3)))[0]
+    mol = rdkit_mol(given.molecule)
     field = Chem.rdForceFieldHelpers.MMFFGetMoleculeForceField(
         mol, Chem.rdForceFieldHelpers.MMFFGetMoleculeProperties(mol)
     )
@@ -61,11 +61,11 @@ def test_fixed_atoms_give_the_minimum_that_rdkit_finds(entries, driver):
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_a_frozen_torsion_keeps_its_value_and_the_rest_comes_to_rest(entries, driver, optimizer):
-    (entry,) = entries[:1]
-    mol = rdkit_mol(entry.molecule)
+def test_a_frozen_torsion_keeps_its_value_and_the_rest_comes_to_rest(inputs, driver, optimizer):
+    (given,) = inputs[:1]
+    mol = rdkit_mol(given.molecule)
     rdMolTransforms.SetDihedralDeg(mol.GetConformer(), 0, 1, 2, 3, 100.0)
-    turned = type(entry)(entry.molecule.at(mol.GetConformer().GetPositions()), "x", entry.order, entry.mol)
+    turned = type(given)(given.molecule.at(mol.GetConformer().GetPositions()), "x", given.order, given.mol)
     (finished,) = ends([turned], driver, optimizer, Constraints(torsions=((1, 2, 3, 4),))).values()
     mol.GetConformer().SetPositions(finished.end.positions)
     assert finished.row.status == "converged"
@@ -74,24 +74,24 @@ def test_a_frozen_torsion_keeps_its_value_and_the_rest_comes_to_rest(entries, dr
     assert finished.row.energy_change_kcal_mol < -1
 
 
-def test_springs_hold_back_and_are_not_in_the_energy(entries, driver):
-    (entry,) = entries[:1]
-    free = ends([entry], driver, "lbfgs", Constraints())[0]
-    loose = ends([entry], driver, "lbfgs", Constraints(springs=((None, 20.0),)))[0]
-    stiff = ends([entry], driver, "lbfgs", Constraints(springs=((None, 500.0),)))[0]
-    heavy = entry.molecule.numbers > 1
-    moved = [np.abs(f.end.positions - entry.molecule.positions)[heavy].max() for f in (free, loose, stiff)]
+def test_springs_hold_back_and_are_not_in_the_energy(inputs, driver):
+    (given,) = inputs[:1]
+    free = ends([given], driver, "lbfgs", Constraints())[0]
+    loose = ends([given], driver, "lbfgs", Constraints(springs=((None, 20.0),)))[0]
+    stiff = ends([given], driver, "lbfgs", Constraints(springs=((None, 500.0),)))[0]
+    heavy = given.molecule.numbers > 1
+    moved = [np.abs(f.end.positions - given.molecule.positions)[heavy].max() for f in (free, loose, stiff)]
     assert moved[0] > moved[1] > moved[2] > 0
     assert free.row.energy_final_hartree < loose.row.energy_final_hartree < stiff.row.energy_final_hartree
-    mol = rdkit_mol(entry.molecule.at(stiff.end.positions))
+    mol = rdkit_mol(given.molecule.at(stiff.end.positions))
     properties = Chem.rdForceFieldHelpers.MMFFGetMoleculeProperties(mol)
     energy = Chem.rdForceFieldHelpers.MMFFGetMoleculeForceField(mol, properties).CalcEnergy()
     assert stiff.row.energy_final_hartree * 627.5095 == pytest.approx(energy, abs=1e-3)
 
 
 def test_numbers_are_those_of_the_file(tmp_path, driver):
-    (entry,) = read_molecules(["CCO"], Reading())
-    mol = Chem.RenumberAtoms(rdkit_mol(entry.molecule), [8, 2, 1, 0, 3, 4, 5, 6, 7])  # O is the second, its H the first
+    (given,) = read_molecules(["CCO"], Reading())
+    mol = Chem.RenumberAtoms(rdkit_mol(given.molecule), [8, 2, 1, 0, 3, 4, 5, 6, 7])  # O is the second, its H the first
     (tmp_path / "a.sdf").write_text(Chem.MolToMolBlock(mol) + "$$$$\n")
     (shuffled,) = read_molecules([str(tmp_path / "a.sdf")], Reading())
     held = Constraints(fixed=(2,)).of(shuffled)
@@ -110,10 +110,10 @@ def test_derivatives_are_those_of_the_values():
     np.testing.assert_allclose(held._derivatives(x) @ held.basis(x), 0, atol=1e-12)
 
 
-def test_the_driver_leaves_what_is_not_constrained_as_it_was(entries, driver):
-    molecules = [entry.molecule for entry in entries]
+def test_the_driver_leaves_what_is_not_constrained_as_it_was(inputs, driver):
+    molecules = [given.molecule for given in inputs]
     plain = {o.point.index: o for o in minimize(driver.model, molecules, open_optimizer("lbfgs"), RULE)}
-    held = [Constraints(heavy=True).of(entries[0]), None]
+    held = [Constraints(heavy=True).of(inputs[0]), None]
     mixed = {
         o.point.index: o for o in minimize(driver.model, molecules, open_optimizer("lbfgs"), RULE, constraints=held)
     }
@@ -128,6 +128,6 @@ def test_what_is_no_list_of_atoms_is_refused(text):
 
 
 def test_a_torsion_along_a_line_is_refused():
-    (entry,) = read_molecules(["CC#CC"], Reading())
+    (given,) = read_molecules(["CC#CC"], Reading())
     with pytest.raises(MoleculeError, match="three of its atoms lie in a line"):
-        Constraints(torsions=((1, 2, 3, 4),)).of(entry)
+        Constraints(torsions=((1, 2, 3, 4),)).of(given)

@@ -36,7 +36,7 @@ class _Signature(NamedTuple):
 def duplicates(molecules: Sequence[Molecule]) -> Iterator[tuple[int, int]]:
     """Yield (earlier, later) of geometries that are the same after superposition, by their places in the sequence.
 
-    A mirror image is another geometry. Molecules are asked for one by one, and again where two look alike.
+    A mirror image is another geometry. Molecules are read one by one, and once more where two may be the same.
     """
     groups: defaultdict[tuple[bytes, int, int], list[_Signature]] = defaultdict(list)
     for index in range(len(molecules)):
@@ -55,7 +55,7 @@ def _signature(molecule: Molecule, index: int) -> _Signature:
 
 
 def _in_group(group: Sequence[_Signature], molecules: Sequence[Molecule]) -> Iterator[tuple[int, int]]:
-    """Yield duplicates among geometries of the same atoms, sorted by size; each is named once."""
+    """Yield duplicates among geometries of the same atoms, sorted by size; each pair once."""
     named: set[int] = set()
     for k, one in enumerate(group):
         for other in group[k + 1 :]:
@@ -134,7 +134,7 @@ def _axes(points: FloatArray) -> FloatArray:
 
 
 def _matched(a: Molecule, b: Molecule, target: FloatArray, turned: FloatArray) -> npt.NDArray[np.int64] | None:
-    """Return for each atom of ``a`` the atom of ``b`` that lies there, or ``None`` where there is none."""
+    """Return for each atom of ``a`` the atom of ``b`` at the same place, or ``None`` where one has no partner."""
     distances = np.linalg.norm(target[:, None] - turned[None], axis=-1)
     distances[a.numbers[:, None] != b.numbers[None]] = np.inf
     order = distances.argmin(axis=1)

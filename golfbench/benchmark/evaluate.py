@@ -83,8 +83,8 @@ def evaluate(
 ) -> None:
     """Minimize the test molecules, and append the records that are not there yet.
 
-    A resumed evaluation walks all of them again: batch mates change the last digits of a float32 network, and only
-    the same end points are those that the oracle has labelled already. Walks are cheap beside oracle calls.
+    A resumed evaluation walks all of them again: the molecules of a batch change the last digits of each other's
+    energies in float32, and only exactly the same end points have labels already. Walks are cheap beside oracle calls.
 
     Args:
         judge: The oracle, the protocol, the test set.
@@ -123,8 +123,8 @@ def evaluate_given(
 ) -> None:
     """Judge end points that were made elsewhere, and append the records that are not there yet.
 
-    Nobody knows how such a point was reached, nor whether its walk had converged: its record has no step, no model call
-    and the status ``step_limit``, unless the oracle or the bonds say worse of it.
+    It is not known how such a point was reached, nor whether its walk had converged: its record has no step, no model
+    call and the status ``step_limit``, unless the oracle or the bonds say worse of it.
 
     Args:
         judge: The oracle, the protocol, the test set.
@@ -193,7 +193,7 @@ def _unjudged(judge: Judge, identity: Identity, item: TestMolecule, reason: Golf
 
 
 def _subject(identity: Identity, item: TestMolecule) -> dict[str, Any]:
-    """Return what a record says of its molecule, whatever became of it."""
+    """Return the fields of a record that do not depend on how the walk ended."""
     return {
         **identity.model_dump(),
         "molecule": item.molecule.id,
@@ -267,7 +267,7 @@ def _status(
         return Status.ERROR if outcome.error else Status.SKIPPED
     if isinstance(end, OracleError) and end.kind != "input":
         return Status.ORACLE_FAILED
-    # Atoms on top of each other: no engine was asked, the walk itself went there.
+    # Atoms on top of each other: no engine was asked, the walk itself is the cause.
     if final is None or final > item.start.energy + ENERGY_TOLERANCE_HARTREE:
         return Status.DIVERGED
     return Status.TOPOLOGY_CHANGED if changed else Status(outcome.status)
@@ -276,7 +276,7 @@ def _status(
 def _lost(outcome: Outcome) -> bool:
     """Return whether the walk went where no model with an oracle in it (delta learning) can follow.
 
-    The start was accepted, so a refused geometry is the walk's doing: it blew up, like one of a network alone.
+    The start was accepted, so the walk led to the geometry that is refused: it blew up, as one of a network alone may.
     """
     error = outcome.error
     return outcome.point.step > 0 and isinstance(error, OracleError) and error.kind == "input"
@@ -309,4 +309,4 @@ def _append_endpoint(path: Path, item: TestMolecule, outcome: Outcome, record: R
     atoms.info |= {"molecule": item.molecule.id, "status": record.status.value}
     frame = io.StringIO()
     write_atoms(frame, atoms, format="extxyz")
-    append_whole(path, frame.getvalue().encode())  # half a frame would spoil those behind it
+    append_whole(path, frame.getvalue().encode())  # half a frame would make all later ones unreadable

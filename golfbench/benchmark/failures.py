@@ -34,7 +34,7 @@ class FailedWalks(FrozenModel):
 
     @property
     def line(self) -> str:
-        """The group in one line for a person."""
+        """The group in one line."""
         named = ", ".join(self.examples) + (", ..." if self.count > len(self.examples) else "")
         reason = ": ".join(filter(None, (self.error_type, self.message)))
         return f"{self.count} {self.status}: {reason} ({named})"

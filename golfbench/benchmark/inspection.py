@@ -1,6 +1,6 @@
 """What is in a dataset, and what is wrong with it: what ``golfbench datasets check`` can say of any dataset.
 
-What is wrong is a line each; what a person should know is a fact, or a note where something could not be looked at.
+What is wrong is a line each; what is good to know is a fact, or a note where something could not be checked.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from golfbench.oracles.gate import label_objection
 from golfbench.training_sets import ids_of, is_large, sample
 from golfbench.units import BOHR_TO_ANGSTROM, HARTREE_TO_EV
 
-#: Labels that are recomputed without being asked for, where one costs little.
+#: Labels that are recomputed by default, where one costs little.
 FEW = 3
 #: Lines of one kind; the others are counted.
 MOST_LINES = 20
@@ -84,7 +84,7 @@ def _few(lines: Iterable[str]) -> Iterator[str]:
 
 
 def _molecules(dataset: Dataset) -> Iterator[Molecule]:
-    """Yield every molecule; a large initial set is read from its file once more each time."""
+    """Yield every molecule; a large initial set is read from its file again each time."""
     yield from (item.molecule for part in (dataset.initial, dataset.test) for item in part)
 
 
@@ -195,7 +195,7 @@ def _separation(dataset: Dataset, found: Inspection) -> Iterator[str]:
 
 
 def _minima(dataset: Dataset, found: Inspection) -> Iterator[str]:
-    """Prove each minimum: force norm, energy below the start, the same bonds."""
+    """Check each minimum: force norm, energy below the start, the same bonds."""
     known = [item for item in dataset.test if item.minimum is not None]
     norms = [largest_force(item.minimum.forces) for item in known if item.minimum is not None]
     with_forces = [norm for norm in norms if np.isfinite(norm)]
@@ -237,7 +237,7 @@ def _outliers(dataset: Dataset, found: Inspection) -> Iterator[str]:
 
 
 def _again(dataset: Dataset, count: int | None, found: Inspection) -> None:
-    """Ask the oracle for some labels again; what fails is a note where nobody has asked for it."""
+    """Ask the oracle for some labels again; by default a failure is a note only."""
     asked = count
     try:
         if count is None:

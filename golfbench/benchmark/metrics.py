@@ -1,8 +1,8 @@
 """Metrics: pure functions of records, with the definitions of Tsypin et al. (ICLR 2024, arXiv 2311.06295, section 6).
 
-The paper leaves the diverged out of its means. Every mean here has a twin with all molecules in the denominator, so
-that a model cannot gain by diverging on what is hard. Sums are exact (``math.fsum``): no result depends on the order
-of the records.
+The paper leaves the diverged out of its means. Every mean is given a second time with all molecules in the denominator,
+so that a model gains nothing by diverging on hard molecules. Sums are exact (``math.fsum``): no result depends on the
+order of the records.
 """
 
 from __future__ import annotations
@@ -182,7 +182,7 @@ class Row(Summary, Identity):
 
     @property
     def n_failed(self) -> int:
-        """Molecules of which nothing can be said."""
+        """Molecules of which nothing is known."""
         return sum(group.count for group in self.failures)
 
 
@@ -435,7 +435,7 @@ def _check_unique(records: Sequence[Record]) -> None:
 
 
 def _common_identity(records: Sequence[Record]) -> Identity:
-    """Return the identity that all records share; energies of two levels of theory must not meet in one mean."""
+    """Return the identity that all records share; energies of two levels of theory must not be averaged."""
     fields = set(Identity.model_fields)
     first = Identity(**records[0].model_dump(include=fields))
     for record in records:
@@ -449,5 +449,5 @@ def _common_identity(records: Sequence[Record]) -> Identity:
 def _place(row: Row) -> tuple[int, str, str, str, str, float, int, str]:
     seed = -1 if row.seed is None else row.seed
     stage = get_args(Stage).index(row.stage)
-    budget = math.inf if row.budget is None else row.budget  # the end of a training comes after its points
+    budget = math.inf if row.budget is None else row.budget  # the end of a training comes after the points on its way
     return stage, row.model, row.optimizer, row.selection, row.oracle, budget, seed, row.combination

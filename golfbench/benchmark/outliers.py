@@ -76,7 +76,7 @@ def _away(labels: Sequence[tuple[Molecule, Label]]) -> tuple[np.ndarray, float] 
     counts, energies = np.array(rows, dtype=np.float64), np.array([label.energy for _, label in labels])
     atoms = np.array([len(molecule) for molecule, _ in labels], dtype=np.float64)
     kept = np.ones(len(labels), dtype=bool)
-    for _ in range(_FITS):  # what is far away does not draw the fit to itself
+    for _ in range(_FITS):  # values that are far away do not change the fit
         fitted = np.linalg.lstsq(counts[kept], energies[kept], rcond=None)[0]
         away = (energies - counts @ fitted) / atoms
         away -= np.median(away)

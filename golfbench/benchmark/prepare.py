@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 #: Told the name of a task, the steps done and the steps in all.
 Report = Callable[[str, int, int], None]
 
-#: Walks to reference minima at a time; how many calls run at a time is the service's business.
+#: Walks to reference minima at a time; how many calls run at a time, the service decides.
 MOST_WALKERS = 64
 
 
@@ -92,9 +92,9 @@ def prepare(
     """Return the dataset at the oracle's level of theory, asking for what it does not have.
 
     Where the dataset's method is the oracle's, starts without a label are labelled and test molecules without a minimum
-    are minimized. Otherwise the initial set is labelled anew (purpose ``initial``) and so is each test molecule. All of
-    this has the purpose ``reference``. A walk begins at the dataset's own minimum where it has one, which is nearer at
-    any level of theory than the start is. A fresh ``optimizer`` is made for each.
+    are minimized. Otherwise the initial set is labelled again (purpose ``initial``), and so is each test molecule. All
+    of this has the purpose ``reference``. A walk begins at the dataset's own minimum where it has one, which is nearer
+    at any level of theory than the start is. A fresh ``optimizer`` is made for each.
 
     Args:
         dataset: As it was read.
@@ -136,7 +136,7 @@ def _unlabelled(item: TestMolecule) -> TestMolecule:
 def _relabel(
     initial: Sequence[LabelledMolecule], oracle: Named, service: OracleService, report: Report
 ) -> list[LabelledMolecule]:
-    if not initial:  # nothing learns from it
+    if not initial:  # it is not learned from
         return []
     counter = _Counter("labelling the initial set", len(initial), report)
     account = Account("", "before", "initial")

@@ -21,7 +21,7 @@ from golfbench.units import BOHR_TO_ANGSTROM, HARTREE_TO_EV, HARTREE_TO_KCAL_MOL
 ENERGY_TOLERANCE, FORCE_TOLERANCE = 1e-5, 1e-4
 #: A reference minimum has no force norm above this, eV/Å.
 MINIMUM_FORCE = 0.01
-#: What a Hartree is in units that energies are found in by mistake.
+#: What a Hartree is in units that are often mistaken for it.
 UNITS = {"eV": HARTREE_TO_EV, "kcal/mol": HARTREE_TO_KCAL_MOL, "kJ/mol": 4.184 * HARTREE_TO_KCAL_MOL}
 #: Share of the largest force within which two sets of forces are the same.
 _ALIKE = 1e-2
@@ -47,7 +47,7 @@ class Recomputed:
 
 
 def is_expensive(oracle: Component[OracleSpec]) -> bool:
-    """Return whether a label may cost so much that none is asked for without need: neither a force field nor xTB.
+    """Return whether a label may cost so much that none is recomputed by default: neither a force field nor xTB.
 
     More than what is ``slow``: what a call of QCEngine or of an ASE calculator costs, their specs do not know.
     """
@@ -128,7 +128,7 @@ def _scaled(stated: float, right: float) -> str:
 
 
 def _changed(molecule: Molecule, stated: FloatArray, right: FloatArray) -> str:
-    """Return what turns the right forces into the stated ones, if it is something simple."""
+    """Return the simple mistake that turns the right forces into the stated ones, if there is one."""
     size = float(np.abs(right).max())
     units = {"Hartree/Å": 1.0, "Hartree/bohr": BOHR_TO_ANGSTROM}
     units |= {f"{unit}/Å": factor for unit, factor in UNITS.items()}

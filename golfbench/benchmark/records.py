@@ -4,8 +4,8 @@ A record holds energies, counts and a status, never a metric: metrics are recomp
 first of these that applies is the status of a molecule:
 
 * ``skipped``, ``error``, ``interrupted``: there is no end point to judge. They stay in every denominator.
-* ``oracle_failed``: the oracle gave no energy for the end point, which therefore is not judged. It has no final
-  energy.
+* ``oracle_failed``: the oracle gave no energy for the end point, so the end point is not judged, and the record has no
+  final energy.
 * ``diverged``: the end point lies above the start under the oracle (Tsypin et al. 2024, Eq. 9), or the walk blew up
   before it had an end point.
 * ``topology_changed``: the bond graph of the end point is not that of the SMILES, or it is another stereoisomer than
@@ -136,7 +136,7 @@ class Record(Identity):
         wall_s: Wall time of the minimization.
         error_type: Type of the exception.
         error_message: Its first line.
-        log: Where the whole of it is, relative to the run directory.
+        log: Where all of it is, relative to the run directory.
     """
 
     schema_version: Literal[1] = 1
@@ -229,7 +229,7 @@ def latest_records(records: Iterable[Record]) -> list[Record]:
 
 
 class RecordFile:
-    """The records of a run, and which molecules have one: read once, kept up with what is appended.
+    """The records of a run, and which molecules have one: read once, and updated when records are appended.
 
     Args:
         path: ``records.jsonl``; it may be missing.

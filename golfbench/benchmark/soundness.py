@@ -1,4 +1,4 @@
-"""Whether a dataset's labels can be what it says: asked before anything is trained, and before an oracle call is spent.
+"""Whether a dataset's labels can be what it says: checked before anything is trained, and before an oracle call.
 
 Nothing here asks an engine. Labels are compared with what holds at any level of theory, and with each other; what this
 cannot see (two similar levels of theory, all energies shifted alike) ``golfbench datasets check --recompute`` can.

@@ -1,7 +1,7 @@
 """Tables of rows: for the terminal, Markdown, LaTeX and programs. Every number is formatted here and nowhere else.
 
-A table has names, then a few numbers, and with ``wide`` what they cost and the rest. What all lines agree in is said
-once, in the notes below the table.
+A table has names, then a few numbers, and with ``wide`` what they cost and the rest. What is the same in all lines
+stands once, in the notes below the table.
 """
 
 from __future__ import annotations
@@ -203,7 +203,7 @@ def _latex_cell(text: str, aligned: str, place: str) -> str:
 def csv_text(rows: Iterable[Row]) -> str:
     """Return the rows as CSV for programs: the names of the fields, full precision, empty where there is no number.
 
-    There are no rows for means over seeds; they are the reader's to take.
+    There are no rows for means over seeds; whoever needs them computes them.
     """
     output, lines = io.StringIO(), [_flat(row) for row in rows]
     purposes = shown_purposes(lambda p: sum(line[f"oracle_calls_{p}"] + line[f"cache_hits_{p}"] for line in lines))
@@ -253,7 +253,7 @@ def _row(line: Line) -> Row:
 
 
 def _folded(text: str, width: int) -> list[str]:
-    """Break a name behind ``:`` and ``,``, and where that is not enough anywhere: nothing of it is lost."""
+    """Break a name behind ``:`` and ``,``, or anywhere where that is not enough; all of it is shown."""
     lines = [""]
     for piece in re.findall(r"[^:,]+[:,]* ?|[:,]+ ?", text):
         if lines[-1] and len(lines[-1] + piece.rstrip()) > width:
@@ -280,7 +280,7 @@ def _names(lines: Sequence[Line]) -> tuple[Column, Column]:
 
 
 def _constant(column: Column, lines: Sequence[Line]) -> set[str] | None:
-    """Return the one cell that all lines share, where it is to be said once; ``None`` if the column is needed."""
+    """Return the cell that all lines share, if it is to be written once; ``None`` if the column is needed."""
     cells = {column.cell(line) for line in lines} - {MISSING}  # a fixed model has no seed: no reason for a column
     return cells if column.constant and len(cells) <= 1 else None
 

@@ -51,8 +51,8 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Verification:
-    """The outcome for one entry.
+class VerifiedEntry:
+    """What the oracle said of one entry.
 
     Attributes:
         answers: What was asked.
@@ -77,7 +77,7 @@ def verify(
     sample: int,
     seed: int,
     advance: Callable[[int, int], None] = lambda done, total: None,
-) -> Verification:
+) -> VerifiedEntry:
     """Ask the oracle for random end points of an entry, and for the reference minima of the same molecules.
 
     Args:
@@ -106,7 +106,7 @@ def verify(
             advance(len(answers), len(questions))
         engine = oracle.version
     engines = tuple(sorted({engine for run in entry.runs for engine in run.engines}))
-    return Verification(tuple(answers), engine, engines)
+    return VerifiedEntry(tuple(answers), engine, engines)
 
 
 #: What is asked: name of the kind, seed of the walk, geometry, published energy.

@@ -1,8 +1,8 @@
 """Acquisition: from the candidates of a round to the picks that the oracle is asked for, within the budget.
 
-A selection is one of two kinds, or both: one that follows each trajectory (``contracts.Selection``) and takes whatever
-it wants there, and one that looks at the whole round (``contracts.RoundSelection``). ``acquisition`` makes one thing
-of them, names the selection in what it raises, and keeps engines from being asked behind the ledger's back.
+A selection is one of two kinds, or both: one that follows each trajectory (``contracts.Selection``) and takes any of
+its states, and one that looks at the whole round (``contracts.RoundSelection``). ``acquisition`` treats both alike,
+names the selection in its errors, and lets no engine be asked without an account in the ledger.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class Acquisition:
 
 @dataclass(frozen=True, slots=True)
 class _Followed:
-    """A trajectory of a selection whose failures name it."""
+    """A trajectory whose errors name the selection."""
 
     owner: Acquisition
     memory: TrajectorySelection

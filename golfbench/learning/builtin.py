@@ -1,4 +1,4 @@
-"""The learners of the suite itself, which enter by the same door as a stranger's. Listing imports this module."""
+"""The learners of the suite itself, registered like those of any plugin. Listing imports this module."""
 
 from __future__ import annotations
 

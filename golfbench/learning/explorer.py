@@ -148,7 +148,7 @@ class _Watcher:
 def _said(surrogate: Surrogate | None, start: Molecule, positions: FloatArray) -> dict[str, Any]:
     """Ask the surrogate, if there is one, and return what a state says of its answer.
 
-    Where it has no answer the walk went wrong, which counts as a rise.
+    No answer means that the walk went wrong; that counts as a rise.
     """
     if surrogate is None:
         return {}
@@ -185,7 +185,7 @@ class Given:
     What the paper trains its ``traj-k`` models on: minimizations under the oracle itself.
 
     Attributes:
-        trajectories: Geometries by the molecule whatever its conformation (see ``group_of``), in their order.
+        trajectories: Geometries by compound (see ``group_of``), in their order.
         acquisition: Says which states become candidates.
         surrogate: See ``Surrogate``; ``None`` when the selection does not look at it.
         twin: Of the network; ``None`` when the selection does not look at it.

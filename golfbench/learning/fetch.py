@@ -1,6 +1,6 @@
 """Bringing named weights into the store.
 
-The file is fetched, proven, read once in a process of its own, and kept as a checkpoint of this suite.
+The file is fetched, checked, read once in a process of its own, and kept as a checkpoint of this suite.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def fetch(spec: ModelSpec, weights: NamedWeights, wish: Wish) -> Path:
 
 
 def _sound(spec: ModelSpec, weights: NamedWeights, tell: Callable[[str], None]) -> Path | None:
-    """Return what the store has, if it is whole."""
+    """Return what the store has, if it is complete."""
     path = store.stored(spec, weights)
     try:
         if path:

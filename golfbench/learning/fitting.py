@@ -1,4 +1,4 @@
-"""A training of a known length, resumed from its newest sound snapshot."""
+"""A training of a known length, resumed from its newest intact snapshot."""
 
 from __future__ import annotations
 

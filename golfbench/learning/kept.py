@@ -44,7 +44,7 @@ class Average:
         # A young average would remember the start: its decay grows with the number of updates.
         decay = min(self._decay, number / (number + 10))
         with torch.no_grad():  # all in one operation, for a GPU
-            get_ema_multi_avg_fn(decay)(self._average, list(self._parameters), number)  # type: ignore[no-untyped-call]
+            get_ema_multi_avg_fn(decay)(self._average, list(self._parameters), number)
 
     def show(self) -> None:
         """Put the average into the network."""
@@ -59,7 +59,7 @@ class Average:
             self._raw = []
 
     def reset(self, weights: Sequence[torch.Tensor]) -> None:
-        """Stand still at some weights."""
+        """Set the weights and their average to these."""
         assign(self._parameters, weights)
         assign(self._average, weights if self._average else [])
         self._raw = []
@@ -94,7 +94,8 @@ class Best:
 
         Args:
             judge: Of the network as it is.
-            labels: That there are; with more of them, other molecules judge, also the best so far.
+            labels: How many there are. With more labels other molecules are held out, and the best weights so far are
+                judged on them again.
         """
         loss = judge()
         if self.weights and self._labels != labels:
@@ -105,7 +106,7 @@ class Best:
         return loss
 
     def finish(self, judge: Judge) -> None:
-        """Put the best weights into the network: those of the start, if nothing is better by what judges now."""
+        """Put the best weights into the network: those of the start, if none are better on what is held out now."""
         if self.weights:
             of_start, of_best = (judged(self._parameters, w, judge) for w in (self._start, self.weights))
             assign(self._parameters, self._start if of_start < of_best else self.weights)
@@ -127,7 +128,7 @@ class Ahead:
 
     The labels of a round are judged by the weights as they are and by those of the start, before anything is learned
     from them (prequential validation: Dawid 1984, J. R. Stat. Soc. A 147, 278). A training that is worse on them in sum
-    than its start is given up in the end.
+    than its start is discarded in the end.
 
     Args:
         parameters: That are trained.

@@ -147,7 +147,7 @@ class Single:
             log.warning("%s; it ends here, with the weights that were best on the molecules held out", error)
             self._ended = True
             self._average.reset(self._best.weights)
-            self._adam.state.clear()  # nothing that is no number stays in the state
+            self._adam.state.clear()  # no NaN or infinity stays in the state
             self._network.eval()
         self.update = last
         if on_update is not None:
@@ -203,12 +203,12 @@ class Single:
     def _differentiate(self, chunk: Chunk) -> torch.Tensor:
         """Add the gradient of a chunk's share of the loss, and return that share and those of its errors, (3,)."""
         parts = self._objective.loss(chunk)
-        # By the weights only: positions are differentiated by too, for the forces, and nobody reads their gradient.
-        (parts[0] * chunk.share).backward(inputs=self._parameters)  # type: ignore[no-untyped-call]
+        # For the weights only: positions have a gradient, too, for the forces, but nothing reads it.
+        (parts[0] * chunk.share).backward(inputs=self._parameters)
         return torch.stack([p.detach().double() for p in parts]) * chunk.share
 
     def _look(self, labels: int, running_s: float) -> None:
-        """Log means over the batches since the last time, in units of people, and end what has blown up."""
+        """Log means over the batches since the last time, in kcal/mol and Å, and stop a training that blew up."""
         loss, energy, force = torch.stack(self._recent).mean(dim=0).tolist()
         self._check_finite()
         unit = self._potential.scale * HARTREE_TO_KCAL_MOL
@@ -312,7 +312,7 @@ class Committee:
             Single(replace(task, potential=task.potential.member(k), axis=f"{task.axis}/member {k}", log=NO_LOG))
             for k in range(1, len(task.potential.networks))
         ]
-        # The first one is the single learner: with one member, a committee is that.
+        # The first one is what ``single`` would train: a committee of one is the same.
         self._members.insert(0, Single(replace(task, potential=task.potential.member(0))))
 
     @property
@@ -407,7 +407,7 @@ def _optimizer(groups: Sequence[Sequence[torch.nn.Parameter]], settings: TrainSe
 
 
 def load_weights(network: torch.nn.Module, weights: Mapping[str, torch.Tensor], owner: str) -> None:
-    """Load weights strictly: nothing missing, nothing left over, no shape bent.
+    """Load weights strictly: nothing missing, nothing left over, no shape changed.
 
     Raises:
         CheckpointError: If they do not fit.

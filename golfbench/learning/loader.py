@@ -117,7 +117,7 @@ class Loader:
                 yield batch
         finally:
             stopped.set()
-            while thread.is_alive():  # it may stand before a full queue
+            while thread.is_alive():  # it may wait at a full queue
                 with contextlib.suppress(queue.Empty):
                     made.get(timeout=0.01)
             thread.join()

@@ -96,7 +96,7 @@ class Parts:
             self.twin.restore(tensors)
 
     def at_their_best(self, act: Callable[[], None]) -> None:
-        """Let the best weights so far act, and go on with those that are trained."""
+        """Use the best weights so far inside the block, then go on with those that are trained."""
         kept = {name: tensor.clone() for name, tensor in self.learner.state().items()}
         self.finish()
         act()
@@ -160,7 +160,7 @@ class LoopProgress:
         known: Picks that were already labelled; they cost nothing and teach nothing.
         failed: Labels that the oracle did not give.
         guarded: Labels refused by the force-norm guard.
-        waited_rounds: Rounds between asking and learning, summed over labels: what was learned was so stale.
+        waited_rounds: Rounds between asking and learning, summed over labels: how stale the labels were.
         model_calls: Force evaluations of the trajectories.
         environment_steps: Sum over trajectories.
         fruitless: Rounds in a row without a new geometry.
@@ -185,7 +185,7 @@ class LoopProgress:
         """Return what a reader of the results must know, an empty text if nothing.
 
         Args:
-            budget: Labels that it might have asked for.
+            budget: Labels that it was allowed to ask for.
             unjudged: Training molecules from which no trajectory started.
         """
         lost, learned = self.failed + self.guarded, self.spent - self.failed - self.guarded
@@ -251,7 +251,7 @@ class LearningLoop:
         points: Sequence[int] = (),
         at_point: Callable[[int], None] = lambda labels: None,
     ) -> LoopProgress:
-        """Continue from the newest sound snapshot and go on until the budget is spent.
+        """Continue from the newest intact snapshot and go on until the budget is spent.
 
         Args:
             on_round: Told of every round.
@@ -297,7 +297,7 @@ class LearningLoop:
         self._save()
 
     def _without_labels(self) -> int:
-        """Spend nothing, but train as much as the others: the control for training alone."""
+        """Ask for no label, but do as many updates as the others: the control for training alone."""
         count = min(self.settings.parallel, self._goal - self.progress.spent)
         self.progress.spent += count
         return count

@@ -180,7 +180,7 @@ def dtype_of(weights: Mapping[str, torch.Tensor]) -> torch.dtype:
 
 
 def named_base(name: str) -> Model:
-    """Open the base that a checkpoint's header names: a stranger's text.
+    """Open the base that a checkpoint's header names; its text is not trusted.
 
     Raises:
         ComponentMissingError: If it is named weights that are not in the store.
@@ -201,7 +201,7 @@ def named_base(name: str) -> Model:
 def open_base(name: str) -> Model:
     """Open a base that a person names: an oracle, or a potential, which may have a base itself (see ``base_file``).
 
-    Engines run here and are counted by nobody; in a run, see ``runs.bases``.
+    Engines run here and their calls are not counted; in a run, see ``runs.bases``.
     """
     return load_potential(base_file(name))[0] if is_potential(name) else open_fixed_model(name)
 

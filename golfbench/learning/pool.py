@@ -95,7 +95,7 @@ class InFile:
     Args:
         labels: Read one by one.
         make: Makes samples of the labels at some indices; ``None`` for one that is not learned from: then the next one
-            stands in.
+            is taken.
     """
 
     def __init__(
@@ -250,7 +250,7 @@ class Pool:
         return [self._sample(row) if self._is_sound(row) else None for row in rows]
 
     def _expected(self) -> Mapping[int, float]:
-        """Return reference energies that labels in a file are near to; those of the potential may be of elsewhere."""
+        """Return reference energies near the labels in a file, at their level of theory."""
         if self._references is None:
             rows = list(remainders(sample(self._labels), []))
             elements = {int(z) for row in rows for z in row.molecule.numbers}
@@ -272,7 +272,7 @@ class Pool:
         return (energy - references[0].cpu()) / self._potential.scale
 
     def retarget(self) -> None:
-        """Make the targets of energies anew, after the potential got other reference energies."""
+        """Compute the targets of energies again, after the potential got other reference energies."""
         for source in self._sources.values():
             if isinstance(source, InMemory):
                 source[:] = [replace(s, energy=self._target(s.molecule, s.energy_hartree)) for s in source]
@@ -311,7 +311,7 @@ class Pool:
     def _choose(self, members: Mapping[str, Sequence[int]], share: float, seed: int) -> frozenset[str]:
         if self.in_memory:
             drawn = {g: derived(seed, "validation", g).random() for g in members}
-            if len(drawn) == 1:  # of one molecule alone there is no rest to learn from
+            if len(drawn) == 1:  # with one molecule alone nothing would be left to learn from
                 return frozenset()
             first, last = (pick(drawn, key=drawn.__getitem__) for pick in (min, max))
             return frozenset({g for g, x in drawn.items() if x < share} - {last} | {first})
@@ -352,7 +352,7 @@ class _Free:
     def __init__(self, first: int, end: int, held_out: Collection[int]) -> None:
         held = np.unique([k for k in held_out if first <= k < end]).astype(np.int64)
         self._first, self._count = first, end - first - len(held)
-        self._before = held - first - np.arange(len(held))  # free ones below each that is held out
+        self._before = held - first - np.arange(len(held))  # how many free ones lie below each that is held out
 
     def __len__(self) -> int:
         return self._count

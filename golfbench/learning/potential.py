@@ -28,7 +28,7 @@ def energies_and_forces(
     Args:
         network: A ``contracts.Network``.
         batch: With the pairs that it asks for.
-        create_graph: Whether the forces are differentiated in their turn, as a loss on forces needs it.
+        create_graph: Whether the forces can be differentiated again, as a loss on forces needs it.
     """
     positions = batch.positions.detach().requires_grad_(True)
     energies = network(batch.replace_positions(positions))

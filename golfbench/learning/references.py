@@ -32,7 +32,7 @@ class FollowingReferences:
         self._lacking: list[float] = []
 
     def fit(self, pool: Pool) -> None:
-        """Fit the references to a pool (to a sample of a large D_0), and make its targets anew."""
+        """Fit the references to a pool (to a sample of a large D_0), and compute its targets again."""
         for index in pool.sampled()[len(self._lacking) :]:
             sample = pool[index]
             batch = make_batch([sample.molecule], self._start.cutoff, self._start.device)

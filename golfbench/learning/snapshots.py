@@ -1,4 +1,4 @@
-"""Snapshots of a training: the newest one that is sound, else the one before. One place for baselines and loops."""
+"""Snapshots of a training: the newest one that is intact, else the one before. One place for baselines and loops."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from golfbench.learning import checkpoint
 
 log = logging.getLogger(__name__)
 
-#: Snapshots that are kept: a torn or damaged one leaves the one before.
+#: Snapshots that are kept: where one is damaged, the one before is used.
 KEPT = 2
 
 
@@ -34,7 +34,7 @@ class Snapshots:
         return sorted(self._folder.glob(f"{self._name}-*.safetensors"))
 
     def save(self, number: int, tensors: Mapping[str, torch.Tensor], header: Mapping[str, Any]) -> None:
-        """Write a snapshot and drop those that it makes superfluous.
+        """Write a snapshot and delete those that are no longer needed.
 
         Args:
             number: Grows from one to the next.
@@ -49,7 +49,7 @@ class Snapshots:
             path.unlink(missing_ok=True)
 
     def newest(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
-        """Return tensors and header of the newest sound snapshot; ``None`` where there is none."""
+        """Return tensors and header of the newest intact snapshot; ``None`` where there is none."""
         for path in reversed(self._files()):
             try:
                 return checkpoint.load(path)

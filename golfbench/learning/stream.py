@@ -1,4 +1,4 @@
-"""Labels on their way: asked for in one round, learned from in a later one, so that nobody stands still.
+"""Labels on their way: asked for in one round, learned from in a later one, so that neither training nor oracle waits.
 
 In order, the labels of a round are learned from exactly ``lag`` rounds after they were asked for, whenever they come:
 the same run again is the same run, on any number of workers. Otherwise labels are taken as they come, and the stream
@@ -25,7 +25,7 @@ class Asked:
     Attributes:
         molecule: The geometry.
         round: When it was asked for.
-        label: The label, some time.
+        label: Gives the label, when it comes.
     """
 
     molecule: Molecule

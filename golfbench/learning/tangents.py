@@ -4,7 +4,7 @@ The inner product of two tangents is the neural tangent kernel (Jacot et al., Ne
 small step of training on one molecule moves the energy of the other. A tangent has as many numbers as the network has
 weights, so it is folded: each weight is added to one of ``SIZE`` numbers with a random sign (count sketch: Charikar et
 al., Theor. Comput. Sci. 312, 3, 2004; feature hashing: Weinberger et al., ICML 2009, arXiv:0902.2206). The mean over
-the drawings is the inner product itself, and the error of one drawing falls with the root of ``SIZE``. To choose labels
+random draws is the inner product itself, and the error of one draw falls with the root of ``SIZE``. To choose labels
 by it is from Holzmüller et al. (JMLR 24, 164, 2023, arXiv:2203.09410) and, for potentials, from Zaverkin et al. (doi
 10.1039/d2dd00034b), who project at random, too.
 """
@@ -25,14 +25,15 @@ from golfbench.seeds import repeatable
 
 #: Numbers that a tangent is folded to.
 SIZE = 512
-#: Of the drawing: the same in all rounds, runs and machines.
+#: Seed of the random signs and places: the same in all rounds, runs and machines.
 SEED = 20230523
 
 
 def tangents_of(potential: Potential, molecules: Sequence[Molecule], size: int = SIZE) -> FloatArray:
     """Return the folded tangents of molecules, of the energy for an atom: (n_molecules, size).
 
-    One backward pass for each molecule: as dear as two to three force calls. Weights that are frozen are not in them.
+    One backward pass for each molecule: as expensive as two to three force calls. Weights that are frozen are not in
+    them.
     Of a committee they are those of the first network.
 
     Args:

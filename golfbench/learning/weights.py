@@ -2,8 +2,8 @@
 
 ``painn:weights=auto`` (the baseline that ships with the dataset; else the first named weights that are free to take,
 or that are here; else one that is trained), ``weights=fresh`` (one that is trained), ``weights=FILE``, or
-``weights=NAME``: a set of weights that the model's plugin knows by name, with its licence and its level of theory, out
-of the store.
+``weights=NAME``: a set of weights that the model's plugin knows by name, with its licence and its level of theory, from
+the store.
 """
 
 from __future__ import annotations
@@ -65,17 +65,17 @@ class Weights:
 
     @property
     def made_elsewhere(self) -> bool:
-        """Whether they are another suite's, adopted once for all seeds of a run."""
+        """Whether another program made them; they are converted once for all seeds of a run."""
         return self.named is not None or bool(self.path and self.format)
 
     @property
     def owner(self) -> str:
-        """What an error is about."""
+        """The weights, as an error message names them."""
         return f"weights '{self.named.name}'" if self.named else f"checkpoint {self.path}"
 
     @property
     def label(self) -> str:
-        """What tells them from other weights of the same model."""
+        """The word that distinguishes them from other weights of the same model."""
         return self.named.name if self.named else self.format
 
 

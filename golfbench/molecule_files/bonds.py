@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from rdkit import Chem
 
 from golfbench.errors import MoleculeError
-from golfbench.molecule_files.entries import Reading
+from golfbench.molecule_files.input_molecules import Reading
 from golfbench.spins import unpaired_electrons
 
 

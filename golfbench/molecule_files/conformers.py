@@ -16,7 +16,7 @@ from ase import units
 from golfbench.chemistry import FloatArray
 from golfbench.errors import ConfigurationError, MoleculeError
 from golfbench.molecule_files.driver import Driver
-from golfbench.molecule_files.entries import EndPoint, Entry, Notes, Reading, Unusable
+from golfbench.molecule_files.input_molecules import EndPoint, InputMolecule, Notes, Reading, Unusable
 from golfbench.molecule_files.minimizing import minimize_own, open_optimizer, stopping_rule
 from golfbench.molecule_files.output import Kept, Output, add_together, open_output
 from golfbench.molecule_files.ranking import Ranking, rank, shape_of
@@ -117,28 +117,28 @@ class Ensemble:
 
 
 def ensembles_of(
-    entries: Sequence[Entry | Unusable], first: Driver | None, better: Driver, search: Search, notes: Notes
+    inputs: Sequence[InputMolecule | Unusable], first: Driver | None, better: Driver, search: Search, notes: Notes
 ) -> Iterator[Ensemble]:
     """Yield the ensembles of the embedded conformers of one record, one for each stereoisomer.
 
     Args:
-        entries: Conformers with bonds, or why there are none.
+        inputs: Conformers with bonds, or why there are none.
         first: The fast model; ``None`` for no first walk.
         better: The model that ranks.
         search: How.
         notes: Told what a person should know.
     """
-    isomers: dict[str, list[Entry]] = {}
-    for entry in entries:
-        if isinstance(entry, Entry):
-            isomers.setdefault(f"{entry.molecule.smiles}", []).append(entry)
-    unusable = [entry for entry in entries if isinstance(entry, Unusable)]
+    isomers: dict[str, list[InputMolecule]] = {}
+    for given in inputs:
+        if isinstance(given, InputMolecule):
+            isomers.setdefault(f"{given.molecule.smiles}", []).append(given)
+    unusable = [given for given in inputs if isinstance(given, Unusable)]
     for smiles, group in isomers.items():
         chosen = group if first is None else _first_walk(group, first, search, notes)
         left, lost = _walk(chosen, better, search, search.rankings()[1])
         id = group[0].molecule.id.rpartition("/")[0] if search.count > 1 else group[0].molecule.id
-        missing = [entry for entry in unusable if entry.id.rpartition("/")[0] == id]  # conformers that do not embed
-        unusable = [entry for entry in unusable if entry not in missing]
+        missing = [given for given in unusable if given.id.rpartition("/")[0] == id]  # conformers that do not embed
+        unusable = [given for given in unusable if given not in missing]
         lost += _walk(missing, better, search, Ranking())[1]
         yield Ensemble(id, smiles, len(group), len(chosen), tuple(_weighted(left, search.temperature)), tuple(lost))
     if unusable:
@@ -146,7 +146,7 @@ def ensembles_of(
         yield Ensemble(unusable[0].id, None, 0, 0, (), tuple(lost))
 
 
-def _first_walk(group: Sequence[Entry], driver: Driver, search: Search, notes: Notes) -> list[Entry]:
+def _first_walk(group: Sequence[InputMolecule], driver: Driver, search: Search, notes: Notes) -> list[InputMolecule]:
     """Return the conformers that are left for the better model, at the ends of their walks."""
     try:
         driver.check(group[0].molecule)
@@ -158,18 +158,18 @@ def _first_walk(group: Sequence[Entry], driver: Driver, search: Search, notes: N
     return [_at_end(conformer.end) for conformer in left if conformer.end is not None] + again
 
 
-def _at_end(end: EndPoint) -> Entry:
-    return replace(end.entry, molecule=end.entry.molecule.at(end.positions))
+def _at_end(end: EndPoint) -> InputMolecule:
+    return replace(end.given, molecule=end.given.molecule.at(end.positions))
 
 
 def _walk(
-    entries: Sequence[Entry | Unusable], driver: Driver, search: Search, ranking: Ranking
+    inputs: Sequence[InputMolecule | Unusable], driver: Driver, search: Search, ranking: Ranking
 ) -> tuple[list[Conformer], list[Conformer]]:
     """Walk conformers of one molecule; return those that are left, the lowest first, and those that failed."""
     found: dict[int, EndPoint | None] = {}
     with open_output(None, False) as kept:
         rule = stopping_rule(search.force_max, search.max_steps)
-        for one in minimize_own(entries, driver, open_optimizer(search.optimizer), rule, may_raise=False):
+        for one in minimize_own(inputs, driver, open_optimizer(search.optimizer), rule, may_raise=False):
             row = one.row.model_copy(update={"record": one.place + 1})
             shape = shape_of(row, one.end)
             found[one.place] = None if shape is None else one.end

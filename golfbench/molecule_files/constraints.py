@@ -11,7 +11,7 @@ import numpy as np
 from golfbench.chemistry import IntArray
 from golfbench.constraints import Constraint
 from golfbench.errors import ConfigurationError, MoleculeError
-from golfbench.molecule_files.entries import Entry
+from golfbench.molecule_files.input_molecules import InputMolecule
 from golfbench.units import HARTREE_TO_EV
 
 #: Instead of a list of atoms: all but hydrogens.
@@ -64,7 +64,7 @@ class Constraints:
     def __bool__(self) -> bool:
         return bool(self.fixed or self.heavy or self.torsions or self.springs)
 
-    def of(self, entry: Entry) -> Constraint | None:
+    def of(self, given: InputMolecule) -> Constraint | None:
         """Return what does not move in a molecule; ``None`` where everything may.
 
         Raises:
@@ -72,15 +72,15 @@ class Constraints:
         """
         if not self:
             return None
-        molecule = entry.molecule
+        molecule = given.molecule
         heavy = np.flatnonzero(molecule.numbers > 1)
-        fixed = self._places(entry, self.fixed)
+        fixed = self._places(given, self.fixed)
         if self.heavy:
             fixed = np.union1d(fixed, heavy)
         strengths = np.zeros(len(molecule))
         for listed, strength in self.springs:
-            strengths[heavy if listed is None else self._places(entry, listed)] = strength / HARTREE_TO_EV
-        torsions = [self._places(entry, four) for four in self.torsions]
+            strengths[heavy if listed is None else self._places(given, listed)] = strength / HARTREE_TO_EV
+        torsions = [self._places(given, four) for four in self.torsions]
         try:
             shaped = np.array(torsions, dtype=np.int64).reshape(-1, 4)
             return Constraint(molecule.positions, fixed, shaped, strengths)
@@ -88,13 +88,13 @@ class Constraints:
             raise MoleculeError(f"{molecule.id}: {error}") from error
 
     @staticmethod
-    def _places(entry: Entry, numbers: Sequence[int]) -> IntArray:
+    def _places(given: InputMolecule, numbers: Sequence[int]) -> IntArray:
         """Return where in the molecule the atoms of these numbers in the file are."""
-        if numbers and max(numbers) > len(entry.molecule):
+        if numbers and max(numbers) > len(given.molecule):
             raise MoleculeError(
-                f"{entry.molecule.id}: there is no atom {max(numbers)} to constrain, it has {len(entry.molecule)}"
+                f"{given.molecule.id}: there is no atom {max(numbers)} to constrain, it has {len(given.molecule)}"
             )
-        places: IntArray = np.argsort(entry.order)[np.array(numbers, dtype=np.int64) - 1]
+        places: IntArray = np.argsort(given.order)[np.array(numbers, dtype=np.int64) - 1]
         return places
 
 

@@ -22,7 +22,7 @@ from golfbench.chemistry import FloatArray, bond_graph_changed, formula, stereo_
 from golfbench.contracts import TestMolecule
 from golfbench.errors import ConfigurationError, MoleculeError
 from golfbench.fetching import sha256_of
-from golfbench.molecule_files.entries import Entry, Notes, Reading, Unusable
+from golfbench.molecule_files.input_molecules import InputMolecule, Notes, Reading, Unusable
 from golfbench.molecule_files.isomorphism import in_order_of, skeleton
 from golfbench.molecule_files.reading import SUFFIXES, suffix_of
 from golfbench.molecule_files.sdf import read_sdf
@@ -59,17 +59,17 @@ def read_end_points(
     if not path.is_file() or sha256_of(path) != ends.sha256:
         raise ConfigurationError(f"end points: {path} is not the file that was read before")
     notes = Notes()
-    found, strange = _sorted(path.name, _entries(path, notes), test)
+    found, strange = _sorted(path.name, _inputs(path, notes), test)
     judged = test[:limit]
     positions: dict[str, FloatArray] = {}
     unusable: dict[str, MoleculeError] = {}
     for item in judged:
-        entry = found.get(item.molecule.id)
+        given = found.get(item.molecule.id)
         try:
-            if isinstance(entry, Unusable):
-                raise entry.error
-            if entry is not None:
-                positions[item.molecule.id] = _placed(entry, item.molecule)
+            if isinstance(given, Unusable):
+                raise given.error
+            if given is not None:
+                positions[item.molecule.id] = _placed(given, item.molecule)
         except MoleculeError as error:
             unusable[item.molecule.id] = MoleculeError(f"{path.name}: {error}")
     _check_some(path.name, positions, [*unusable.values(), *_errors(strange)])
@@ -96,36 +96,36 @@ def given_ends(config: RunConfig) -> tuple[dict[str, GivenEnds], list[str]]:
     return found, told
 
 
-def _entries(path: Path, notes: Notes) -> Iterator[Entry | Unusable]:
+def _inputs(path: Path, notes: Notes) -> Iterator[InputMolecule | Unusable]:
     kind = SUFFIXES.get(suffix_of(str(path)))
     reading = Reading(notes=notes)
     if kind in ("sdf", "xyz"):
         text = Text(str(path), notes)
         pending = read_sdf(text, reading) if kind == "sdf" else read_geometries(text)
-        return (entry for one in pending for entry in one(reading))
+        return (given for one in pending for given in one(reading))
     known = ", ".join(suffix for suffix, kind in SUFFIXES.items() if kind in ("sdf", "xyz"))
     raise ConfigurationError(f"{path}: end points are geometries, read from {known}, each also with .gz")
 
 
 def _sorted(
-    file: str, entries: Iterable[Entry | Unusable], test: Sequence[TestMolecule]
-) -> tuple[dict[str, Entry | Unusable], list[Entry | Unusable]]:
+    file: str, inputs: Iterable[InputMolecule | Unusable], test: Sequence[TestMolecule]
+) -> tuple[dict[str, InputMolecule | Unusable], list[InputMolecule | Unusable]]:
     """Return the geometries by the start that they are the end of, and those of no test molecule.
 
     Raises:
         ConfigurationError: If two are of one start, or one could be of several.
     """
-    found: dict[str, Entry | Unusable] = {}
+    found: dict[str, InputMolecule | Unusable] = {}
     strange = []
     matcher = _Matcher(file, test)
-    for entry in entries:
-        start = matcher.start_of(entry)
+    for given in inputs:
+        start = matcher.start_of(given)
         if start is None:
-            strange.append(entry)
+            strange.append(given)
         elif start in found:
-            raise ConfigurationError(f"{file}: two geometries for {start}: {_place(found[start])} and {_place(entry)}")
+            raise ConfigurationError(f"{file}: two geometries for {start}: {_place(found[start])} and {_place(given)}")
         else:
-            found[start] = entry
+            found[start] = given
     return found, strange
 
 
@@ -159,74 +159,74 @@ class _Matcher:
             found[molecule.numbers.tobytes()].append(start)
         return found
 
-    def start_of(self, entry: Entry | Unusable) -> str | None:
+    def start_of(self, given: InputMolecule | Unusable) -> str | None:
         """Return the id of the start whose end a geometry is; ``None`` if it is of no test molecule.
 
         Raises:
             ConfigurationError: If it could be of several.
         """
-        names = _names(entry)
+        names = _names(given)
         for name in names:
             if name in self._starts:
                 return name
         for name in names:
             if name in self._groups:
-                return self._only(entry, self._groups[name])
+                return self._only(given, self._groups[name])
             if group_of(name) in self._groups:
                 return None  # another start of a test molecule, one that is not in the set
-        return self._only(entry, self._alike(entry)) if isinstance(entry, Entry) else None
+        return self._only(given, self._alike(given)) if isinstance(given, InputMolecule) else None
 
-    def _alike(self, entry: Entry) -> list[str]:
+    def _alike(self, given: InputMolecule) -> list[str]:
         """Return the starts with the atoms, and as far as they are known the bonds, of a geometry."""
-        smiles = entry.molecule.smiles
+        smiles = given.molecule.smiles
         if smiles is None:
-            return self._by_atoms.get(entry.molecule.numbers.tobytes(), [])
+            return self._by_atoms.get(given.molecule.numbers.tobytes(), [])
         same = self._by_skeleton.get(skeleton(smiles), [])
-        isomers = [start for start in same if len(same) > 1 and _is_isomer(entry, self._starts[start])]
+        isomers = [start for start in same if len(same) > 1 and _is_isomer(given, self._starts[start])]
         return isomers or same
 
-    def _only(self, entry: Entry | Unusable, starts: Sequence[str]) -> str | None:
+    def _only(self, given: InputMolecule | Unusable, starts: Sequence[str]) -> str | None:
         if len(starts) > 1:
             raise ConfigurationError(
-                f"{self._file}: {_place(entry)} could be the end of {_listed(starts)}: write the id of its start into "
+                f"{self._file}: {_place(given)} could be the end of {_listed(starts)}: write the id of its start into "
                 "its title or a field 'molecule'"
             )
         return starts[0] if starts else None
 
 
-def _names(entry: Entry | Unusable) -> list[str]:
+def _names(given: InputMolecule | Unusable) -> list[str]:
     """Return what a geometry is called, the clearest first."""
-    if isinstance(entry, Unusable):
-        return [entry.id]
-    facts = [(name.lower(), value.strip()) for name, value in entry.fields]
-    if entry.atoms is not None:
-        facts += [(name.lower(), str(value).strip()) for name, value in entry.atoms.info.items()]
+    if isinstance(given, Unusable):
+        return [given.id]
+    facts = [(name.lower(), value.strip()) for name, value in given.fields]
+    if given.atoms is not None:
+        facts += [(name.lower(), str(value).strip()) for name, value in given.atoms.info.items()]
     named = [value for field in FIELDS for name, value in facts if name == field]
-    return [*named, entry.molecule.id]
+    return [*named, given.molecule.id]
 
 
-def _is_isomer(entry: Entry, start: Molecule) -> bool:
-    placed = in_order_of(start, str(entry.molecule.smiles), entry.molecule.positions)
+def _is_isomer(given: InputMolecule, start: Molecule) -> bool:
+    placed = in_order_of(start, str(given.molecule.smiles), given.molecule.positions)
     return not bond_graph_changed(start, placed) and not stereo_changes(start, placed)
 
 
-def _placed(entry: Entry, start: Molecule) -> FloatArray:
+def _placed(given: InputMolecule, start: Molecule) -> FloatArray:
     """Return the positions of a geometry in the atom order of its start.
 
     Raises:
         MoleculeError: If its atoms or bonds are others.
     """
-    molecule = entry.molecule
+    molecule = given.molecule
     if not np.isfinite(molecule.positions).all():
-        raise MoleculeError(f"the coordinates of {_place(entry)} are not finite")
+        raise MoleculeError(f"the coordinates of {_place(given)} are not finite")
     if molecule.smiles is not None and start.smiles is not None:
         try:
             return in_order_of(start, molecule.smiles, molecule.positions)
         except MoleculeError as error:
-            raise MoleculeError(f"{_place(entry)}: {error}") from None
+            raise MoleculeError(f"{_place(given)}: {error}") from None
     if np.array_equal(molecule.numbers, start.numbers):
         return molecule.positions
-    raise MoleculeError(f"{_place(entry)}: {_difference(molecule, start)}")
+    raise MoleculeError(f"{_place(given)}: {_difference(molecule, start)}")
 
 
 def _difference(molecule: Molecule, start: Molecule) -> str:
@@ -240,15 +240,15 @@ def _difference(molecule: Molecule, start: Molecule) -> str:
     return f"its atoms are {formula(molecule)}, those of {start.id} are {formula(start)}"
 
 
-def _place(entry: Entry | Unusable) -> str:
+def _place(given: InputMolecule | Unusable) -> str:
     """Return where a geometry stands in its file, and what it is called there."""
-    number = entry.source.rpartition(":")[2]
-    id = entry.id if isinstance(entry, Unusable) else entry.molecule.id
+    number = given.source.rpartition(":")[2]
+    id = given.id if isinstance(given, Unusable) else given.molecule.id
     return f"number {number}" if id.endswith(f":{number}") else f"number {number} ({id})"
 
 
-def _errors(entries: Iterable[Entry | Unusable]) -> list[MoleculeError]:
-    return [entry.error for entry in entries if isinstance(entry, Unusable)]
+def _errors(inputs: Iterable[InputMolecule | Unusable]) -> list[MoleculeError]:
+    return [given.error for given in inputs if isinstance(given, Unusable)]
 
 
 def _check_some(file: str, positions: dict[str, FloatArray], errors: Sequence[MoleculeError]) -> None:
@@ -270,11 +270,11 @@ def _lines(
     judged: Sequence[TestMolecule],
     positions: dict[str, FloatArray],
     unusable: dict[str, MoleculeError],
-    strange: Sequence[Entry | Unusable],
+    strange: Sequence[InputMolecule | Unusable],
 ) -> Iterator[str]:
     """Yield what a person must know of a file, a line for each kind of thing."""
     if strange:
-        yield f"{file}: {len(strange)} left out, of no test molecule: {_listed([_place(entry) for entry in strange])}"
+        yield f"{file}: {len(strange)} left out, of no test molecule: {_listed([_place(given) for given in strange])}"
     ids = [item.molecule.id for item in judged]
     if missing := [id for id in ids if id not in positions and id not in unusable]:
         yield f"{file}: no geometry for {len(missing)} of {len(ids)} test molecules: {_listed(missing)}"

@@ -23,7 +23,7 @@ from golfbench.errors import ConfigurationError, MoleculeError, WorkerLostError
 from golfbench.minimization import MOLECULES_IN_FLIGHT
 from golfbench.molecule_files.constraints import FREE, Constraints
 from golfbench.molecule_files.driver import Driver, open_driver
-from golfbench.molecule_files.entries import Entry, Notes, Pending, Reading, Unusable
+from golfbench.molecule_files.input_molecules import InputMolecule, Notes, Pending, Reading, Unusable
 from golfbench.molecule_files.minimizing import minimize_own, open_optimizer
 from golfbench.molecule_files.oracle_walks import Rules, Start, Verification
 from golfbench.molecule_files.output import Kept, Output
@@ -115,9 +115,9 @@ class Job:
         each, silent = self.reading.conformers, replace(self.reading, notes=Notes())
         for begin, pending in zip(itertools.count(first, each), records, strict=False):
             if found := state.walked(begin, begin + each - 1):
-                for place, entry in enumerate(pending(silent), start=begin):
-                    if place in found and isinstance(entry, Entry):
-                        yield Start(place, entry, *found[place])
+                for place, given in enumerate(pending(silent), start=begin):
+                    if place in found and isinstance(given, InputMolecule):
+                        yield Start(place, given, *found[place])
 
     def size(self) -> int:
         """Return how many records a part has."""
@@ -143,16 +143,16 @@ class Job:
             first: Whether it is the first part: what is wrong with all of its molecules is a defect, then.
             tell: Told how many molecules were read, before they walk.
         """
-        entries: list[Entry | Unusable] = []
+        inputs: list[InputMolecule | Unusable] = []
         places: list[int] = []
         for begin, pending in part:
-            for place, entry in enumerate(pending(self.reading), start=begin):
+            for place, given in enumerate(pending(self.reading), start=begin):
                 if place not in done:
-                    entries.append(self._writable(entry, first))
+                    inputs.append(self._writable(given, first))
                     places.append(place)
-        tell(len(entries))
+        tell(len(inputs))
         walk = minimize_own(
-            entries,
+            inputs,
             driver,
             open_optimizer(self.optimizer),
             self.rule,
@@ -167,18 +167,18 @@ class Job:
             row = finished.row.model_copy(update={"record": place + 1})
             yield Kept(place, row, data, shape_of(row, end))
 
-    def _writable(self, entry: Entry | Unusable, first: bool) -> Entry | Unusable:
+    def _writable(self, given: InputMolecule | Unusable, first: bool) -> InputMolecule | Unusable:
         """Refuse what cannot be written: at once among the first molecules, later one by one.
 
         Raises:
             ConfigurationError: If the output is an SDF and the bonds of a molecule are not known.
         """
-        if isinstance(entry, Unusable) or entry.mol is not None or (self.suffix or "").lower() != ".sdf":
-            return entry
-        text = f"an SDF needs bonds and {entry.source} has none; write .extxyz instead"
+        if isinstance(given, Unusable) or given.mol is not None or (self.suffix or "").lower() != ".sdf":
+            return given
+        text = f"an SDF needs bonds and {given.source} has none; write .extxyz instead"
         if first:
             raise ConfigurationError(text)
-        return Unusable(entry.molecule.id, entry.source, MoleculeError(text))
+        return Unusable(given.molecule.id, given.source, MoleculeError(text))
 
 
 def minimize_library(

@@ -30,7 +30,7 @@ from golfbench.errors import (
 from golfbench.minimization import Outcome, Point, StoppingRule, minimize
 from golfbench.molecule_files.constraints import FREE, Constraints
 from golfbench.molecule_files.driver import Driver
-from golfbench.molecule_files.entries import EndPoint, Entry, Notes, Unusable
+from golfbench.molecule_files.input_molecules import EndPoint, InputMolecule, Notes, Unusable
 from golfbench.molecule_files.minima import Settled, minimize_to_minima, symmetric
 from golfbench.molecule_files.rows import OwnRow
 from golfbench.molecules import Molecule
@@ -42,8 +42,8 @@ from golfbench.units import HARTREE_TO_EV, HARTREE_TO_KCAL_MOL
 SMALL = 200
 #: What asks a program to end.
 _INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM)
-#: An entry with its place.
-_Walker = tuple[int, Entry]
+#: A molecule with its place among the inputs.
+_Walker = tuple[int, InputMolecule]
 
 
 def open_optimizer(name: str) -> Optimizer:
@@ -93,7 +93,7 @@ class Finished:
     """One molecule that has left.
 
     Attributes:
-        place: Its place among the entries.
+        place: Its place among the inputs.
         row: What became of it.
         end: Where it came to rest; ``None`` where it failed or diverged.
     """
@@ -104,7 +104,7 @@ class Finished:
 
 
 def minimize_own(
-    entries: Sequence[Entry | Unusable],
+    inputs: Sequence[InputMolecule | Unusable],
     driver: Driver,
     optimizer: Optimizer,
     rule: StoppingRule,
@@ -116,7 +116,7 @@ def minimize_own(
     """Walk every molecule that the model takes downhill; yield each when it leaves.
 
     Args:
-        entries: What was read.
+        inputs: What was read.
         driver: The model.
         optimizer: A fresh one.
         rule: When a molecule has arrived.
@@ -126,27 +126,27 @@ def minimize_own(
         may_raise: Whether what the model raises on every molecule comes out, as a defect, and not in rows.
 
     Yields:
-        One for each entry. After an interruption those that were still walking come with that status, and then the
+        One for each input. After an interruption those that were still walking come with that status, and then the
         interruption itself is raised.
     """
-    walking: dict[int, Entry] = {}
-    for k, entry in enumerate(entries):
-        refusal = entry.error if isinstance(entry, Unusable) else _refusal(driver, entry, constraints)
-        if isinstance(entry, Entry) and refusal is None:
-            walking[k] = entry
+    walking: dict[int, InputMolecule] = {}
+    for k, given in enumerate(inputs):
+        refusal = given.error if isinstance(given, Unusable) else _refusal(driver, given, constraints)
+        if isinstance(given, InputMolecule) and refusal is None:
+            walking[k] = given
         else:
-            yield Finished(k, _row(entry, Status.SKIPPED, error=refusal))
+            yield Finished(k, _row(given, Status.SKIPPED, error=refusal))
     try:
         walk = _walk(driver, list(walking.items()), optimizer, rule, check_minima, constraints, may_raise)
-        for (k, entry), settled, start in walk:
-            row, end = _judge(entry, settled, start, constraints), settled.outcome.point.positions
+        for (k, given), settled, start in walk:
+            row, end = _judge(given, settled, start, constraints), settled.outcome.point.positions
             if notes is not None and row.status == Status.CONVERGED and not check_minima:
-                _note_symmetry(entry, end, notes)
+                _note_symmetry(given, end, notes)
             del walking[k]
             with undisturbed():
-                yield Finished(k, row, EndPoint(entry, end, facts_of(row, driver)) if row.status.finished else None)
+                yield Finished(k, row, EndPoint(given, end, facts_of(row, driver)) if row.status.finished else None)
     except KeyboardInterrupt:  # what is done by then is kept
-        yield from (Finished(k, _row(entry, Status.INTERRUPTED)) for k, entry in walking.items())
+        yield from (Finished(k, _row(given, Status.INTERRUPTED)) for k, given in walking.items())
         raise
 
 
@@ -167,10 +167,10 @@ def undisturbed() -> Iterator[None]:
             signal.raise_signal(came[0])
 
 
-def _refusal(driver: Driver, entry: Entry, constraints: Constraints) -> MoleculeError | None:
+def _refusal(driver: Driver, given: InputMolecule, constraints: Constraints) -> MoleculeError | None:
     try:
-        driver.check(entry.molecule)
-        constraints.of(entry)
+        driver.check(given.molecule)
+        constraints.of(given)
     except MoleculeError as error:
         return error
     return None
@@ -196,8 +196,8 @@ def _walk(
 
         left = 0
         try:
-            molecules = [entry.molecule for _, entry in group]
-            held = [constraints.of(entry) for _, entry in group] if constraints else None
+            molecules = [given.molecule for _, given in group]
+            held = [constraints.of(given) for _, given in group] if constraints else None
             ends = (
                 minimize_to_minima(model, molecules, optimizer, rule, observe)
                 if check_minima
@@ -218,21 +218,21 @@ def _by_size(walking: Sequence[_Walker]) -> list[list[_Walker]]:
     Each group holds molecules of up to twice as many atoms as the one before.
     """
     groups: defaultdict[int, list[_Walker]] = defaultdict(list)
-    for k, entry in walking:
-        groups[((len(entry.molecule) - 1) // SMALL).bit_length()].append((k, entry))
+    for k, given in walking:
+        groups[((len(given.molecule) - 1) // SMALL).bit_length()].append((k, given))
     return [groups[size] for size in sorted(groups)]
 
 
-def _note_symmetry(entry: Entry, end: FloatArray, notes: Notes) -> None:
+def _note_symmetry(given: InputMolecule, end: FloatArray, notes: Notes) -> None:
     """Note that a walk has kept the symmetry of its start: forces do not tell a saddle from a minimum."""
-    numbers = entry.molecule.numbers
-    if symmetric(numbers, entry.molecule.positions) and symmetric(numbers, end):
-        notes.add("symmetric at the start and at the end, which may be a saddle (--check-minima tells)", entry.source)
+    numbers = given.molecule.numbers
+    if symmetric(numbers, given.molecule.positions) and symmetric(numbers, end):
+        notes.add("symmetric at the start and at the end, which may be a saddle (--check-minima tells)", given.source)
 
 
-def _judge(entry: Entry, settled: Settled, start: float, constraints: Constraints) -> OwnRow:
+def _judge(given: InputMolecule, settled: Settled, start: float, constraints: Constraints) -> OwnRow:
     outcome = settled.outcome
-    point, molecule = outcome.point, entry.molecule
+    point, molecule = outcome.point, given.molecule
     status, error = _status(outcome), outcome.error or settled.untested
     changed = stereo_changed = None
     if status.finished:
@@ -241,10 +241,10 @@ def _judge(entry: Entry, settled: Settled, start: float, constraints: Constraint
         error = turned or error
     if isinstance(error, OracleError) and isinstance(error.__cause__, MoleculeError) and molecule.smiles is None:
         error = MoleculeError(f"{error} (an XYZ file has no bonds: give an SDF or a SMILES, or another model)")
-    springs = held.spring(point.positions)[0] if (held := constraints.of(entry)) else 0.0
+    springs = held.spring(point.positions)[0] if (held := constraints.of(given)) else 0.0
     energy = point.energy - springs if status.finished else math.nan
     return _row(
-        entry,
+        given,
         status,
         error,
         n_steps=point.step,
@@ -282,16 +282,16 @@ def _status(outcome: Outcome) -> Status:
     return Status(outcome.status)
 
 
-def _row(entry: Entry | Unusable, status: Status, error: Exception | None = None, **numbers: object) -> OwnRow:
+def _row(given: InputMolecule | Unusable, status: Status, error: Exception | None = None, **numbers: object) -> OwnRow:
     facts = dict(numbers)
-    id = entry.id if isinstance(entry, Unusable) else entry.molecule.id
-    if isinstance(entry, Entry):
-        molecule = entry.molecule
+    id = given.id if isinstance(given, Unusable) else given.molecule.id
+    if isinstance(given, InputMolecule):
+        molecule = given.molecule
         facts |= {"smiles": molecule.smiles, "n_atoms": len(molecule)}
         facts |= {"charge": molecule.charge, "multiplicity": molecule.multiplicity}
     if error is not None:
         facts |= said_of(id, error)
-    return OwnRow.model_validate({"id": id, "input": entry.source, "status": status, **facts})
+    return OwnRow.model_validate({"id": id, "input": given.source, "status": status, **facts})
 
 
 def said_of(id: str, error: Exception) -> dict[str, str]:

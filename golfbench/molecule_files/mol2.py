@@ -9,8 +9,8 @@ from rdkit import Chem
 from rdkit.rdBase import BlockLogs
 
 from golfbench.errors import MoleculeError
-from golfbench.molecule_files.entries import Entry, Pending, Reading, attempt
-from golfbench.molecule_files.sdf import entry_of, kekulized
+from golfbench.molecule_files.input_molecules import InputMolecule, Pending, Reading, attempt
+from golfbench.molecule_files.sdf import input_of_mol, kekulized
 from golfbench.molecule_files.text import Text, empty, file_name
 
 _BEGIN, _ATOMS = "@<TRIPOS>MOLECULE", "@<TRIPOS>ATOM"
@@ -48,7 +48,7 @@ def _records(lines: Iterator[str]) -> Iterator[list[str]]:
         yield record
 
 
-def _from_record(lines: list[str], id: str, source: str, reading: Reading) -> Entry:
+def _from_record(lines: list[str], id: str, source: str, reading: Reading) -> InputMolecule:
     if not lines[0].startswith(_BEGIN):
         raise MoleculeError(f"{id}: no MOL2 record begins here ('{lines[0].strip()[:40]}')")
     with BlockLogs():
@@ -64,7 +64,7 @@ def _from_record(lines: list[str], id: str, source: str, reading: Reading) -> En
             f"{id}: its atom types and bonds have charge {bonds:+d}, but its partial charges add up to {told:+d}: "
             "give it as SDF"
         )
-    return entry_of(mol, id, source, reading)
+    return input_of_mol(mol, id, source, reading)
 
 
 def _told_charge(lines: list[str]) -> int | None:

@@ -25,7 +25,7 @@ from golfbench.errors import ConfigurationError, GolfbenchError, MoleculeError, 
 from golfbench.minimization import Outcome, Point, StoppingRule, minimize
 from golfbench.molecule_files.constraints import Constraints
 from golfbench.molecule_files.driver import Driver
-from golfbench.molecule_files.entries import Entry
+from golfbench.molecule_files.input_molecules import InputMolecule
 from golfbench.molecule_files.minimizing import open_optimizer
 from golfbench.molecule_files.rows import OwnRow
 from golfbench.molecule_files.state import State
@@ -96,13 +96,13 @@ class Start:
 
     Attributes:
         place: Its place in the input.
-        entry: The molecule as it was read.
+        given: The molecule as it was read.
         row: What became of it on the model.
         positions: (n_atoms, 3), Å.
     """
 
     place: int
-    entry: Entry
+    given: InputMolecule
     row: OwnRow
     positions: FloatArray
 
@@ -266,7 +266,7 @@ class OracleWalks:
         rule = StoppingRule(self._rules.rule.force_max, min(labels - 1, self._rules.rule.max_steps))
         optimizer = open_optimizer(self._rules.optimizer)
         known = self._hessian(start) if labels > 1 and isinstance(optimizer, TakesHessian) else None
-        molecule, held = start.entry.molecule.at(start.positions), self._rules.constraints.of(start.entry)
+        molecule, held = start.given.molecule.at(start.positions), self._rules.constraints.of(start.given)
         walk = minimize(
             OracleModel(label_all), [molecule], optimizer, rule, observe, constraints=[held], hessians=[known]
         )
@@ -292,7 +292,7 @@ class OracleWalks:
 
     def _hessian(self, start: Start) -> FloatArray | None:
         """Return the model's second derivatives, computed once; ``None`` where they are not to be had."""
-        molecule = start.entry.molecule.at(start.positions)
+        molecule = start.given.molecule.at(start.positions)
         if len(molecule) > WHOLE:
             return None
         if (kept := self._state.hessian(start.place)) is not None:
@@ -313,7 +313,7 @@ class OracleWalks:
             labels = point.step + 1
             if labels > self._told.get(start.place, 0):
                 self._told[start.place] = labels
-                self.on_label(start.entry.molecule.id, labels, point.force_max * HARTREE_TO_EV)
+                self.on_label(start.given.molecule.id, labels, point.force_max * HARTREE_TO_EV)
 
 
 def energy_of(point: Point, held: Constraint | None) -> float:

@@ -12,8 +12,8 @@ from rdkit.rdBase import BlockLogs
 
 from golfbench.chemistry import FloatArray
 from golfbench.errors import MoleculeError
-from golfbench.molecule_files.entries import Entry, Pending, Reading, attempt
-from golfbench.molecule_files.sdf import entry_of, kekulized
+from golfbench.molecule_files.input_molecules import InputMolecule, Pending, Reading, attempt
+from golfbench.molecule_files.sdf import input_of_mol, kekulized
 from golfbench.molecule_files.text import Text, empty, file_name
 
 _ATOMS = ("ATOM  ", "HETATM")
@@ -68,7 +68,7 @@ def _name(lines: Sequence[str]) -> str:
     return said[0] if said and "MOL_ID" not in said[0] else ""
 
 
-def _from_model(lines: list[str], id: str, source: str, reading: Reading) -> Entry:
+def _from_model(lines: list[str], id: str, source: str, reading: Reading) -> InputMolecule:
     residues = {line[17:20].strip().upper() for line in lines if line.startswith(_ATOMS)}
     if len(residues & _AMINO_ACIDS) > 1 or (residues - _WATER and residues & _WATER):
         raise MoleculeError(f"{id}: holds a protein or water beside a ligand: give the ligand alone")
@@ -81,7 +81,7 @@ def _from_model(lines: list[str], id: str, source: str, reading: Reading) -> Ent
         raise MoleculeError(f"{id}: is not a valid PDB model")
     if unknown := [atom.GetPDBResidueInfo().GetName().strip() for atom in mol.GetAtoms() if not atom.GetAtomicNum()]:
         raise MoleculeError(f"{id}: the element of atom '{unknown[0]}' is not known")
-    return entry_of(_bonded(mol, id, source, reading), id, source, reading)
+    return input_of_mol(_bonded(mol, id, source, reading), id, source, reading)
 
 
 def _bonded(mol: Chem.Mol, id: str, source: str, reading: Reading) -> Chem.Mol:

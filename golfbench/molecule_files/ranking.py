@@ -16,7 +16,7 @@ from rdkit.rdBase import BlockLogs
 from golfbench.benchmark.records import Status
 from golfbench.chemistry import BROKEN_FACTOR, FloatArray, IntArray, best_rmsd_between, superposed
 from golfbench.errors import ConfigurationError, GolfbenchError
-from golfbench.molecule_files.entries import EndPoint
+from golfbench.molecule_files.input_molecules import EndPoint
 from golfbench.molecule_files.rows import OwnRow, Verdict
 from golfbench.molecule_files.state import Shape, State
 from golfbench.molecules import Molecule
@@ -62,7 +62,7 @@ def shape_of(row: OwnRow, end: EndPoint | None) -> Shape | None:
     energy = row.oracle_energy_hartree if asked else row.energy_final_hartree
     if end is None or row.status not in _RANKED or energy is None:
         return None
-    molecule = end.entry.molecule
+    molecule = end.given.molecule
     bonds = _neighbours(molecule.numbers, end.positions) if molecule.smiles is None else _canonical(molecule.smiles)
     kind = f"{bonds} {molecule.charge} {molecule.multiplicity}"
     return Shape(kind, energy, molecule.numbers, end.positions)

@@ -4,9 +4,10 @@ A file may list its atoms in any order, while a ``Molecule`` with a SMILES has t
 bonds becomes a molecule in the order of its canonical SMILES, together with the permutation that puts it back: what is
 written has the order, the bonds, the title and the data fields of the file that was read.
 
-A file is cut into records while it is read, and a record is understood when its turn comes (``entries.Pending``), so
-that a library takes no more memory than a molecule. One bad record stops nothing: it takes its place as ``Unusable``,
-with the reason. What had to be assumed or understood is told in ``Reading.notes``; the readers print nothing.
+A file is cut into records while it is read, and a record is understood when its turn comes
+(``input_molecules.Pending``), so that a library takes no more memory than a molecule. One bad record stops nothing: it
+takes its place as ``Unusable``, with the reason. What had to be assumed or understood is told in ``Reading.notes``; the
+readers print nothing.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from rdkit import Chem
 from rdkit.rdBase import BlockLogs
 
 from golfbench.errors import ConfigurationError, MoleculeError
-from golfbench.molecule_files.entries import Entry, Notes, Pending, Reading, Unusable
+from golfbench.molecule_files.input_molecules import InputMolecule, Notes, Pending, Reading, Unusable
 from golfbench.molecule_files.mol2 import read_mol2
 from golfbench.molecule_files.pdb import read_pdb
 from golfbench.molecule_files.sdf import read_sdf
@@ -164,7 +165,7 @@ def _as_it_is(made: Unusable, reading: Reading) -> list[Unusable]:
     return [made]
 
 
-def _of_its_bonds(pending: Pending, reading: Reading) -> Iterator[Entry | Unusable]:
+def _of_its_bonds(pending: Pending, reading: Reading) -> Iterator[InputMolecule | Unusable]:
     """Yield conformers of what was read with coordinates, as of its SMILES."""
     for made in pending(replace(reading, conformers=1)):
         if isinstance(made, Unusable):
@@ -177,11 +178,13 @@ def _of_its_bonds(pending: Pending, reading: Reading) -> Iterator[Entry | Unusab
             yield from embedded(made.molecule.smiles, made.molecule.id, made.source, made.fields, alike)
 
 
-def read_molecules(inputs: Sequence[str], reading: Reading, stdin_format: str | None = None) -> list[Entry | Unusable]:
+def read_molecules(
+    inputs: Sequence[str], reading: Reading, stdin_format: str | None = None
+) -> list[InputMolecule | Unusable]:
     """Read files and SMILES, in their order; see ``Inputs``."""
-    entries = [entry for pending in Inputs(inputs, reading, stdin_format).pending() for entry in pending(reading)]
-    _note_shared_names(entries, reading)
-    return entries
+    found = [given for pending in Inputs(inputs, reading, stdin_format).pending() for given in pending(reading)]
+    _note_shared_names(found, reading)
+    return found
 
 
 def _guessed(text: Text) -> str:
@@ -232,11 +235,11 @@ def _looks_like_path(text: str) -> bool:
     return text.startswith(("/", "./", "../", "~")) or (os.sep in text and os.path.isdir(os.path.dirname(text)))
 
 
-def _note_shared_names(entries: Sequence[Entry | Unusable], reading: Reading) -> None:
-    names = Counter(entry.molecule.id for entry in entries if isinstance(entry, Entry))
-    for entry in entries:
-        if isinstance(entry, Entry) and names[entry.molecule.id] > 1:
-            reading.notes.add(SHARED_NAME, entry.source)
+def _note_shared_names(inputs: Sequence[InputMolecule | Unusable], reading: Reading) -> None:
+    names = Counter(given.molecule.id for given in inputs if isinstance(given, InputMolecule))
+    for given in inputs:
+        if isinstance(given, InputMolecule) and names[given.molecule.id] > 1:
+            reading.notes.add(SHARED_NAME, given.source)
 
 
 _READERS: Mapping[str, Callable[[Text, Reading], Iterator[Pending]]] = {

@@ -16,7 +16,7 @@ from golfbench.chemistry import IntArray, mol_from_smiles
 from golfbench.errors import MoleculeError
 from golfbench.molecule_files.bonds import charge_of_bonds, guessed_multiplicity
 from golfbench.molecule_files.drawings import MOST_FLAT_NEIGHBOURS, NEVER_FLAT, is_flat
-from golfbench.molecule_files.entries import Entry, Pending, Reading, Unusable, attempt
+from golfbench.molecule_files.input_molecules import InputMolecule, Pending, Reading, Unusable, attempt
 from golfbench.molecule_files.sdf_records import SdfRecord, split_records
 from golfbench.molecule_files.smiles import embedded
 from golfbench.molecule_files.text import Text, empty, file_name
@@ -44,11 +44,11 @@ def read_sdf(text: Text, reading: Reading) -> Iterator[Pending]:
         yield partial(empty, text.label)
 
 
-def _as_it_stands(record: SdfRecord, id: str, source: str, reading: Reading) -> Iterator[Entry | Unusable]:
+def _as_it_stands(record: SdfRecord, id: str, source: str, reading: Reading) -> Iterator[InputMolecule | Unusable]:
     yield from attempt(id, source, partial(_from_record, record), reading)
 
 
-def _from_bonds(record: SdfRecord, id: str, source: str, reading: Reading) -> Iterator[Entry | Unusable]:
+def _from_bonds(record: SdfRecord, id: str, source: str, reading: Reading) -> Iterator[InputMolecule | Unusable]:
     """Yield conformers of the molecule that a record's bonds say; its coordinates say the stereoisomer only."""
     try:
         smiles = _smiles_of(record, id)
@@ -71,22 +71,22 @@ def _smiles_of(record: SdfRecord, id: str) -> str:
         return str(Chem.MolToSmiles(Chem.RemoveHs(spatial)))
 
 
-def _from_record(record: SdfRecord, id: str, source: str, reading: Reading) -> Entry:
+def _from_record(record: SdfRecord, id: str, source: str, reading: Reading) -> InputMolecule:
     if record.empty:
         raise MoleculeError(f"{id}: the record is empty")
-    entry = entry_of(_mol(record.block, id), id, source, reading, record.fields, _told_spins(record.block))
-    _note_other_isomer(entry.molecule, record, source, reading)
-    return entry
+    given = input_of_mol(_mol(record.block, id), id, source, reading, record.fields, _told_spins(record.block))
+    _note_other_isomer(given.molecule, record, source, reading)
+    return given
 
 
-def entry_of(
+def input_of_mol(
     read: Chem.Mol,
     id: str,
     source: str,
     reading: Reading,
     fields: tuple[tuple[str, str], ...] = (),
     spins: Mapping[int, int] | None = None,
-) -> Entry:
+) -> InputMolecule:
     """Return the molecule of a record with bonds.
 
     Args:
@@ -115,7 +115,7 @@ def entry_of(
         multiplicity = guessed_multiplicity(mol, source, reading, spins)
     molecule = Molecule(id, numbers, positions, charge, multiplicity, smiles)
     check_electrons(molecule)
-    return Entry(molecule, source, order, read, fields)
+    return InputMolecule(molecule, source, order, read, fields)
 
 
 def _mol(block: str, id: str) -> Chem.Mol:
@@ -284,3 +284,6 @@ def _same_graph(mol: Chem.Mol, template: Chem.Mol, order: list[int]) -> bool:
 
 def _traits(atom: Chem.Atom) -> tuple[int, int, int]:
     return atom.GetAtomicNum(), atom.GetFormalCharge(), atom.GetNumRadicalElectrons()
+
+
+entry_of = input_of_mol  # the former name, which ``golfbench.api`` still uses

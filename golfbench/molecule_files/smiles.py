@@ -15,7 +15,7 @@ from rdkit.rdBase import BlockLogs
 from golfbench.chemistry import embed, mol_from_smiles, rdkit_mol, spread_seed
 from golfbench.errors import MoleculeError
 from golfbench.molecule_files.bonds import charge_of_bonds, guessed_multiplicity
-from golfbench.molecule_files.entries import Entry, Pending, Reading, Unusable
+from golfbench.molecule_files.input_molecules import InputMolecule, Pending, Reading, Unusable
 from golfbench.molecule_files.isomers import every_isomer, fixed_isomer
 from golfbench.molecule_files.text import Text, empty, file_name
 from golfbench.molecules import Molecule, check_electrons
@@ -98,7 +98,7 @@ def _cells(line: str, columns: int) -> list[str]:
     return line.strip().split(maxsplit=max(columns - 1, 1))
 
 
-def read_smiles(smiles: str, reading: Reading) -> Iterator[Entry | Unusable]:
+def read_smiles(smiles: str, reading: Reading) -> Iterator[InputMolecule | Unusable]:
     """Yield the conformers of a SMILES as it was typed."""
     text, extension = _without_extension(smiles.strip())
     bare, *name = text.split(maxsplit=1)
@@ -145,7 +145,7 @@ def _plain(smiles: str, id: str, source: str, reading: Reading) -> str:
 
 def embedded(
     smiles: str, id: str, source: str, fields: tuple[tuple[str, str], ...], reading: Reading
-) -> Iterator[Entry | Unusable]:
+) -> Iterator[InputMolecule | Unusable]:
     """Yield the conformers of a SMILES, with its CXSMILES extension behind a blank if it has one."""
     if reading.every_isomer:
         yield from _isomers(smiles, id, source, fields, reading)
@@ -161,7 +161,7 @@ def embedded(
         return
     for molecule in made:
         named = molecule if reading.conformers > 1 else replace(molecule, id=id)
-        yield Entry(named, source, np.arange(len(named)), rdkit_mol(named), fields)
+        yield InputMolecule(named, source, np.arange(len(named)), rdkit_mol(named), fields)
     for k in range(len(made), reading.conformers):
         lost = f"{id}/{k}: only {len(made)} of {reading.conformers} conformers could be embedded"
         yield Unusable(f"{id}/{k}", source, MoleculeError(lost))
@@ -169,7 +169,7 @@ def embedded(
 
 def _isomers(
     smiles: str, id: str, source: str, fields: tuple[tuple[str, str], ...], reading: Reading
-) -> Iterator[Entry | Unusable]:
+) -> Iterator[InputMolecule | Unusable]:
     """Yield the conformers of every isomer of a SMILES; where there are several, their ids have numbers."""
     try:
         plain = _plain(smiles, id, source, reading)

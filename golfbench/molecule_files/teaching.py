@@ -27,7 +27,7 @@ from golfbench.learning.settings import FineTuning
 from golfbench.learning.snapshots import Snapshots
 from golfbench.learning.targets import remainders
 from golfbench.molecule_files.driver import Driver
-from golfbench.molecule_files.entries import Notes
+from golfbench.molecule_files.input_molecules import Notes
 from golfbench.molecule_files.library import Job, kept_of, parts
 from golfbench.molecule_files.oracle_walks import OnLabel, oracle_folder, tell_nobody
 from golfbench.molecule_files.output import Kept, Output

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from golfbench.errors import ConfigurationError, MoleculeError
-from golfbench.molecule_files.entries import Notes, Reading, Unusable
+from golfbench.molecule_files.input_molecules import Notes, Reading, Unusable
 
 _GZIP = b"\x1f\x8b"
 #: What is tried where no byte-order mark says it: UTF-8, Windows-1252, and Latin-1, which takes everything.

@@ -16,7 +16,7 @@ from golfbench.benchmark.records import Status
 from golfbench.contracts import LabelledMolecule
 from golfbench.errors import OracleError
 from golfbench.molecule_files.driver import Driver
-from golfbench.molecule_files.entries import EndPoint
+from golfbench.molecule_files.input_molecules import EndPoint
 from golfbench.molecule_files.library import Job
 from golfbench.molecule_files.minimizing import changes, facts_of, said_of, undisturbed
 from golfbench.molecule_files.oracle_walks import (
@@ -138,7 +138,7 @@ class Judge:
     def _kept(self, walked: Walked) -> Kept:
         start, row = walked.start, self._row(walked)
         positions = start.positions if walked.end is None else walked.end.positions
-        end = EndPoint(start.entry, positions, {**facts_of(row, self._driver), **self._facts(row)})
+        end = EndPoint(start.given, positions, {**facts_of(row, self._driver), **self._facts(row)})
         path = self._output.path
         data = None if path is None else molecule_bytes(path.suffix, end)
         return Kept(start.place, row, data, shape_of(row, end))
@@ -148,14 +148,14 @@ class Judge:
         status, error = self._status(walked), None if found is None else found.error
         facts: dict[str, object] = {"oracle_labels": walked.labels, "oracle_calls": self._walks.calls(start)}
         if end is not None:
-            held = self._rules.constraints.of(start.entry)
+            held = self._rules.constraints.of(start.given)
             energy = energy_of(end, held)
             facts["oracle_energy_hartree"] = energy
             facts["oracle_force_max_ev_per_angstrom"] = end.force_max * HARTREE_TO_EV
             if walked.first is not None:
                 change = energy - energy_of(walked.first, held)
                 facts["oracle_energy_change_kcal_mol"] = change * HARTREE_TO_KCAL_MOL
-            changed, stereo_changed, turned = changes(start.entry.molecule, end.positions)
+            changed, stereo_changed, turned = changes(start.given.molecule, end.positions)
             facts |= {"bond_graph_changed": changed, "stereo_changed": stereo_changed}
             if status.finished and (changed or stereo_changed):
                 status, error = Status.TOPOLOGY_CHANGED, turned

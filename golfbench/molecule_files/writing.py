@@ -13,7 +13,7 @@ from ase.io import write as write_atoms
 from rdkit import Chem
 
 from golfbench.chemistry import charge_and_multiplicity, to_ase
-from golfbench.molecule_files.entries import EndPoint, Entry
+from golfbench.molecule_files.input_molecules import EndPoint, InputMolecule
 from golfbench.molecule_files.sdf_records import written
 
 #: Begins the names of the facts that golfbench adds to those of a user's file.
@@ -46,18 +46,18 @@ def _sdf(ends: Sequence[EndPoint]) -> str:
 
 
 def _sdf_record(end: EndPoint) -> str:
-    entry = end.entry
-    assert entry.mol is not None
-    mol = Chem.Mol(entry.mol)
+    given = end.given
+    assert given.mol is not None
+    mol = Chem.Mol(given.mol)
     mol.UpdatePropertyCache(strict=False)
-    mol.GetConformer().SetPositions(entry.in_file_order(end.positions))
+    mol.GetConformer().SetPositions(given.in_file_order(end.positions))
     mol.GetConformer().Set3D(True)
     # The bonds stay as they were read. The coordinates are the stereo: marks would say less, or "either".
     block = Chem.MolToMolBlock(mol, includeStereo=False, kekulize=False)
-    ours = {**_facts(end), **_state_beyond_bonds(entry)}
-    given = [*entry.fields, *(_xyz_facts(entry.atoms) if entry.atoms is not None else [])]
-    fields = [(name, value) for name, value in given if name not in ours]
-    return written(entry.molecule.id, block, [*fields, *((name, str(value)) for name, value in ours.items())])
+    ours = {**_facts(end), **_state_beyond_bonds(given)}
+    theirs = [*given.fields, *(_xyz_facts(given.atoms) if given.atoms is not None else [])]
+    fields = [(name, value) for name, value in theirs if name not in ours]
+    return written(given.molecule.id, block, [*fields, *((name, str(value)) for name, value in ours.items())])
 
 
 def _facts(end: EndPoint) -> dict[str, str | float]:
@@ -65,9 +65,9 @@ def _facts(end: EndPoint) -> dict[str, str | float]:
     return {f"{PREFIX}{name}": value for name, value in end.facts.items()}
 
 
-def _state_beyond_bonds(entry: Entry) -> dict[str, int]:
+def _state_beyond_bonds(given: InputMolecule) -> dict[str, int]:
     """Return the multiplicity where the bonds suggest another one, so that the file is read back as it was."""
-    molecule = entry.molecule
+    molecule = given.molecule
     known = molecule.smiles is not None and charge_and_multiplicity(molecule.smiles)[1] == molecule.multiplicity
     return {} if known else {"multiplicity": molecule.multiplicity}
 
@@ -85,16 +85,16 @@ def _extxyz(ends: Sequence[EndPoint]) -> str:
 
 def _frame(end: EndPoint) -> Atoms:
     """Return the atoms with what their file said of them, in its order."""
-    entry, molecule = end.entry, end.entry.molecule
-    positions = entry.in_file_order(end.positions)
-    if entry.atoms is None:
-        told = to_ase(molecule)[np.argsort(entry.order)]
+    given, molecule = end.given, end.given.molecule
+    positions = given.in_file_order(end.positions)
+    if given.atoms is None:
+        told = to_ase(molecule)[np.argsort(given.order)]
         assert isinstance(told, Atoms)
-        atoms, facts = told, dict(entry.fields)
-        if not np.array_equal(entry.order, np.arange(len(entry.order))):
+        atoms, facts = told, dict(given.fields)
+        if not np.array_equal(given.order, np.arange(len(given.order))):
             del atoms.info["smiles"]  # a SMILES is the topology of atoms in its own order only
     else:
-        atoms, facts = entry.atoms.copy(), dict(entry.atoms.info)
+        atoms, facts = given.atoms.copy(), dict(given.atoms.info)
         atoms.info = dict(to_ase(molecule).info)
     atoms.set_positions(positions)
     named = {key: value for key, value in facts.items() if key not in atoms.info}

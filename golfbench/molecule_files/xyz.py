@@ -23,7 +23,7 @@ from golfbench.chemistry import (
 from golfbench.errors import MoleculeError
 from golfbench.molecule_files.bonds import guessed_multiplicity
 from golfbench.molecule_files.drawings import is_drawing
-from golfbench.molecule_files.entries import Entry, Pending, Reading, attempt
+from golfbench.molecule_files.input_molecules import InputMolecule, Pending, Reading, attempt
 from golfbench.molecule_files.text import Text, empty, file_name
 from golfbench.molecules import Molecule, check_electrons
 from golfbench.states import LEADING_INTEGERS, stated
@@ -76,13 +76,13 @@ def read_geometries(text: Text) -> Iterator[Pending]:
         yield partial(empty, text.label)
 
 
-def _geometry(lines: list[str], id: str, source: str, reading: Reading) -> Entry:
+def _geometry(lines: list[str], id: str, source: str, reading: Reading) -> InputMolecule:
     atoms, name, smiles = _read(lines, id)
     charge = 0 if smiles is None else charge_and_multiplicity(smiles)[0]
     molecule = Molecule(name, atoms.numbers, atoms.positions.copy(), charge, smiles=smiles)
     if smiles is not None:
         check_topology(molecule)
-    return Entry(molecule, source, np.arange(len(molecule)), None, atoms=atoms)
+    return InputMolecule(molecule, source, np.arange(len(molecule)), None, atoms=atoms)
 
 
 def _frames(lines: Iterable[str]) -> Iterator[list[str]]:
@@ -134,12 +134,14 @@ def _read(lines: list[str], id: str) -> tuple[Atoms, str, str | None]:
     return atoms, *_describe(atoms, lines[1], id)
 
 
-def _from_frame(lines: list[str], id: str, source: str, reading: Reading) -> Entry:
+def _from_frame(lines: list[str], id: str, source: str, reading: Reading) -> InputMolecule:
     atoms, name, smiles = _read(lines, id)
-    return entry_of_atoms(atoms, lines[1], name, smiles, source, reading)
+    return input_of_atoms(atoms, lines[1], name, smiles, source, reading)
 
 
-def entry_of_atoms(atoms: Atoms, comment: str, name: str, smiles: str | None, source: str, reading: Reading) -> Entry:
+def input_of_atoms(
+    atoms: Atoms, comment: str, name: str, smiles: str | None, source: str, reading: Reading
+) -> InputMolecule:
     """Return the molecule of ASE atoms.
 
     Args:
@@ -164,7 +166,7 @@ def entry_of_atoms(atoms: Atoms, comment: str, name: str, smiles: str | None, so
     elif is_drawing(molecule.numbers, molecule.positions):
         reading.notes.add("all atoms lie in one plane, as in a flat drawing, which this molecule cannot", source)
     mol = None if smiles is None else rdkit_mol(molecule)
-    return Entry(molecule, source, np.arange(len(molecule)), mol, atoms=atoms)
+    return InputMolecule(molecule, source, np.arange(len(molecule)), mol, atoms=atoms)
 
 
 def _became(changes: Sequence[str]) -> str:
@@ -257,3 +259,6 @@ def _hint(charge: int | None, multiplicity: int | None, notes: Sequence[str]) ->
     if multiplicity is None:
         return "; nothing says the multiplicity: write multiplicity=... in its comment line, or give --multiplicity"
     return "".join(f" ({note})" for note in notes)
+
+
+entry_of_atoms = input_of_atoms  # the former name, which ``golfbench.api`` still uses

@@ -45,7 +45,7 @@ class OracleModel:
     def of_workers(cls, oracle: Named, method: str, workers: int) -> OracleModel:
         """Wrap an engine that runs in several processes, which stay warm: the molecules of a batch are asked at once.
 
-        Calls are counted by nobody: for fixed references, and for bases outside a run.
+        Calls are not counted: for fixed references, and for bases outside a run.
 
         Args:
             oracle: Its name and parameters.

@@ -22,7 +22,7 @@ from golfbench.oracles.request import Attempt, Request
 
 log = logging.getLogger(__name__)
 
-#: Labels that the gate refuses, and no other, after which the run ends: engine and dataset do not go together.
+#: Labels that the gate refuses, and no other, after which the run ends: engine and dataset do not belong together.
 MOST_REFUSED = 5
 #: Labels are shared with other runs when they took this long (s) together, or are so many.
 SHARE_AFTER_S, SHARE_AFTER = 10.0, 200
@@ -53,7 +53,7 @@ class Books:
         self._unshared_s = 0.0
 
     def close(self) -> None:
-        """Give other runs what they have not got yet, and close the ledger."""
+        """Give other runs the labels that they do not have yet, and close the ledger."""
         self._share_all()
         self.ledger.close()
 
@@ -82,7 +82,7 @@ class Books:
     # --- What other runs know ----------------------------------------------------------------------------------
 
     def cache_of(self, request: Request) -> LabelCache | None:
-        """Return where other runs leave labels of this oracle; a cheap one is asked sooner than looked up."""
+        """Return where other runs leave labels of this oracle; ``None`` for a cheap one, which is faster to ask."""
         return None if request.spec.cheap else self._cache
 
     def find_elsewhere(self, request: Request, engine: str | None) -> CachedLabel | None:
@@ -175,12 +175,12 @@ class Books:
             self._awaited[future] = time.perf_counter()
 
     def stop_waiting(self, future: Future[Label]) -> None:
-        """Note that it does so no longer."""
+        """Note that it no longer does."""
         with self._lock:
             self._awaited.pop(future, None)
 
     def _keep(self, request: Request, label: Label, call: OracleCall) -> None:
-        """Store a label, then its call: the store tells the ledger of a call that a crash kept from it."""
+        """Store a label, then its call. After a crash in between, the store adds the missing line to the ledger."""
         self.labels.put(request.key, request.question.molecule, label, call)
         self.ledger.append(call)
 

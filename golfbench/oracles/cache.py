@@ -4,9 +4,8 @@ A label's address is its question (oracle, method, options, geometry); beside ea
 versions of the engine. A cache saves oracle calls and is never needed: whatever goes wrong with it, a run goes on as if
 it were empty.
 
-Each operation opens the file anew, at a fraction of a millisecond, so that a file that was removed or replaced
-meanwhile does no harm. The journal is a rollback journal: write-ahead logs do not work on the network file systems of
-clusters.
+Each operation opens the file again, in a fraction of a millisecond, so that a file may be removed or replaced
+meanwhile. The journal is a rollback journal: write-ahead logs do not work on the network file systems of clusters.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ PATH_VARIABLE = "GOLFBENCH_CACHE"
 APPLICATION_ID = 0x676C6662
 #: How long an operation waits for another process that writes.
 LOCK_TIMEOUT_S = 30.0
-#: How long a run does without a cache that stayed locked, so that waiting costs it a few percent at most.
+#: How long a run does not use a cache that stayed locked; so waiting takes a few percent of its time at most.
 REST_S = 600.0
 #: Rows and lines handled at a time; other processes get their turn in between.
 PAGE = 500
@@ -114,7 +113,7 @@ def default_path() -> Path:
 
 
 class _File:
-    """The file: opened anew for each operation; its failures are borne by runs and told to persons.
+    """The file: opened for each operation. Runs go on when it fails; persons get an error.
 
     Args:
         path: It may be missing.
@@ -179,7 +178,7 @@ class _File:
         except (sqlite3.Error, GolfbenchError) as error:
             if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
                 self._rest_until = time.monotonic() + REST_S
-            reason = str(error).replace(str(self.path), "the file")  # logs of runs name nobody's folders
+            reason = str(error).replace(str(self.path), "the file")  # logs of runs name no folders of users
             self._warn_once(f"cannot be used, the run goes on without it: {reason}")
             return otherwise
 
@@ -207,8 +206,9 @@ class _File:
 class LabelCache(_File):
     """Labels by question, shared by processes and threads.
 
-    ``engines``, ``get`` and ``put`` serve runs and bear with any state of the file. The other methods serve a person:
-    they raise ``ConfigurationError`` for a damaged file and ``WriteError`` for one that cannot be used at the moment.
+    ``engines``, ``get`` and ``put`` serve runs, and never fail whatever the state of the file. The other methods serve
+    a person: they raise ``ConfigurationError`` for a damaged file and ``WriteError`` for one that cannot be used at the
+    moment.
 
     Args:
         path: The file. A missing one is an empty cache; the first ``put`` makes it, with its folder.
@@ -291,13 +291,13 @@ class LabelCache(_File):
         return result
 
     def export(self, target: Path, oracle: str | None = None, method: str | None = None) -> tuple[int, int]:
-        """Write labels as JSON lines, whole or not at all; a file that is there is replaced.
+        """Write labels as JSON lines, all or none; a file that is there is replaced.
 
         Returns:
             How many were written, and how many damaged ones were left out.
 
         Raises:
-            NothingToDoError: If no sound label is of that oracle and method (``None``: of any).
+            NothingToDoError: If no intact label is of that oracle and method (``None``: of any).
             WriteError: If the file cannot be written.
         """
         written = damaged = 0
@@ -350,7 +350,7 @@ class LabelCache(_File):
         return removed
 
     def _answers(self, question: Question, engine: str | None) -> Iterator[LabelRow]:
-        """Yield the sound answers to a question, the newest first."""
+        """Yield the intact answers to a question, the newest first."""
         wanted = {"key": question.key, "engine": engine}
 
         def fetch() -> list[tuple[Any, ...]]:
@@ -381,7 +381,10 @@ def _connect(address: str) -> sqlite3.Connection:
 
 
 def _identity(db: sqlite3.Connection) -> tuple[int, int, int]:
-    """Return application id, schema version and number of tables, read as one: they may just be coming into being."""
+    """Return application id, schema version and number of tables.
+
+    Read in one transaction: another process may be creating them.
+    """
     db.execute("BEGIN")
     queries = ("PRAGMA application_id", "PRAGMA user_version", "SELECT count(*) FROM sqlite_master")
     application, version, tables = (db.execute(query).fetchone()[0] for query in queries)
@@ -402,7 +405,10 @@ def _initialize(db: sqlite3.Connection) -> None:
 
 @contextlib.contextmanager
 def _transaction(db: sqlite3.Connection) -> Iterator[None]:
-    """Write as one; the lock is taken first, because two readers that both want to write would block each other."""
+    """Write in one transaction.
+
+    The lock is taken first, because two readers that both want to write would block each other.
+    """
     db.execute("PRAGMA journal_mode = TRUNCATE")
     db.execute("PRAGMA synchronous = NORMAL")
     db.execute("BEGIN IMMEDIATE")
@@ -416,7 +422,7 @@ def _transaction(db: sqlite3.Connection) -> Iterator[None]:
 
 
 def _insert(db: sqlite3.Connection, row: LabelRow) -> bool:
-    """Write a row where there is no sound one; return whether it was written."""
+    """Write a row where there is no intact one; return whether it was written."""
     there = db.execute("SELECT * FROM labels WHERE key = ? AND engine = ?", (row.key, row.engine)).fetchone()
     if there and LabelRow(*there[1:]).is_sound():
         return False

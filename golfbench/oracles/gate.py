@@ -1,7 +1,7 @@
-"""The label gate: what no engine in order says is not believed, learned from or judged by.
+"""The label gate: a label that no working engine would give is not used, neither to learn from nor to judge by.
 
 A label that is refused stays in the run's labels with the reason, and in the ledger as ``rejected``. What is right but
-too wild to learn from (see ``golf.settings.FORCE_NORM_GUARD``) is not the gate's business.
+too wild to learn from (see ``golf.settings.FORCE_NORM_GUARD``) is left to others.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ TORQUE, TORQUE_SHARE = 0.05, 0.03
 
 
 class Gate:
-    """Checks labels before anybody sees them."""
+    """Checks labels before they are used."""
 
     def __init__(self) -> None:
         self._references: dict[str, Mapping[int, float]] = {}
@@ -61,7 +61,7 @@ class Gate:
 
 
 def label_objection(molecule: Molecule, energy: float, forces: FloatArray) -> str:
-    """Return why no engine in order gives this label, or an empty text.
+    """Return why this label cannot be right, or an empty text.
 
     The energy does not change when a molecule is moved or turned: the forces neither push nor turn it.
 

@@ -30,7 +30,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 _ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 #: The parent's end shows at once, but for a fork of the parent that holds the lifeline: so it is looked for, too (s).
 _LOOK_S = 1.0
-#: Killed processes may take a moment to end and to let go of their files (s).
+#: Killed processes may take a moment to end and to close their files (s).
 _PATIENCE_S = 5.0
 
 
@@ -47,7 +47,7 @@ def guarded(lifeline: int, scratch: str) -> None:
         _guard(serving, lifeline, scratch)
     os.close(lifeline)
     os.setpgid(0, 0)
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # without its guard it must not go on
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # it must not run without its guard
 
 
 def _prctl(option: int, value: int) -> None:

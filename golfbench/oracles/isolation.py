@@ -2,7 +2,7 @@
 
 ``golfbench.oracles.worker`` has the protocol. POSIX only: the engine has a session and a process group of its own, and
 between it and the parent stands a guard (``golfbench.oracles.guard``) that ends it together with whatever it started,
-also when nobody is left to ask for that.
+also when the parent is gone.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ _LOOK_S = 0.2
 _LOOKS_PER_CORE = 50
 #: A child whose processes hold so much more (bytes) than the calculations themselves asked for is replaced.
 _GROWTH_BYTES = 300 * 10**6
-#: What C++, Fortran and Python processes say at last when there was no memory for them.
+#: What C++, Fortran and Python processes write last when memory was too small.
 _OUT_OF_MEMORY = re.compile(r"bad_alloc|MemoryError|(?i:out of memory|(cannot|could not|failed to|error) allocat)")
-#: Its last words are waited for this long (s); a process that it left behind may hold its stderr open.
+#: The end of its stderr is waited for this long (s): a process that it left behind may hold it open.
 _LAST_WORDS_S = 0.2
 #: What a child may report at its start that is not the fault of a molecule.
 _START_ERRORS: Mapping[str, type[GolfbenchError]] = {
@@ -352,7 +352,7 @@ _living: weakref.WeakSet[_Child] = weakref.WeakSet()
 
 
 def stop_all() -> None:
-    """End every child of this process, whatever it is doing: whoever waits for one sees it crash."""
+    """End every child of this process, whatever it is doing: for whoever waits for one, it crashed."""
     for child in list(_living):
         child.stop()
 

@@ -34,7 +34,7 @@ class LabelStore:
 
     Args:
         path: ``labels.db`` of a run.
-        ledger: Gets the lines that a crash kept from it.
+        ledger: Gets the lines that are missing after a crash.
 
     Raises:
         ConfigurationError: If the file is not such a store.
@@ -128,7 +128,7 @@ class LabelStore:
 
 
 def _create(path: Path) -> None:
-    """Create an empty store, whole or not at all.
+    """Create an empty store, completely or not at all.
 
     ASE creates one table after the other and SQLite commits each, so a full disk would leave some of them.
     """

@@ -55,9 +55,9 @@ class OracleCall(BaseModel):
             engine was asked (such lines are kept for the account but are not calls).
         error: Its text, empty if ok.
         started_utc: ISO 8601.
-        wall_s: Seconds, waiting excluded; for a lost worker, from the dispatch to the news.
+        wall_s: Seconds, waiting excluded; for a lost worker, until the loss was noticed.
         cpu_s: CPU seconds where the engine measures them.
-        awaited_s: Seconds that the run stood still for this answer and for no other.
+        awaited_s: Seconds that the run waited for this answer and for no other.
         worker: Which worker served it.
     """
 
@@ -135,7 +135,7 @@ class Ledger:
             self._file: FileIO = path.open("ab", buffering=0)
         for call in read_calls(path):
             self._tally(call)
-        # Who lost workers and starts anew has other workers.
+        # A run that is started again has other workers.
         for key, failures in list(self._failures.items()):
             self._failures[key] = [failure for failure in failures if failure.kind != "lost"]
 

@@ -34,7 +34,7 @@ def precheck(spec: OracleSpec, molecule: Molecule) -> None:
         )
 
 
-#: Who may not ask an engine at the moment: calls of its own would be in no ledger.
+#: Who may not ask an engine at the moment, because the call would be in no ledger.
 _refused_to: ContextVar[str] = ContextVar("refused_to", default="")
 
 
@@ -90,7 +90,7 @@ class CheckedOracle:
         return float(energy), forces
 
     def energy(self, molecule: Molecule) -> float:
-        """Return the energy (Hartree) alone, which an engine with an ``energy`` method has for less.
+        """Return the energy (Hartree) alone, which is cheaper where the engine has a method ``energy``.
 
         Raises:
             OracleError: As for ``label``.

@@ -1,8 +1,8 @@
-"""What follows a failed attempt, the same on every executor: again elsewhere, another way, or never again.
+"""What follows a failed attempt, the same on every executor: another try, elsewhere or with other settings, or none.
 
-A crash or a lost worker may be the machine's fault, so the question is asked again, elsewhere where there is an
-elsewhere. A calculation that does not converge is tried with the oracle's fallbacks, in order. Everything else, and
-what failed too often, is quarantined: the failure is the answer, for this run and for whoever resumes it.
+A crash or a lost worker may be the machine's fault, so the question is asked again, on another worker where there is
+one. A calculation that does not converge is tried with the oracle's fallbacks, in order. Everything else, and
+what failed too often, is quarantined: the failure is the answer, for this run, also when it is resumed.
 """
 
 from __future__ import annotations

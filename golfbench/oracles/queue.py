@@ -64,7 +64,10 @@ class CallQueue:
         self.on_call: OnCall = lambda oracle, ended, asked: None
 
     def put(self, request: Request) -> None:
-        """Ask when a worker is free; the largest molecules of a turn first, lest one of them is the last to end."""
+        """Ask when a worker is free.
+
+        The largest molecules of a turn come first, so that none of them starts last and is waited for.
+        """
         with self._lock:
             place = request.turn, -basis_functions(request.question.molecule.numbers), next(self._order)
             heapq.heappush(self._waiting, (place, request))

@@ -78,7 +78,7 @@ class RunningCalls:
 
 
 def read_running(path: Path) -> list[RunningCall]:
-    """Return the calls that a file names; none if there is no file, or no sound one."""
+    """Return the calls that a file names; none if there is no file, or it is damaged."""
     try:
         return [RunningCall.model_validate(entry) for entry in json.loads(path.read_text(encoding="utf-8"))]
     except (OSError, ValueError, TypeError, ValidationError):

@@ -41,7 +41,7 @@ class OracleService:
         directory: The run directory; holds ``oracle_calls.jsonl`` and ``labels.db``.
         executor: Where calls run; this machine by default. It is shut down with the service.
         workers: Calls at a time; by default as many as the executor has ``slots``, or no limit if it does not say.
-        cache: Labels of other runs, or ``None``; a cheap oracle is asked sooner than looked up. Only labels of the
+        cache: Labels of other runs, or ``None``; a cheap oracle is asked at once, without a look. Only labels of the
             version of the engine that the executor's workers have are believed.
         any_version: Whether labels of other versions are believed, too.
         limits: What one call may take.
@@ -66,12 +66,12 @@ class OracleService:
         self._lock = threading.Lock()
         self._pending: dict[str, Future[Label]] = {}
         self._versions: dict[str, Future[str]] = {}
-        # Files are written by a thread of their own: a worker whose answer is being kept is free already.
+        # Files are written by a thread of their own: a worker is free again while its answer is written.
         self._clerk = ThreadPoolExecutor(1, thread_name_prefix="clerk")
         self._closing = False
 
     def watch(self, on_call: OnCall) -> None:
-        """Name who is told of each call of a slow oracle that has ended."""
+        """Set what is told of each call of a slow oracle that has ended."""
         self._queue.on_call = on_call
 
     @property
@@ -213,7 +213,8 @@ class OracleService:
         """Keep the last answer to a question, whatever it is."""
         if answer["outcome"] == "ok":
             return self._books.record(request, attempt, answer)
-        if not self._closing or answer["outcome"] not in ("crashed", "lost"):  # an end of ours is no failure
+        # Of a service that is closed, the end of a worker is no failure of the engine.
+        if not self._closing or answer["outcome"] not in ("crashed", "lost"):
             self._books.write_call(request, attempt, answer)
         raise OracleError(answer["error"], kind=answer["outcome"])
 

@@ -66,7 +66,7 @@ def _open(setup: dict[str, Any]) -> Oracle:
 
 
 def _limit_memory(limit_bytes: int) -> None:
-    """Let the kernel refuse what the parent would see too late; for each process that the engine starts alike."""
+    """Let the kernel refuse memory that the parent would see too late, also to each process that the engine starts."""
     if sys.platform == "linux":  # elsewhere the limit does not cover what is allocated today
         hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
         limit = limit_bytes if hard == resource.RLIM_INFINITY else min(limit_bytes, hard)

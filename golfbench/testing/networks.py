@@ -290,7 +290,7 @@ def gradients(bench: Bench) -> Finding:
     ions = [_cation(bench.molecules[0])] if bench.spec.charged else []  # what embeds a charge gets no zeros
     energies, forces = energies_and_forces(network, bench.batch([*bench.molecules, *ions]), create_graph=True)
     loss = energies.square().mean() + (forces - 0.1).square().mean()
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     trained = {name: p.grad for name, p in network.named_parameters() if p.requires_grad}
     problems = [f"{name}: none" for name, gradient in trained.items() if gradient is None or not gradient.any()]
     problems += [f"{n}: not finite" for n, g in trained.items() if g is not None and not torch.isfinite(g).all()]

@@ -16,7 +16,7 @@ from rdkit.Chem import rdDistGeom
 from golfbench.errors import ConfigurationError
 from golfbench.molecule_files import library
 from golfbench.molecule_files.driver import open_driver
-from golfbench.molecule_files.entries import Entry, Notes, Reading, Unusable
+from golfbench.molecule_files.input_molecules import InputMolecule, Notes, Reading, Unusable
 from golfbench.molecule_files.library import Job, minimize_library
 from golfbench.molecule_files.output import open_output
 from golfbench.molecule_files.ranking import Ranking, rank
@@ -178,7 +178,7 @@ SMALL
 """
 
 
-def read(tmp_path: Path, name: str, data: str, reading: Reading | None = None) -> list[Entry | Unusable]:
+def read(tmp_path: Path, name: str, data: str, reading: Reading | None = None) -> list[InputMolecule | Unusable]:
     path = tmp_path / name
     path.write_bytes(gzip.compress(data.encode()) if name.endswith(".gz") else data.encode())
     return read_molecules([str(path)], reading or Reading())
@@ -189,10 +189,10 @@ def test_mol2_has_its_bonds_charge_and_titles(name, tmp_path):
     text = ACETATE.format(title="acetate", kind="GASTEIGER", c0="-0.3")
     bare = ACETATE.format(title="****", kind="NO_CHARGES", c0="0")
     first, second = read(tmp_path, name, text + bare)
-    assert isinstance(first, Entry)
-    assert isinstance(second, Entry)
+    assert isinstance(first, InputMolecule)
+    assert isinstance(second, InputMolecule)
     assert (first.molecule.id, second.molecule.id) == ("acetate", f"{name}:2")
-    assert {entry.molecule.smiles for entry in (first, second)} == {"CC(=O)[O-]"}
+    assert {given.molecule.smiles for given in (first, second)} == {"CC(=O)[O-]"}
     assert (first.molecule.charge, first.molecule.multiplicity) == (-1, 1)
     assert [atom.GetSymbol() for atom in first.mol.GetAtoms()] == list("CCOOHHH")
 
@@ -204,7 +204,7 @@ def test_mol2_whose_charges_contradict_its_bonds_or_that_is_damaged_is_refused(t
     no_hydrogens = "\n".join(line for line in no_hydrogens.split("\n") if " H" not in line or "@" in line)
     no_hydrogens = no_hydrogens.split("4 1 5 1")[0]
     found = read(tmp_path, "a.mol2", wrong + good + no_hydrogens + good.split("@<TRIPOS>BOND")[0])
-    assert [isinstance(entry, Entry) for entry in found] == [False, True, False, False]
+    assert [isinstance(given, InputMolecule) for given in found] == [False, True, False, False]
     assert "partial charges add up to +0" in str(found[0].error)
     assert "3 hydrogens are missing" in str(found[2].error)
 
@@ -212,9 +212,9 @@ def test_mol2_whose_charges_contradict_its_bonds_or_that_is_damaged_is_refused(t
 @pytest.mark.parametrize("smiles", ["CC(=O)Nc1ccc(O)cc1", "[NH3+]CC(=O)[O-]", "C#Cc1ccncc1", "C[C@H](F)Cl"])
 @pytest.mark.parametrize("flavor", [0, 8])  # with double CONECT records, and without
 def test_pdb_ligands_get_the_bonds_that_they_were_written_with(smiles, flavor, tmp_path):
-    (entry,) = read(tmp_path, "a.pdb", Chem.MolToPDBBlock(embedded(smiles), flavor=flavor))
-    assert isinstance(entry, Entry)
-    assert entry.molecule.smiles == Chem.CanonSmiles(smiles)
+    (given,) = read(tmp_path, "a.pdb", Chem.MolToPDBBlock(embedded(smiles), flavor=flavor))
+    assert isinstance(given, InputMolecule)
+    assert given.molecule.smiles == Chem.CanonSmiles(smiles)
 
 
 def test_pdb_without_a_way_to_know_the_bonds_says_so(tmp_path):
@@ -223,18 +223,18 @@ def test_pdb_without_a_way_to_know_the_bonds_says_so(tmp_path):
         for line in Chem.MolToPDBBlock(embedded("C[NH3+]")).replace("1+", "  ").splitlines()
         if not line.startswith("CONECT")
     )
-    (entry,) = read(tmp_path, "a.pdb", ammonium)
-    assert isinstance(entry, Unusable)
-    assert "no bonds fit its distances at charge +0; another charge is said with --charge" in str(entry.error)
-    (entry,) = read(tmp_path, "a.pdb", ammonium, Reading(charge=1))
-    assert isinstance(entry, Entry)
-    assert entry.molecule.smiles == "C[NH3+]"
+    (given,) = read(tmp_path, "a.pdb", ammonium)
+    assert isinstance(given, Unusable)
+    assert "no bonds fit its distances at charge +0; another charge is said with --charge" in str(given.error)
+    (given,) = read(tmp_path, "a.pdb", ammonium, Reading(charge=1))
+    assert isinstance(given, InputMolecule)
+    assert given.molecule.smiles == "C[NH3+]"
     heavy = Chem.MolToPDBBlock(Chem.RemoveHs(embedded("CC(=O)Nc1ccc(O)cc1")), flavor=8)
-    (entry,) = read(tmp_path, "a.pdb", heavy)
-    assert "hydrogens are missing at atom 1" in str(entry.error)
+    (given,) = read(tmp_path, "a.pdb", heavy)
+    assert "hydrogens are missing at atom 1" in str(given.error)
     water = heavy.replace("END", "HETATM   99  O   HOH     2       9.000   9.000   9.000  1.00  0.00           O\nEND")
-    (entry,) = read(tmp_path, "a.pdb", water)
-    assert "give the ligand alone" in str(entry.error)
+    (given,) = read(tmp_path, "a.pdb", water)
+    assert "give the ligand alone" in str(given.error)
 
 
 def test_a_file_is_never_in_memory_as_a_whole(tmp_path):

@@ -10,7 +10,7 @@ import pytest
 from golfbench.chemistry import embed, formula, to_ase
 from golfbench.errors import ConfigurationError
 from golfbench.molecule_files.drawings import is_drawing
-from golfbench.molecule_files.entries import EndPoint, Entry, Reading, Unusable
+from golfbench.molecule_files.input_molecules import EndPoint, InputMolecule, Reading, Unusable
 from golfbench.molecule_files.reading import read_molecules
 from golfbench.molecule_files.writing import molecule_bytes
 
@@ -21,13 +21,13 @@ def write_molecules(path: Path, ends: list[EndPoint]) -> None:
     path.write_bytes(b"".join(molecule_bytes(path.suffix, end) for end in ends))
 
 
-def read(tmp_path: Path, name: str, data: str | bytes, reading: Reading) -> list[Entry | Unusable]:
+def read(tmp_path: Path, name: str, data: str | bytes, reading: Reading) -> list[InputMolecule | Unusable]:
     (tmp_path / name).write_bytes(data.encode() if isinstance(data, str) else data)
     return read_molecules([str(tmp_path / name)], reading)
 
 
-def names(entries: list[Entry | Unusable]) -> list[str]:
-    return [e.molecule.id if isinstance(e, Entry) else f"!{e.id}" for e in entries]
+def names(inputs: list[InputMolecule | Unusable]) -> list[str]:
+    return [e.molecule.id if isinstance(e, InputMolecule) else f"!{e.id}" for e in inputs]
 
 
 @pytest.mark.parametrize(
@@ -43,11 +43,11 @@ def names(entries: list[Entry | Unusable]) -> list[str]:
 )
 def test_every_encoding_is_read_and_written_as_utf_8(data, said, tmp_path):
     reading = Reading()
-    entries = read(tmp_path, "a.smi", data, reading)
-    assert names(entries) == ["wäßrig"]
+    inputs = read(tmp_path, "a.smi", data, reading)
+    assert names(inputs) == ["wäßrig"]
     assert said in "".join(reading.notes.lines())
     assert bool(said) is bool(reading.notes.lines())
-    write_molecules(tmp_path / "b.sdf", [EndPoint(entries[0], entries[0].molecule.positions, {})])
+    write_molecules(tmp_path / "b.sdf", [EndPoint(inputs[0], inputs[0].molecule.positions, {})])
     assert (tmp_path / "b.sdf").read_bytes().startswith("wäßrig\n".encode())
 
 
@@ -83,9 +83,9 @@ def test_what_is_no_molecule_file_is_refused(name, data, why, tmp_path):
 def test_a_file_that_is_no_text_costs_itself_alone(name, data, why, tmp_path):
     (tmp_path / "good.smi").write_text("O water\n")
     (tmp_path / name).write_bytes(data)
-    entries = read_molecules([str(tmp_path / name), str(tmp_path / "good.smi")], Reading())
-    assert names(entries) == [f"!{name}", "water"]
-    assert why in str(entries[0].error)
+    inputs = read_molecules([str(tmp_path / name), str(tmp_path / "good.smi")], Reading())
+    assert names(inputs) == [f"!{name}", "water"]
+    assert why in str(inputs[0].error)
 
 
 @pytest.mark.parametrize(
@@ -128,9 +128,9 @@ def test_what_cannot_be_flat_is_a_drawing(smiles, flat):
     ],
 )
 def test_coordinates_in_bohr_are_refused(comment, tmp_path):
-    entries = read(tmp_path, "a.xyz", WATER.format(comment=comment) + WATER.format(comment="w"), Reading())
-    assert names(entries) == ["!a.xyz:1", "w"]
-    assert "in bohr" in str(entries[0].error)
+    inputs = read(tmp_path, "a.xyz", WATER.format(comment=comment) + WATER.format(comment="w"), Reading())
+    assert names(inputs) == ["!a.xyz:1", "w"]
+    assert "in bohr" in str(inputs[0].error)
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_coordinates_in_bohr_are_refused(comment, tmp_path):
     ],
 )
 def test_units_of_something_else_are_no_matter(comment, tmp_path):
-    assert isinstance(read(tmp_path, "a.xyz", WATER.format(comment=comment), Reading())[0], Entry)
+    assert isinstance(read(tmp_path, "a.xyz", WATER.format(comment=comment), Reading())[0], InputMolecule)
 
 
 @pytest.mark.parametrize(
@@ -164,8 +164,8 @@ def test_units_of_something_else_are_no_matter(comment, tmp_path):
     ],
 )
 def test_charges_in_odd_spellings(comment, charge, tmp_path):
-    entry = read(tmp_path, "a.xyz", WATER.format(comment=comment), Reading())[0]
-    assert entry.molecule.charge == charge
+    given = read(tmp_path, "a.xyz", WATER.format(comment=comment), Reading())[0]
+    assert given.molecule.charge == charge
 
 
 @pytest.mark.parametrize(
@@ -196,10 +196,10 @@ def test_lines_of_smiles_keep_their_names(lines, expected, tmp_path):
     ],
 )
 def test_an_extension_is_part_of_the_molecule(line, formula_, multiplicity):
-    entry = read_molecules([line], Reading())[0]
-    assert formula(entry.molecule) == formula_
-    assert entry.molecule.multiplicity == multiplicity
-    assert "|" not in entry.molecule.smiles
+    given = read_molecules([line], Reading())[0]
+    assert formula(given.molecule) == formula_
+    assert given.molecule.multiplicity == multiplicity
+    assert "|" not in given.molecule.smiles
 
 
 @pytest.mark.parametrize(
@@ -246,9 +246,9 @@ def test_smiles_with_slashes_and_dots_are_smiles(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for smiles in ("F/C=C/F", "C.O", "[Na+].[Cl-]", "F\\C=C\\F"):
         assert names(read_molecules([smiles], Reading())) == [smiles]
-    (entry,) = read_molecules(["conformers"], Reading())
-    assert isinstance(entry, Unusable)
-    assert str(entry.error) == "'conformers' is neither a file that exists nor a valid SMILES"
+    (given,) = read_molecules(["conformers"], Reading())
+    assert isinstance(given, Unusable)
+    assert str(given.error) == "'conformers' is neither a file that exists nor a valid SMILES"
 
 
 @pytest.mark.parametrize(
@@ -273,9 +273,9 @@ def test_tables_of_smiles(text, expected, header, tmp_path):
 
 
 def test_columns_of_a_table_are_kept(tmp_path):
-    (entry,) = read(tmp_path, "a.csv", "name,SMILES,logP,status\nformic,OC=O,-0.5,bought\n", Reading())
-    assert isinstance(entry, Entry)
-    assert dict(entry.fields) == {"logP": "-0.5", "status": "bought"}
+    (given,) = read(tmp_path, "a.csv", "name,SMILES,logP,status\nformic,OC=O,-0.5,bought\n", Reading())
+    assert isinstance(given, InputMolecule)
+    assert dict(given.fields) == {"logP": "-0.5", "status": "bought"}
 
 
 def test_titles_facts_and_columns_of_xyz_are_kept(tmp_path):
@@ -285,9 +285,9 @@ def test_titles_facts_and_columns_of_xyz_are_kept(tmp_path):
     )
     rows = ["O 0 0 0.117 1.5 0 0 1", "H 0 0.757 -0.469 2.5 0 0 2", "H 0 -0.757 -0.469 3.5 0 0 3"]
     text = WATER.format(comment="water conformer 3") + "\n".join(["3", columns, *rows, ""])
-    entries = read(tmp_path, "a.extxyz", text, Reading())
-    assert names(entries) == ["water conformer 3", "w3"]
-    write_molecules(tmp_path / "b.extxyz", [EndPoint(e, e.molecule.positions + 1, {"status": "ok"}) for e in entries])
+    inputs = read(tmp_path, "a.extxyz", text, Reading())
+    assert names(inputs) == ["water conformer 3", "w3"]
+    write_molecules(tmp_path / "b.extxyz", [EndPoint(e, e.molecule.positions + 1, {"status": "ok"}) for e in inputs])
     first, second = read_molecules([str(tmp_path / "b.extxyz")], Reading())
     assert names([first, second]) == ["water conformer 3", "w3"]
     facts = second.atoms.info
@@ -298,7 +298,7 @@ def test_titles_facts_and_columns_of_xyz_are_kept(tmp_path):
     assert second.atoms.arrays["shift"].tolist() == [1.5, 2.5, 3.5]
     assert second.atoms.arrays["input_forces"][:, 2].tolist() == [1, 2, 3]
     assert second.atoms.calc is None
-    np.testing.assert_allclose(second.molecule.positions, entries[1].molecule.positions + 1, atol=1e-7)
+    np.testing.assert_allclose(second.molecule.positions, inputs[1].molecule.positions + 1, atol=1e-7)
     assert "energy=" not in (tmp_path / "b.extxyz").read_text().replace("_energy=", "")
 
 
@@ -314,13 +314,13 @@ def test_titles_facts_and_columns_of_xyz_are_kept(tmp_path):
     ],
 )
 def test_a_comment_line_is_a_name_or_is_kept(comment, name, kept, tmp_path):
-    (entry,) = read(tmp_path, "a.xyz", WATER.format(comment=comment), Reading())
-    assert names([entry]) == [name]
-    assert entry.atoms.info.get("comment") == kept
-    write_molecules(tmp_path / "b.xyz", [EndPoint(entry, entry.molecule.positions, {})])
+    (given,) = read(tmp_path, "a.xyz", WATER.format(comment=comment), Reading())
+    assert names([given]) == [name]
+    assert given.atoms.info.get("comment") == kept
+    write_molecules(tmp_path / "b.xyz", [EndPoint(given, given.molecule.positions, {})])
     (back,) = read_molecules([str(tmp_path / "b.xyz")], Reading())
-    assert back.molecule.charge == entry.molecule.charge
-    assert back.molecule.multiplicity == entry.molecule.multiplicity
+    assert back.molecule.charge == given.molecule.charge
+    assert back.molecule.multiplicity == given.molecule.multiplicity
     assert back.atoms.info.get("comment") == kept
 
 
@@ -336,23 +336,23 @@ def test_an_assumed_charge_is_told_once_for_a_file(tmp_path):
     [("charge=1", "give --multiplicity"), ("", ""), ("12 5", "the two integers that begin the comment line")],
 )
 def test_electrons_that_do_not_fit_say_what_to_give(comment, why, tmp_path):
-    (entry,) = read(tmp_path, "a.xyz", WATER.format(comment=comment), Reading())
-    assert isinstance(entry, Unusable) is bool(why)
-    assert not why or why in str(entry.error)
+    (given,) = read(tmp_path, "a.xyz", WATER.format(comment=comment), Reading())
+    assert isinstance(given, Unusable) is bool(why)
+    assert not why or why in str(given.error)
 
 
 def test_a_radical_without_a_word_is_refused(tmp_path):
-    (entry,) = read(tmp_path, "a.xyz", "2\n\nO 0 0 0\nH 0 0 0.97\n", Reading())
-    assert isinstance(entry, Unusable)
-    assert "9 electrons (charge +0) cannot have multiplicity 1; nothing says the charge" in str(entry.error)
-    assert "--charge and --multiplicity" in str(entry.error)
+    (given,) = read(tmp_path, "a.xyz", "2\n\nO 0 0 0\nH 0 0 0.97\n", Reading())
+    assert isinstance(given, Unusable)
+    assert "9 electrons (charge +0) cannot have multiplicity 1; nothing says the charge" in str(given.error)
+    assert "--charge and --multiplicity" in str(given.error)
 
 
 def test_a_short_or_long_frame_costs_itself_alone(tmp_path):
     short, good = WATER.format(comment="").rsplit("\n", 2)[0] + "\n", WATER.format(comment="good")
     long = WATER.format(comment="") + "H 5 5 5\n"
-    entries = read(tmp_path, "a.xyz", good + short + good + long + good, Reading())
-    assert [name.startswith("!") for name in names(entries)] == [False, True, False, False, True, False]
+    inputs = read(tmp_path, "a.xyz", good + short + good + long + good, Reading())
+    assert [name.startswith("!") for name in names(inputs)] == [False, True, False, False, True, False]
 
 
 def _flat(smiles: str) -> str:
@@ -377,7 +377,7 @@ def test_a_smiles_of_another_isomer_is_refused_in_xyz(tmp_path):
         rows = [f"{s} {x:.6f} {y:.6f} {z:.6f}" for s, (x, y, z) in zip(atoms.symbols, atoms.positions, strict=True)]
         frames = ["\n".join([str(len(atoms)), f'smiles="{s}"', *rows, ""]) for s in (smiles, other)]
         good, bad = read(tmp_path, "a.extxyz", "".join(frames), Reading())
-        assert isinstance(good, Entry)
+        assert isinstance(good, InputMolecule)
         assert good.molecule.smiles == smiles
         assert isinstance(bad, Unusable)
         assert "its coordinates are another stereoisomer than" in str(bad.error)
@@ -386,7 +386,7 @@ def test_a_smiles_of_another_isomer_is_refused_in_xyz(tmp_path):
 def test_seeds_give_conformers_of_their_own():
     seeds = [0, 1, 2, 3, 2**31 - 2, 2**31 - 1, 2**31, 2**40]
     made = [read_molecules(["CCCCCO"], Reading(conformers=3, seed=seed)) for seed in seeds]
-    firsts = {entry.molecule.positions.tobytes() for entries in made for entry in entries}
+    firsts = {given.molecule.positions.tobytes() for inputs in made for given in inputs}
     assert len(firsts) == 3 * len(seeds)
 
 
@@ -397,13 +397,13 @@ def test_names_that_are_shared_are_told(tmp_path):
 
 
 def test_smiles_take_a_multiplicity_and_refuse_another_charge():
-    (entry,) = read_molecules(["F[C]F"], Reading(multiplicity=3))
-    assert entry.molecule.multiplicity == 3
-    (entry,) = read_molecules(["F[C]F"], Reading())
-    assert entry.molecule.multiplicity == 1
+    (given,) = read_molecules(["F[C]F"], Reading(multiplicity=3))
+    assert given.molecule.multiplicity == 3
+    (given,) = read_molecules(["F[C]F"], Reading())
+    assert given.molecule.multiplicity == 1
     for reading, why in [
         (Reading(charge=1), "its atoms and bonds have charge +0, but --charge says +1"),
         (Reading(multiplicity=2), "cannot have multiplicity 2"),
     ]:
-        (entry,) = read_molecules(["F[C]F"], reading)
-        assert why in str(entry.error)
+        (given,) = read_molecules(["F[C]F"], reading)
+        assert why in str(given.error)

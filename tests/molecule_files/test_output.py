@@ -10,7 +10,7 @@ from golfbench.errors import ConfigurationError, WriteError
 from golfbench.minimization import StoppingRule
 from golfbench.molecule_files import minimizing, output
 from golfbench.molecule_files.driver import open_driver
-from golfbench.molecule_files.entries import EndPoint, Reading
+from golfbench.molecule_files.input_molecules import EndPoint, Reading
 from golfbench.molecule_files.minimizing import minimize_own, open_optimizer
 from golfbench.molecule_files.output import Kept, open_output
 from golfbench.molecule_files.reading import read_molecules
@@ -20,13 +20,13 @@ from golfbench.molecule_files.writing import molecule_bytes
 
 @pytest.fixture
 def ends():
-    entries = read_molecules(["C", "CO", "CCO"], Reading())
-    return [EndPoint(entry, entry.molecule.positions, {}) for entry in entries]
+    inputs = read_molecules(["C", "CO", "CCO"], Reading())
+    return [EndPoint(given, given.molecule.positions, {}) for given in inputs]
 
 
 def keep(kept, place, end):
     """Keep an end point with its row."""
-    row = OwnRow(id=end.entry.molecule.id, input=end.entry.source, status=Status.CONVERGED)
+    row = OwnRow(id=end.given.molecule.id, input=end.given.source, status=Status.CONVERGED)
     kept.add(Kept(place, row, molecule_bytes(kept.path.suffix, end)))
 
 
@@ -66,7 +66,7 @@ def test_extended_xyz_has_it_too(tmp_path, ends, suffix):
         keep(kept, 0, ends[0])
         kept.finish()
     back = read_molecules([str(tmp_path / f"a{suffix}")], Reading())
-    assert [entry.molecule.id for entry in back] == ["C", "CO"]
+    assert [given.molecule.id for given in back] == ["C", "CO"]
     np.testing.assert_allclose(back[1].molecule.positions, ends[1].positions, atol=1e-8)
 
 
@@ -140,15 +140,15 @@ def test_an_output_that_exists_or_cannot_be_is_refused_beforehand(tmp_path):
 
 def test_small_molecules_do_not_wait_for_the_steps_of_a_large_one(monkeypatch):
     monkeypatch.setattr(minimizing, "SMALL", 10)
-    entries = read_molecules(["CCCCCCC", "C", "CCCC", "not one", "CO"], Reading())
+    inputs = read_molecules(["CCCCCCC", "C", "CCCC", "not one", "CO"], Reading())
     with open_driver("mmff94", None, "mmff94") as driver:
-        found = list(minimize_own(entries, driver, open_optimizer("lbfgs"), StoppingRule(0.02, 200)))
+        found = list(minimize_own(inputs, driver, open_optimizer("lbfgs"), StoppingRule(0.02, 200)))
     order = [finished.place for finished in found if finished.end is not None]
     rows = [finished.row for finished in sorted(found, key=lambda finished: finished.place)]
     assert (sorted(order[:2]), order[2:]) == ([1, 4], [2, 0])
     assert [row.id for row in rows] == ["CCCCCCC", "C", "CCCC", "not one", "CO"]
     assert [row.status for row in rows] == ["converged", "converged", "converged", "skipped", "converged"]
-    for row, entry in zip(rows, entries, strict=True):
+    for row, given in zip(rows, inputs, strict=True):
         if row.status == "converged":
-            assert row.n_atoms == len(entry.molecule)
+            assert row.n_atoms == len(given.molecule)
             assert row.energy_change_kcal_mol < 0

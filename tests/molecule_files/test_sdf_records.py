@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from rdkit import Chem
 
 from golfbench.chemistry import embed, rdkit_mol
-from golfbench.molecule_files.entries import EndPoint, Entry, Reading, Unusable
+from golfbench.molecule_files.input_molecules import EndPoint, InputMolecule, Reading, Unusable
 from golfbench.molecule_files.reading import read_molecules
 from golfbench.molecule_files.sdf_records import split_records, written
 from golfbench.molecule_files.writing import molecule_bytes
@@ -29,19 +29,19 @@ METHANOL, ETHANE, WATER = block("CO", "methanol"), block("CC", "ethane"), block(
 END = "$$$$\n"
 
 
-def read(tmp_path: Path, text: str | bytes, reading: Reading | None = None) -> list[Entry | Unusable]:
+def read(tmp_path: Path, text: str | bytes, reading: Reading | None = None) -> list[InputMolecule | Unusable]:
     path = tmp_path / "a.sdf"
     path.write_bytes(text.encode() if isinstance(text, str) else text)
     return read_molecules([str(path)], reading or Reading())
 
 
-def names(entries: list[Entry | Unusable]) -> list[str]:
-    return [e.molecule.id if isinstance(e, Entry) else f"!{e.id}" for e in entries]
+def names(inputs: list[InputMolecule | Unusable]) -> list[str]:
+    return [e.molecule.id if isinstance(e, InputMolecule) else f"!{e.id}" for e in inputs]
 
 
-def data(entry: Entry | Unusable) -> dict[str, str]:
-    assert isinstance(entry, Entry)
-    return dict(entry.fields)
+def data(given: InputMolecule | Unusable) -> dict[str, str]:
+    assert isinstance(given, InputMolecule)
+    return dict(given.fields)
 
 
 @pytest.mark.parametrize("text", ["1,234", "", "abc", "1.2D+00", "−1.2", "1.2.3", "nan", "1 2", "--1"])
@@ -56,15 +56,15 @@ def test_coordinates_are_numbers(text, v3000, tmp_path):
         k = next(k for k, line in enumerate(lines) if line.startswith("M  V30 2 O"))
         cells = lines[k].split()
         lines[k] = "M  V30 " + " ".join([*cells[2:5], text, *cells[6:]])
-    entries = read(tmp_path, "\n".join(lines) + END + WATER)
-    assert names(entries) == ["!methanol", "water"]
+    inputs = read(tmp_path, "\n".join(lines) + END + WATER)
+    assert names(inputs) == ["!methanol", "water"]
 
 
 @pytest.mark.parametrize(("kind", "refused"), [(1, False), (5, True), (6, True), (7, True), (8, True)])
 def test_a_query_bond_is_no_bond(kind, refused, tmp_path):
-    entries = read(tmp_path, METHANOL.replace("  1  2  1  0", f"  1  2  {kind}  0", 1) + END + WATER)
-    assert names(entries) == ["!methanol" if refused else "methanol", "water"]
-    assert not refused or "query" in str(entries[0].error)
+    inputs = read(tmp_path, METHANOL.replace("  1  2  1  0", f"  1  2  {kind}  0", 1) + END + WATER)
+    assert names(inputs) == ["!methanol" if refused else "methanol", "water"]
+    assert not refused or "query" in str(inputs[0].error)
 
 
 @pytest.mark.parametrize(("smiles", "radical"), [("[CH3]", "C"), ("[OH]", "O"), ("C[NH]", "N"), ("[CH2]c1ccccc1", "C")])
@@ -74,15 +74,15 @@ def test_a_doublet_radical_in_the_atom_line(smiles, radical, tmp_path):
     line = lines[4 + open_atom]
     assert line[31:34].strip() == radical
     lines[4 + open_atom] = line[:36] + "  4" + line[39:48] + "  0" + line[51:]
-    entries = read(tmp_path, "\n".join(lines) + END + WATER)
-    assert names(entries) == ["x", "water"]
-    assert (entries[0].molecule.charge, entries[0].molecule.multiplicity) == (0, 2)
+    inputs = read(tmp_path, "\n".join(lines) + END + WATER)
+    assert names(inputs) == ["x", "water"]
+    assert (inputs[0].molecule.charge, inputs[0].molecule.multiplicity) == (0, 2)
 
 
 def test_a_fourth_line_in_a_header(tmp_path):
     title, rest = METHANOL.split("\n", 1)
-    entries = read(tmp_path, f"{title}\n\n{rest}" + END + WATER)
-    assert names(entries) == ["methanol", "water"]
+    inputs = read(tmp_path, f"{title}\n\n{rest}" + END + WATER)
+    assert names(inputs) == ["methanol", "water"]
 
 
 ALL = ["methanol", "ethane", "water"]
@@ -128,14 +128,14 @@ def test_v3000_and_v2000_stand_side_by_side(tmp_path):
 
 def test_data_items_in_every_form(tmp_path):
     items = "> <one>\n1\n\n>  25 <two>  (MD-1)\n2a\n2b\n\n> 25\nnameless\n\n><three>\n> <four>\n4\n5 > 4\n\n6\n"
-    (entry,) = read(tmp_path, METHANOL + items + END)
-    assert data(entry) == {"one": "1", "two": "2a\n2b", "unnamed": "nameless", "three": "", "four": "4\n5 > 4\n\n6"}
+    (given,) = read(tmp_path, METHANOL + items + END)
+    assert data(given) == {"one": "1", "two": "2a\n2b", "unnamed": "nameless", "three": "", "four": "4\n5 > 4\n\n6"}
 
 
 def test_rdkits_reason_is_told_once(tmp_path, capfd):
-    (entry, *_) = read(tmp_path, METHANOL.replace(" C  ", " Qx ") + END + ETHANE)
-    assert isinstance(entry, Unusable)
-    assert str(entry.error) == "methanol: is not a valid mol block: Element 'Qx' not found"
+    (given, *_) = read(tmp_path, METHANOL.replace(" C  ", " Qx ") + END + ETHANE)
+    assert isinstance(given, Unusable)
+    assert str(given.error) == "methanol: is not a valid mol block: Element 'Qx' not found"
     assert capfd.readouterr().err == ""
 
 
@@ -154,9 +154,9 @@ def test_the_spin_of_a_record_is_its_own_then_the_option_then_a_guess(tmp_path):
         (block("O=O", "oxygen"), None, 3),
         (block("O=O", "oxygen"), 1, 1),
     ]:
-        (entry,) = read(tmp_path, text, Reading(multiplicity=option))
-        assert isinstance(entry, Entry), entry
-        assert entry.molecule.multiplicity == multiplicity
+        (given,) = read(tmp_path, text, Reading(multiplicity=option))
+        assert isinstance(given, InputMolecule), given
+        assert given.molecule.multiplicity == multiplicity
     reading = Reading()
     read(tmp_path, guessed, reading)
     read(tmp_path, block("O=O", "oxygen"), reading)
@@ -173,17 +173,17 @@ def test_the_spin_of_a_record_is_its_own_then_the_option_then_a_guess(tmp_path):
     ],
 )
 def test_a_charge_or_multiplicity_that_cannot_be_is_refused(fields, reading, why, tmp_path):
-    (entry,) = read(tmp_path, METHANOL + fields + END, reading)
-    assert isinstance(entry, Unusable)
-    assert why in str(entry.error)
+    (given,) = read(tmp_path, METHANOL + fields + END, reading)
+    assert isinstance(given, Unusable)
+    assert why in str(given.error)
 
 
 def test_a_charge_that_agrees_and_partial_charges_are_fine(tmp_path):
     acetate = block("CC(=O)[O-]", "acetate")
     fields = "> <PUBCHEM_TOTAL_CHARGE>\n-1\n\n> <PUBCHEM_MMFF94_PARTIAL_CHARGES>\n2\n1 -0.9\n2 -0.1\n"
-    (entry,) = read(tmp_path, acetate + fields + END)
-    assert isinstance(entry, Entry)
-    assert entry.molecule.charge == -1
+    (given,) = read(tmp_path, acetate + fields + END)
+    assert isinstance(given, InputMolecule)
+    assert given.molecule.charge == -1
 
 
 def test_a_smiles_among_the_data_that_is_another_isomer_is_told(tmp_path):
@@ -223,9 +223,9 @@ def test_what_is_written_is_read_back(title, fields):
 
 def test_rdkit_reads_what_is_written(tmp_path):
     text = METHANOL + "> <status>\nmine\n\n> <model>\nmine, too\n\n> <_x>\n1\n\n> <ü>\nΔ°\n" + END
-    (entry,) = read(tmp_path, text)
-    assert isinstance(entry, Entry)
-    end = EndPoint(entry, entry.molecule.positions, {"status": "converged", "model": "m"})
+    (given,) = read(tmp_path, text)
+    assert isinstance(given, InputMolecule)
+    end = EndPoint(given, given.molecule.positions, {"status": "converged", "model": "m"})
     write_molecules(tmp_path / "b.sdf", [end, end])
     for mol in Chem.SDMolSupplier(str(tmp_path / "b.sdf"), removeHs=False):
         found = mol.GetPropsAsDict(includePrivate=True)
@@ -233,7 +233,7 @@ def test_rdkit_reads_what_is_written(tmp_path):
         assert wanted.items() <= found.items()
         assert found["golfbench_model"] == "m"
     again = read_molecules([str(tmp_path / "b.sdf")], Reading())
-    assert [data(e) for e in again] == [data(entry) | {"golfbench_status": "converged", "golfbench_model": "m"}] * 2
+    assert [data(e) for e in again] == [data(given) | {"golfbench_status": "converged", "golfbench_model": "m"}] * 2
     write_molecules(tmp_path / "c.sdf", [EndPoint(again[0], end.positions, {"status": "step_limit"})])
     (third,) = read_molecules([str(tmp_path / "c.sdf")], Reading())
     assert data(third)["golfbench_status"] == "step_limit"
@@ -241,8 +241,8 @@ def test_rdkit_reads_what_is_written(tmp_path):
 
 def test_a_double_bond_is_written_without_a_mark(tmp_path):
     for smiles in ("C/C=C/C", "CC=CC"):
-        (entry,) = read_molecules([smiles], Reading())
-        write_molecules(tmp_path / "a.sdf", [EndPoint(entry, entry.molecule.positions, {})])
+        (given,) = read_molecules([smiles], Reading())
+        write_molecules(tmp_path / "a.sdf", [EndPoint(given, given.molecule.positions, {})])
         lines = (tmp_path / "a.sdf").read_text().splitlines()
         bonds = list(itertools.takewhile(lambda line: not line.startswith("M"), lines[4 + 12 :]))
         assert len(bonds) == 11

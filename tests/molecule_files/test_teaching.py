@@ -11,7 +11,7 @@ from golfbench.errors import ConfigurationError
 from golfbench.learning import checkpoint
 from golfbench.learning.opening import load_potential
 from golfbench.molecule_files.driver import open_driver
-from golfbench.molecule_files.entries import Notes, Reading
+from golfbench.molecule_files.input_molecules import Notes, Reading
 from golfbench.molecule_files.library import Job
 from golfbench.molecule_files.oracle_walks import Verification, oracle_folder
 from golfbench.molecule_files.output import open_output

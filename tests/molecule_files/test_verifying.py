@@ -16,7 +16,7 @@ from golfbench.errors import ComponentMissingError, ConfigurationError
 from golfbench.minimization import Outcome, Point
 from golfbench.molecule_files.constraints import Constraints
 from golfbench.molecule_files.driver import open_driver
-from golfbench.molecule_files.entries import Notes, Reading
+from golfbench.molecule_files.input_molecules import Notes, Reading
 from golfbench.molecule_files.library import Job, minimize_library
 from golfbench.molecule_files.oracle_walks import (
     OracleWalks,

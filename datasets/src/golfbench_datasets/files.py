@@ -24,8 +24,8 @@ import numpy as np
 import yaml
 from ase import Atoms
 from ase.db import connect
-from ase.db.core import Database
 from ase.db.row import AtomsRow
+from ase.db.sqlite import SQLite3Database
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from golfbench.chemistry import check_topology
@@ -189,7 +189,7 @@ def _rows(path: Path, method: str) -> Iterator[AtomsRow]:
         yield from database.select(sort="id")
 
 
-def open_database(path: Path, method: str, *, must_tell_units: bool = True) -> Database:
+def open_database(path: Path, method: str, *, must_tell_units: bool = True) -> SQLite3Database:
     """Open a database whose metadata fit, and insist on at least one row.
 
     Args:
@@ -205,7 +205,7 @@ def open_database(path: Path, method: str, *, must_tell_units: bool = True) -> D
     if path.stat().st_size == 0:
         raise ConfigurationError(f"{path} is empty")
     with unreadable(path):
-        database = connect(str(path), type="db", use_lock_file=False)
+        database: SQLite3Database = connect(str(path), type="db", use_lock_file=False)
         _check_metadata(path, database.metadata, method, must_tell_units)
         if database.count() == 0:
             raise ConfigurationError(f"{path} is empty: it has no rows")

@@ -13,8 +13,8 @@ from typing import Any, Protocol, overload
 from urllib.parse import quote
 
 import numpy as np
-from ase.db.core import Database
 from ase.db.row import AtomsRow
+from ase.db.sqlite import SQLite3Database
 
 from golfbench.contracts import LabelledMolecule
 from golfbench.errors import ConfigurationError
@@ -30,7 +30,7 @@ _DAMAGE = (sqlite3.Error, ValueError, KeyError, TypeError, IndexError, Attribute
 class Rows(Protocol):
     """How the rows of a file are read."""
 
-    def open(self) -> Database:
+    def open(self) -> SQLite3Database:
         """Open the file and prove what it says of itself."""
         ...
 
@@ -55,7 +55,7 @@ class FolderRows:
     path: Path
     method: str
 
-    def open(self) -> Database:
+    def open(self) -> SQLite3Database:
         """Open the file; see ``files.open_database``."""
         return open_database(self.path, self.method)
 
@@ -82,7 +82,7 @@ class LabelsInFile(Sequence[LabelledMolecule]):
 
     def __init__(self, path: Path, method: str, rows: Rows | None = None) -> None:
         self._path, self._read_as = path, rows or FolderRows(path, method)
-        self._database: Database = self._read_as.open()
+        self._database: SQLite3Database = self._read_as.open()
         self._lock = Lock()  # batches are made in a thread
         with unreadable(path):
             self._connection = sqlite3.connect(
@@ -155,7 +155,8 @@ class LabelsInFile(Sequence[LabelledMolecule]):
             ConfigurationError: If it is damaged.
         """
         statement = "SELECT numbers, positions, key_value_pairs, data FROM systems WHERE id = ?"
-        deblob, decode = self._database.deblob, self._database.decode
+        database: Any = self._database  # these two methods have no types
+        deblob, decode = database.deblob, database.decode
         try:
             ((numbers, positions, facts, data),) = self._all(statement, (number,))
             values = {

@@ -15,8 +15,8 @@ from typing import Any, Literal
 
 import numpy as np
 from ase.data import chemical_symbols
-from ase.db.core import Database
 from ase.db.row import AtomsRow
+from ase.db.sqlite import SQLite3Database
 
 from golfbench.chemistry import most_stretched_bond
 from golfbench.contracts import Label, LabelledMolecule, TestMolecule
@@ -59,7 +59,7 @@ class PublishedRows:
     walks: bool = False
     references: dict[int, float] = field(default_factory=dict)
 
-    def open(self) -> Database:
+    def open(self) -> SQLite3Database:
         """Open the file, if it is whole, and take its reference energies.
 
         Raises:
@@ -175,7 +175,8 @@ def _prove_energies(path: Path, declared: Energies, energies: np.ndarray, atoms:
 
     def bonds(kind: Energies, unit: float) -> np.ndarray:
         found = (energies / unit - (atoms if kind == "total" else 0.0)) / sizes
-        return found[np.isfinite(found)]
+        finite: np.ndarray = found[np.isfinite(found)]
+        return finite
 
     def fits(values: np.ndarray) -> bool:
         return bool(BONDS[0] < np.median(values) < BONDS[1])

@@ -19,7 +19,7 @@ from golfbench.chemistry import (
     spread_seed,
 )
 from golfbench.errors import ConfigurationError, MoleculeError
-from golfbench.molecule_files.entries import Entry, Reading, Unusable
+from golfbench.molecule_files.input_molecules import InputMolecule, Reading, Unusable
 from golfbench.molecule_files.reading import read_molecules
 from golfbench.molecules import Molecule
 from golfbench.seeds import derived
@@ -65,36 +65,36 @@ def read_structures(inputs: Sequence[str], left_out: list[str], notes: list[str]
         ConfigurationError: If a file is missing or of no known kind.
     """
     reading = Reading(bonds_only=True)
-    entries = read_molecules(inputs, reading)
+    read = read_molecules(inputs, reading)
     notes += reading.notes.lines()
     found: dict[str, Structure] = {}
     twice = 0
     names: set[str] = set()
-    for entry in entries:
-        if reason := _objection(entry):
+    for given in read:
+        if reason := _objection(given):
             left_out.append(reason)
             continue
-        assert isinstance(entry, Entry)
-        smiles = str(entry.molecule.smiles)
+        assert isinstance(given, InputMolecule)
+        smiles = str(given.molecule.smiles)
         identity = str(Chem.MolToSmiles(Chem.RemoveHs(mol_from_smiles(smiles))))
         if identity in found:
             twice += 1
             continue
-        name = _unused(_plain(entry.molecule.id), names)
-        found[identity] = Structure(name, smiles, entry.molecule.multiplicity)
+        name = _unused(_plain(given.molecule.id), names)
+        found[identity] = Structure(name, smiles, given.molecule.multiplicity)
     if twice:
-        notes.append(f"{twice} entries repeat a molecule: the first of each is taken")
+        notes.append(f"{twice} inputs repeat a molecule: the first of each is taken")
     return list(found.values())
 
 
-def _objection(entry: Entry | Unusable) -> str:
-    """Return why an entry is no molecule of a dataset, or an empty text."""
-    if isinstance(entry, Unusable):
-        return _at(entry.source, entry.id, str(entry.error))
-    if entry.molecule.smiles is None:
-        return _at(entry.source, entry.molecule.id, "it has no bonds; give an SDF or a SMILES")
-    if len(entry.molecule) == 1:
-        return _at(entry.source, entry.molecule.id, "a single atom has no geometry")
+def _objection(given: InputMolecule | Unusable) -> str:
+    """Return why an input is no molecule of a dataset, or an empty text."""
+    if isinstance(given, Unusable):
+        return _at(given.source, given.id, str(given.error))
+    if given.molecule.smiles is None:
+        return _at(given.source, given.molecule.id, "it has no bonds; give an SDF or a SMILES")
+    if len(given.molecule) == 1:
+        return _at(given.source, given.molecule.id, "a single atom has no geometry")
     return ""
 
 

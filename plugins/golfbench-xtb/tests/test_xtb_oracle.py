@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from ase.build import molecule as ase_molecule
 
+import golfbench_xtb
 from golfbench.chemistry import embed
 from golfbench.errors import ConfigurationError, MoleculeError, OracleError
 from golfbench.molecules import Molecule
@@ -21,6 +22,7 @@ from golfbench.registry import registry
 from golfbench.specs import ComponentRef, OracleSpec
 from golfbench.threads import THREAD_VARIABLES
 from golfbench.units import BOHR_TO_ANGSTROM
+from golfbench_xtb import factories
 from golfbench_xtb.engine import at_node
 
 #: xtb-python with nothing around it; one thread, as in the worker, because the sum of two threads rounds differently.
@@ -308,3 +310,29 @@ def test_one_atom_is_at_no_node(gfn2: CheckedOracle) -> None:
     energy, forces = gfn2.label(Molecule("He", np.array([2]), np.zeros((1, 3))))
     assert energy < -1
     np.testing.assert_allclose(forces, 0, atol=1e-12)
+
+
+def test_where_xtb_python_has_no_wheel_tblite_computes_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("golfbench_tblite")
+    pytest.importorskip("tblite")
+    water = Molecule("w", [8, 1, 1], [[0.02, 0.01, 0.12], [0.03, 0.76, -0.48], [0.01, -0.74, -0.47]])
+    by_xtb = factories.gfn2(1.0, 300.0, 250)
+    monkeypatch.setattr(golfbench_xtb, "version_info", (3, 13))
+    monkeypatch.setattr(golfbench_xtb, "find_spec", lambda name: None)
+    (spec, _) = golfbench_xtb.golfbench_oracles()
+    assert spec.requires == ("golfbench_tblite", "tblite")
+    assert spec.install_hint == "pip install golfbench-tblite tblite"
+    monkeypatch.setattr(factories, "library", golfbench_xtb.library)
+    by_tblite = factories.gfn2(1.0, 300.0, 250)
+    assert by_xtb.version.startswith("xtb ")
+    assert by_tblite.version.startswith("tblite ")
+    (energy, forces), (other, others) = by_xtb.label(water), by_tblite.label(water)
+    assert other == pytest.approx(energy, abs=1e-7)
+    np.testing.assert_allclose(others, forces, atol=1e-5)
+
+
+def test_xtb_python_is_kept_where_it_is_installed_on_a_later_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(golfbench_xtb, "version_info", (3, 12))
+    monkeypatch.setattr(golfbench_xtb, "find_spec", lambda name: object())
+    assert golfbench_xtb.library() == "xtb"
+    assert golfbench_xtb.golfbench_oracles()[0].requires == ("xtb",)

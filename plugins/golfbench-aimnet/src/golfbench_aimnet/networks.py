@@ -122,7 +122,9 @@ class AimNet2(nn.Module):
         """
         pairs, vectors, distances = self._pairs(batch)
         summary, charges = self._passes(batch, pairs, vectors, distances)
-        atoms = self.outputs["energy_mlp"]["mlp"](summary).squeeze(-1) + self.outputs["atomic_shift"](batch.numbers)
+        atoms = self.outputs.get_submodule("energy_mlp.mlp")(summary).squeeze(-1) + self.outputs["atomic_shift"](
+            batch.numbers
+        )
         far = self.outputs["lrcoulomb"](charges, pairs, distances)
         far = far + self.outputs["d3bj"](self.kinds[batch.numbers], pairs, distances)
         total = torch.zeros(len(batch), dtype=torch.float64, device=atoms.device)
@@ -195,7 +197,8 @@ class AimNet2(nn.Module):
     def _heard(self, around: Surroundings, features: torch.Tensor, charges: torch.Tensor | None) -> torch.Tensor:
         """Return the input of a pass: an atom's own features and charge, and those of its neighbours."""
         count, radial = self.sizes.features, self.sizes.radial
-        channels, agh = features.view(-1, count, radial), self.conv_a.agh
+        channels = features.view(-1, count, radial)
+        agh: torch.Tensor = self.conv_a.agh
         if charges is not None:
             # The charge goes along as one more channel, the same for every radial function.
             channels = torch.cat([channels, charges[:, None, None].expand(-1, 1, radial)], dim=1)

@@ -73,7 +73,7 @@ def _load(path: str | Path) -> Any:
     try:
         # The format is declared unsafe: this runs only where the file is known by its hash, or a person asked for it,
         # in a process of its own.
-        return torch.jit.load(str(path), map_location="cpu").eval()  # type: ignore[no-untyped-call]
+        return torch.jit.load(str(path), map_location="cpu").eval()
     except Exception as error:  # reading raises whatever the file makes it raise
         raise CheckpointError(f"{path} is not readable as TorchScript: {_one_line(error)}") from error
 

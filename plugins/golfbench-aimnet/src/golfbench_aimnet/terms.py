@@ -124,7 +124,8 @@ class Dispersion(nn.Module):
         radius = (a1 * ratio.sqrt() + a2).square()
         sixth_radius = radius.square() * radius
         damped = s6 / (sixth + sixth_radius) + s8 * ratio / (sixth * squared + sixth_radius * radius)
-        return -HARTREE_TO_EV * self._coefficients(kinds, pairs, bohr) * damped
+        energies: torch.Tensor = -HARTREE_TO_EV * self._coefficients(kinds, pairs, bohr) * damped
+        return energies
 
     def _coefficients(self, kinds: torch.Tensor, pairs: torch.Tensor, bohr: torch.Tensor) -> torch.Tensor:
         """Return C6 of each pair, (n_pairs,), in atomic units."""

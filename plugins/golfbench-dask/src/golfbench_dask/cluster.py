@@ -26,7 +26,7 @@ CONNECT_LIMIT_S = 10.0
 _CLOSE_LIMIT_S = 10.0
 
 
-class IgnoreInterrupt(WorkerPlugin):
+class IgnoreInterrupt(WorkerPlugin):  # type: ignore[misc]  # Dask is not typed throughout
     """A Ctrl-C at the terminal is the business of the process that asks for labels; running calls end."""
 
     def setup(self, worker: Worker) -> None:
@@ -35,14 +35,14 @@ class IgnoreInterrupt(WorkerPlugin):
             signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-class _Client(Client):
+class _Client(Client):  # type: ignore[misc]
     """A client that ``Cluster`` closes: left to its own, one that never connected waits 20 s for itself."""
 
     def __del__(self) -> None:
         pass
 
 
-class _Nanny(Nanny):
+class _Nanny(Nanny):  # type: ignore[misc]
     """A guardian of one worker that sets the worker's environment variables in the worker only."""
 
     def __init__(self, *args: Any, **options: Any) -> None:

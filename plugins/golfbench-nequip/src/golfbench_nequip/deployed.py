@@ -82,7 +82,7 @@ def _load(path: Path) -> tuple[torch.jit.ScriptModule, Mapping[str, Any]]:
     """Return the model and the configuration it was trained with."""
     extra: dict[str, Any] = {"config": ""}
     try:
-        model = torch.jit.load(path, map_location="cpu", _extra_files=extra).eval()  # type: ignore[no-untyped-call]
+        model = torch.jit.load(path, map_location="cpu", _extra_files=extra).eval()
         config = yaml.load(extra["config"], Loader=_Loader)  # noqa: S506 - a safe loader
     except (RuntimeError, ValueError, OSError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
@@ -178,6 +178,7 @@ def _check(imported: ImportedWeights, model: torch.jit.ScriptModule) -> None:
 
 
 def _rebuilt(imported: ImportedWeights) -> NequIPNetwork:
+    assert isinstance(imported.tensors, Mapping)  # of one network
     try:
         network = nequip(**imported.parameters)
         network.load_state_dict(dict(imported.tensors), strict=True)

@@ -140,7 +140,8 @@ class NequIPNetwork(nn.Module):
             if name == _READOUT:
                 break
             data = module(data)
-        irreps = module.irreps_in[AtomicDataDict.NODE_FEATURES_KEY]
+        readout: Any = module
+        irreps = readout.irreps_in[AtomicDataDict.NODE_FEATURES_KEY]
         shown = data[AtomicDataDict.NODE_FEATURES_KEY]
         kinds = zip(irreps, irreps.slices(), strict=True)
         return torch.cat([shown[:, part] for (_, kind), part in kinds if (kind.l, kind.p) == (0, 1)], dim=1)

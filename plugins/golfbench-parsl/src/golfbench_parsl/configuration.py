@@ -116,7 +116,8 @@ def slots(config: Config) -> int | None:
 def slots_of(executor: ParslExecutor) -> int | None:
     """Return the same for one executor."""
     if isinstance(executor, ThreadPoolExecutor):
-        return executor.max_threads
+        threads: int = executor.max_threads
+        return threads
     if not isinstance(executor, HighThroughputExecutor) or executor.max_workers_per_node == float("inf"):
         return None
     provider: Any = executor.provider

@@ -12,7 +12,7 @@ from golfbench_parsl.queues import Queue
 
 def main() -> None:
     """Serve until the interchange is gone."""
-    SpawnContext.Queue = partial(Queue, ctx=SpawnContext)  # type: ignore[method-assign]
+    SpawnContext.Queue = partial(Queue, ctx=SpawnContext)
     runpy.run_module("parsl.executors.high_throughput.process_worker_pool", run_name="__main__", alter_sys=True)
 
 

@@ -47,7 +47,8 @@ class OneSidedFit(df.DF):  # type: ignore[misc]  # PySCF has no types
             omega: Of the error function, 1/Bohr; negative for its complement.
         """
         if not omega:
-            return super().get_jk(dm, hermi, with_j, with_k, direct_scf_tol)
+            both: tuple[Any, Any] = super().get_jk(dm, hermi, with_j, with_k, direct_scf_tol)
+            return both
         assert with_k
         assert not with_j
         exchange = self._long_range(dm, abs(omega))
@@ -88,7 +89,7 @@ class OneSidedFit(df.DF):  # type: ignore[misc]  # PySCF has no types
         return symmetric
 
 
-def _factors(dm: FloatArray, densities: FloatArray) -> list[tuple[FloatArray, FloatArray]]:
+def _factors(dm: Any, densities: FloatArray) -> list[tuple[FloatArray, FloatArray]]:
     """Return X and Y with D = X Y^T for each density matrix: its occupied orbitals where it knows them."""
     if not hasattr(dm, "mo_coeff"):
         return [(density, np.eye(len(density))) for density in densities]

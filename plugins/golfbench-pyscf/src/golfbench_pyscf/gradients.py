@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -23,9 +24,12 @@ def gradients_of(field: Any) -> Any:
 class _OneSided:
     """The potential of a functional, and the gradient of everything that is fitted beside it."""
 
+    _potential: Callable[..., Any]
+    base: Any
+
     def get_veff(self, mol: Any = None, dm: Any = None) -> Any:
         """Return the derivatives of the potential, with the fitted part of the gradient as ``aux`` (n_atoms, 3)."""
-        field: Any = self.base  # type: ignore[attr-defined]
+        field = self.base
         numint, density = field._numint, field.make_rdm1()
         grids, nonlocal_grids = rks._initialize_grids(self)
         memory = max(200, field.max_memory - lib.current_memory()[0])

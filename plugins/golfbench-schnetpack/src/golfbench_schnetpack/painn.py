@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch.nn.functional import linear
 
@@ -61,9 +63,7 @@ class LeanPaiNN(PaiNN):  # type: ignore[misc]
         basis = torch.cat([self.radial_basis(distances)[:, 0] * cut, cut], 1)
         return basis, torch.stack([unit, -unit], 1)[..., None]
 
-    def _mixed(
-        self, mixing: torch.nn.Module, q: torch.Tensor, mu: torch.Tensor, last: bool
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def _mixed(self, mixing: Any, q: torch.Tensor, mu: torch.Tensor, last: bool) -> tuple[torch.Tensor, torch.Tensor]:
         """Mix scalars (n_atoms, features) and vectors (3, n_atoms, features) of each atom; the last vectors stay."""
         v, w = mixing.mu_channel_mix(mu).split(self.n_atom_basis, -1)
         norms = (v.square().sum(0) + mixing.epsilon).sqrt()
@@ -81,4 +81,5 @@ def _once(i: torch.Tensor, j: torch.Tensor, vectors: torch.Tensor) -> tuple[torc
 
 def _sent(values: torch.Tensor, senders: torch.Tensor) -> torch.Tensor:
     """Return values of atoms (..., n_atoms, features) at the pairs that they are sent along, (..., 2, n, features)."""
-    return values.index_select(-2, senders).unflatten(-2, (2, len(senders) // 2))
+    pairs: torch.Tensor = values.index_select(-2, senders).unflatten(-2, (2, len(senders) // 2))
+    return pairs

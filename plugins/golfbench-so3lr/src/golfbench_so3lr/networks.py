@@ -103,7 +103,7 @@ class So3lrNetwork(nn.Module):
             check_elements(molecule, self.elements, "the elements of this SO3LR network")
         kinds, pairs = self._one_hot(batch), self._pairs(batch)
         features, repulsion = self._transformed(batch, kinds, pairs)
-        atoms = self.so3lr.atomic_energy_output_block(features, {"node_attrs": kinds}) + repulsion
+        atoms: torch.Tensor = self.so3lr.atomic_energy_output_block(features, {"node_attrs": kinds}) + repulsion
         atoms = atoms + self._long_range(batch, features, pairs)
         return atoms.new_zeros(len(batch)).index_add(0, batch.molecule, atoms.squeeze(-1))
 

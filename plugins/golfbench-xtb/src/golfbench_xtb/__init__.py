@@ -1,4 +1,7 @@
-"""Semiempirical oracles through xtb-python: ``gfn2-xtb`` and ``gfn1-xtb``."""
+"""Semiempirical oracles through xtb-python or tblite: ``gfn2-xtb`` and ``gfn1-xtb``."""
+
+from importlib.util import find_spec
+from sys import version_info
 
 from golfbench import hookimpl
 from golfbench.specs import OracleSpec, Parameter
@@ -27,11 +30,19 @@ PARAMETERS = (
 )
 
 
+def library() -> str:
+    """Return the library that computes: ``xtb``, which is xtb-python, or ``tblite``.
+
+    xtb-python has no wheels for Python 3.12 and later; there it is used only if it is installed (from conda-forge).
+    """
+    return "xtb" if version_info < (3, 12) or find_spec("xtb") else "tblite"
+
+
 def _spec(name: str, attribute: str, method: str, aliases: tuple[str, ...], summary: str, citation: str) -> OracleSpec:
     return OracleSpec(
         name=name,
         aliases=aliases,
-        factory=f"golfbench_xtb.engine:{attribute}",
+        factory=f"golfbench_xtb.factories:{attribute}",
         summary=summary,
         method=method,
         solvation="ALPB",
@@ -41,8 +52,8 @@ def _spec(name: str, attribute: str, method: str, aliases: tuple[str, ...], summ
         isolated=True,  # the library takes the process down for input that it does not know
         citation=citation,
         license="LGPL-3.0-or-later",
-        requires=("xtb",),
-        install_hint="pip install xtb",
+        requires=("xtb",) if library() == "xtb" else ("golfbench_tblite", "tblite"),
+        install_hint="pip install xtb" if library() == "xtb" else "pip install golfbench-tblite tblite",
     )
 
 

@@ -7,13 +7,14 @@ from importlib.metadata import version
 import numpy as np
 from xtb.interface import Calculator, Param, Results, XTBException
 
-from golfbench.contracts import FloatArray, Oracle
-from golfbench.errors import ComponentMissingError, OracleError
+from golfbench.contracts import FloatArray
+from golfbench.errors import OracleError
 from golfbench.molecules import Molecule
 from golfbench.units import BOHR_TO_ANGSTROM
 from golfbench.valence import check_valence
 
 _NOT_CONVERGED = "did not converge"
+_PARAMETRISATIONS = {"GFN2-xTB": Param.GFN2xTB, "GFN1-xTB": Param.GFN1xTB}
 #: Temperatures of the smearing that a guess is made at, in units of the one that is asked for: at 1000 and 3000 K the
 #: charges of PF6- with stretched bonds converge where at 300 K they do not.
 _HOTTER = (10 / 3, 10.0)
@@ -41,16 +42,14 @@ class XtbOracle:
     share a coordinate or lie at another node of each other's orbitals. Such a molecule is turned, and its forces back.
 
     Args:
-        parametrisation: GFN2-xTB or GFN1-xTB.
+        method: GFN2-xTB or GFN1-xTB.
         accuracy: Numerical accuracy, 1000 to 0.0001.
         electronic_temperature_k: Temperature of the Fermi smearing, K.
         max_iterations: Limit of the self-consistent charge iterations.
     """
 
-    def __init__(
-        self, parametrisation: Param, accuracy: float, electronic_temperature_k: float, max_iterations: int
-    ) -> None:
-        self._parametrisation = parametrisation
+    def __init__(self, method: str, accuracy: float, electronic_temperature_k: float, max_iterations: int) -> None:
+        self._parametrisation = _PARAMETRISATIONS[method]
         self._accuracy = accuracy
         self._electronic_temperature_k = electronic_temperature_k
         self._max_iterations = max_iterations
@@ -115,38 +114,6 @@ class XtbOracle:
         calculator.set_electronic_temperature(electronic_temperature_k)
         calculator.set_max_iterations(self._max_iterations)
         return calculator
-
-
-def gfn2(accuracy: float, electronic_temperature_k: float, max_iterations: int, solvent: str | None = None) -> Oracle:
-    """Make the GFN2-xTB oracle; parameters as for ``XtbOracle``, and an implicit solvent."""
-    if solvent is not None:
-        return _in_solvent("GFN2-xTB", accuracy, electronic_temperature_k, max_iterations, solvent)
-    return XtbOracle(Param.GFN2xTB, accuracy, electronic_temperature_k, max_iterations)
-
-
-def gfn1(accuracy: float, electronic_temperature_k: float, max_iterations: int, solvent: str | None = None) -> Oracle:
-    """Make the GFN1-xTB oracle; parameters as for ``XtbOracle``, and an implicit solvent."""
-    if solvent is not None:
-        return _in_solvent("GFN1-xTB", accuracy, electronic_temperature_k, max_iterations, solvent)
-    return XtbOracle(Param.GFN1xTB, accuracy, electronic_temperature_k, max_iterations)
-
-
-def _in_solvent(
-    method: str, accuracy: float, electronic_temperature_k: float, max_iterations: int, solvent: str
-) -> Oracle:
-    """Return tblite's oracle: xtb-python knows the older GBSA alone, and ``xtb --alpb`` is what people compare with.
-
-    Raises:
-        ComponentMissingError: If tblite is not installed.
-    """
-    try:
-        from golfbench_tblite.engine import TbliteOracle
-    except ImportError as error:
-        raise ComponentMissingError(
-            f"solvent={solvent} is computed by tblite: pip install golfbench-tblite tblite"
-        ) from error
-    oracle: Oracle = TbliteOracle(method, accuracy, electronic_temperature_k, max_iterations, solvent)
-    return oracle
 
 
 def at_node(positions: FloatArray, distance: float) -> bool:
