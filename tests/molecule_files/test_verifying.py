@@ -155,8 +155,12 @@ def test_an_interruption_keeps_where_molecules_were(tmp_path, monkeypatch):
         original(walks)
 
     monkeypatch.setattr(OracleWalks, "end", end)
-    with pytest.raises(KeyboardInterrupt):
-        run(path, ["OC(=O)c1ccccc1"], budget=50, on_label=interrupt)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background ignores it
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run(path, ["OC(=O)c1ccccc1"], budget=50, on_label=interrupt)
+    finally:
+        signal.signal(signal.SIGINT, before)
     (model_end, last) = written(tmp_path / "out.partial.sdf")
     assert last.GetProp("golfbench_status") == "interrupted"
     assert mmff94(last)[0] < mmff94(model_end)[0]
