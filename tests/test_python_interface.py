@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,12 +24,13 @@ from golfbench.ase import GolfbenchCalculator, GolfbenchOptimizer
 from golfbench.errors import ComponentMissingError, ConfigurationError, MoleculeError, NothingToDoError
 from golfbench.units import HARTREE_TO_EV, HARTREE_TO_KCAL_MOL
 
+NETWORK = Path(__file__).parents[1] / "datasets" / "druglike-mini" / "baselines" / "painn-small.safetensors"
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
 #: Parameters by name, those without a default first and marked by a bar behind them.
 SIGNATURES = {
-    "minimize": "molecules | model checkpoint optimizer oracle force_max max_steps check_minima fix_atoms fix_heavy "
-    "freeze_torsions conformers seed charge multiplicity device workers unsafe progress",
+    "minimize": "molecules | model checkpoint optimizer oracle budget learn force_max max_steps check_minima "
+    "fix_atoms fix_heavy freeze_torsions conformers seed charge multiplicity device workers unsafe progress",
     "conformers": "molecules | count window model checkpoint first_walk every_isomer seed temperature optimizer "
     "force_max max_steps device progress",
     "run": "config | output progress unsafe",
@@ -262,16 +264,66 @@ def test_an_oracle_judges_the_end_points_once(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("GOLFBENCH_CACHE", str(tmp_path / "labels.sqlite"))
     atoms = ase_molecule("CH3OH")
     first, second = (golfbench.minimize(atoms, model="gfn1-xtb", oracle="gfn2-xtb") for _ in range(2))
-    verdict = first[0].verdict
-    assert (verdict.calls, second[0].verdict.calls) == (1, 0)
+    row = first[0].row
+    assert (row.oracle_calls, second[0].row.oracle_calls) == (1, 0)
     end = first[0].molecule
     end.calc = GolfbenchCalculator("gfn2-xtb")
-    assert verdict.energy_hartree * HARTREE_TO_EV == pytest.approx(end.get_potential_energy(), abs=1e-5)
+    assert row.oracle_energy_hartree * HARTREE_TO_EV == pytest.approx(end.get_potential_energy(), abs=1e-5)
     force = np.linalg.norm(end.get_forces(), axis=1).max()
-    assert verdict.force_max_ev_per_angstrom == pytest.approx(force, abs=1e-4)
-    assert verdict.verified == (force <= 0.02) == False  # noqa: E712 - GFN1's minimum is none of GFN2's
+    assert row.oracle_force_max_ev_per_angstrom == pytest.approx(force, abs=1e-4)
+    assert force > 0.02  # GFN1's minimum is none of GFN2's
+    assert (first[0].status, first[0].verified) == ("converged", False)
     same = golfbench.minimize(atoms, model="gfn2-xtb", oracle="gfn2-xtb")
-    assert same[0].verdict.verified
+    assert (same[0].status, same[0].verified, same[0].converged) == ("verified", True, True)
+
+
+def test_an_oracle_finishes_walks_within_a_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOLFBENCH_CACHE", str(tmp_path / "labels.sqlite"))
+    given = [ase_molecule("CH3CHO"), "CCO", "no SMILES", ase_molecule("CH3OH")]
+    told: list[tuple[int, int]] = []
+    result = golfbench.minimize(
+        given, model="gfn1-xtb", oracle="gfn2-xtb", budget=40, progress=lambda *done: told.append(done)
+    )
+    assert [item.status for item in result] == ["verified", "verified", "skipped", "verified"]
+    assert [item.id for item in result.failures] == [result[2].id]
+    assert 3 < sum(item.row.oracle_labels or 0 for item in result) < 40
+    end = result[0].molecule
+    end.calc = GolfbenchCalculator("gfn2-xtb")
+    assert np.linalg.norm(end.get_forces(), axis=1).max() <= 0.0201
+    assert result[0].row.oracle_energy_hartree * HARTREE_TO_EV == pytest.approx(end.get_potential_energy(), abs=1e-5)
+    assert result[0].row.oracle_energy_change_kcal_mol < 0
+    assert isinstance(result[1].molecule, Chem.Mol)
+    assert told[-1] == (4, 4)
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+    (spent,) = golfbench.minimize("CCCO", model="uff", oracle="gfn2-xtb", budget=2)
+    assert (spent.status, spent.row.oracle_labels, spent.converged) == ("oracle_budget_spent", 2, False)
+
+
+def test_a_network_learns_from_the_labels_of_a_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOLFBENCH_CACHE", str(tmp_path / "labels.sqlite"))
+    smiles = ["CCO", "CO", "CCN", "CC=O", "CCCO", "CC(=O)N"]
+    asked: dict[str, Any] = {"checkpoint": NETWORK, "oracle": "mmff94", "budget": 90}
+    result, alone = (golfbench.minimize(smiles, **asked, learn=learn) for learn in (True, False))
+    assert [item.verified for item in result] == [True] * 6
+    taught = [item.row.energy_final_hartree for item in result]
+    fresh = [item.row.energy_final_hartree for item in alone]
+    changes = np.abs(np.subtract(taught, fresh))
+    assert changes[:4].max() < 1e-6 < 1e-5 < changes[4:].min()  # the first group walks before anything is learned
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"budget": 3}, "oracle="),
+        ({"learn": True}, "oracle="),
+        ({"oracle": "gfn2-xtb", "learn": True}, "budget="),
+        ({"oracle": "gfn2-xtb", "budget": 0}, "at least 1"),
+        ({"oracle": "mmff94", "budget": 9, "learn": True}, "nothing that learns"),
+    ],
+)
+def test_what_makes_no_sense_of_an_oracle_is_refused(asked: dict[str, Any], said: str) -> None:
+    with pytest.raises(golfbench.errors.ConfigurationError, match=said):
+        golfbench.minimize("CO", model="mmff94", **asked)
 
 
 def test_an_optimizer_of_golfbench_walks_on_any_calculator_of_ase() -> None:

@@ -23,7 +23,7 @@ from golfbench.molecule_files.conformers import (
     ensembles_of,
 )
 from golfbench.molecule_files.driver import open_driver, open_fast
-from golfbench.molecule_files.entries import Entry, Unusable
+from golfbench.molecule_files.input_molecules import InputMolecule, Unusable
 from golfbench.runs.baseline import Permission
 from golfbench.runs.grid import check_device
 
@@ -149,8 +149,8 @@ def conformers(
         open_fast(fast, permission, device) as first,
     ):
         for number, one in enumerate(given):
-            for entries in bonds_of(one, f"molecules[{number}]", reading):
-                made = ensembles_of(entries, first, better, search, reading.notes)
+            for inputs in bonds_of(one, f"molecules[{number}]", reading):
+                made = ensembles_of(inputs, first, better, search, reading.notes)
                 found.extend(_made(ensemble, number, better.name, better.method) for ensemble in made)
             if progress is not None:
                 progress(number + 1, len(given))
@@ -168,5 +168,5 @@ def _made(ensemble: Ensemble, number: int, model: str, method: str) -> Conformer
 def _minimized(conformer: Conformer, number: int) -> Minimized:
     row, end = conformer.row, conformer.end
     message = None if row.error_message is None else in_python(row.error_message)
-    entry: Entry | Unusable = end.entry if end else Unusable(row.id, row.input, MoleculeError(message or ""))
-    return Minimized(row.model_copy(update={"error_message": message}), number, None, end, Start(entry, as_mol, number))
+    read: InputMolecule | Unusable = end.given if end else Unusable(row.id, row.input, MoleculeError(message or ""))
+    return Minimized(row.model_copy(update={"error_message": message}), number, end, Start(read, as_mol, number))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ from ase.constraints import FixAtoms
 
 from golfbench.api.frames import frame_of
 from golfbench.api.molecules import Start, in_python, listed, starts_of
-from golfbench.api.verdicts import Judgement, method_of, verdicts_of
 from golfbench.ase import model_of
 from golfbench.benchmark.records import Status
 from golfbench.constraints import Constraint
@@ -22,11 +22,15 @@ from golfbench.contracts import Model
 from golfbench.errors import ConfigurationError, MoleculeError
 from golfbench.molecule_files.constraints import Constraints
 from golfbench.molecule_files.driver import Driver, open_driver
-from golfbench.molecule_files.entries import EndPoint, Entry, Notes, Reading
-from golfbench.molecule_files.minimizing import Finished, minimize_own, open_optimizer, stopping_rule
-from golfbench.molecule_files.output import Kept, open_output
-from golfbench.molecule_files.ranking import Ranking, rank, shape_of
+from golfbench.molecule_files.input_molecules import EndPoint, InputMolecule, Notes, Pending, Reading, Unusable
+from golfbench.molecule_files.library import Job, minimize_library
+from golfbench.molecule_files.minimizing import stopping_rule
+from golfbench.molecule_files.oracle_walks import Verification
+from golfbench.molecule_files.output import open_output
+from golfbench.molecule_files.ranking import Ranking, rank
 from golfbench.molecule_files.rows import OwnRow, Verdict
+from golfbench.molecule_files.teaching import learn_library
+from golfbench.molecule_files.verifying import verify_library
 from golfbench.molecules import check_molecule
 from golfbench.runs.baseline import Permission
 from golfbench.runs.grid import check_device
@@ -44,12 +48,10 @@ class Minimized:
     Attributes:
         row: Status, energies, steps, calls and what failed; the fields of ``minimize --json``.
         given: Which of the things that were given it is from, counted from 0.
-        verdict: What the oracle says of the end point; ``None`` where none was named or there is no end point.
     """
 
     row: OwnRow
     given: int
-    verdict: Judgement | None
     _end: EndPoint | None = field(repr=False)
     _start: Start = field(repr=False)
 
@@ -65,8 +67,16 @@ class Minimized:
 
     @property
     def converged(self) -> bool:
-        """Whether the model's largest force is below the threshold at the end point, and the bonds are the same."""
-        return self.row.status is Status.CONVERGED
+        """Whether it is where it was to go, with the bonds that it had.
+
+        By the model's largest force, or by the oracle's where that was given a budget: then it is verified.
+        """
+        return self.row.status in (Status.CONVERGED, Verdict.VERIFIED)
+
+    @property
+    def verified(self) -> bool:
+        """Whether the oracle's largest force is below the threshold at the end point, and the bonds are the same."""
+        return self.row.status is Verdict.VERIFIED
 
     @property
     def molecule(self) -> Any:
@@ -81,11 +91,7 @@ class Minimized:
 
     def facts(self) -> dict[str, Any]:
         """Return what a frame has of it, by column."""
-        return {
-            "given": self.given,
-            **self.row.model_dump(mode="json"),
-            **(self.verdict.facts() if self.verdict else {}),
-        }
+        return {"given": self.given, **self.row.model_dump(mode="json")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +122,7 @@ class Minimization(Sequence[Minimized]):
 
     @property
     def failures(self) -> list[Minimized]:
-        """Those that have not converged."""
+        """Those that have not converged; with a budget for the oracle, those that are not verified."""
         return [item for item in self.items if not item.converged]
 
     def frame(self) -> Any:
@@ -135,6 +141,8 @@ def minimize(
     checkpoint: str | Path | None = None,
     optimizer: str = DEFAULT_OPTIMIZER,
     oracle: str | None = None,
+    budget: int | None = None,
+    learn: bool = False,
     force_max: float = 0.02,
     max_steps: int = 500,
     check_minima: bool = False,
@@ -150,10 +158,10 @@ def minimize(
     unsafe: bool = False,
     progress: Progress | None = None,
 ) -> Minimization:
-    """Minimize molecules on a model; let an oracle judge the end points.
+    """Minimize molecules on a model; let an oracle judge the end points, or finish the walks.
 
-    Energies are the model's. A molecule that cannot be understood, that the model does not take or that fails stops no
-    other: its item says why.
+    Energies that rank are the oracle's where it was asked; labels that this machine knows already cost no call. A
+    molecule that cannot be understood, that the model does not take or that fails stops no other: its item says why.
 
     Args:
         molecules: One or several, also mixed: RDKit molecules (every conformer is a start; without conformers they are
@@ -164,7 +172,11 @@ def minimize(
             calculator; GFN2-xTB if not given.
         checkpoint: A trained model instead; the file says which.
         optimizer: Geometry optimizer, with parameters.
-        oracle: Judges the end points: energy, largest force, and whether that is below the threshold, too.
+        oracle: Judges where the walks on the model end: energy and largest force.
+        budget: Labels of the oracle, for all molecules together: its own forces finish the walks, from the model's
+            second derivatives.
+        learn: The model learns from every label, so that later molecules need fewer of them. An open model is trained
+            in place.
         force_max: Converged when no atom's force is above this, eV/Å.
         max_steps: Optimizer steps allowed.
         check_minima: Test that end points are minima, and walk on from saddles.
@@ -176,9 +188,9 @@ def minimize(
         charge: Total charge of atoms and arrays that do not say it; bonds say it themselves.
         multiplicity: 2S + 1 of what does not say it.
         device: Where networks live.
-        workers: Oracle calls at a time.
+        workers: Oracle calls at a time; 2 if not given.
         unsafe: Allow a checkpoint that can run code when it is read.
-        progress: Told how many molecules have left the minimization, of how many.
+        progress: Told how many molecules are done, of how many; with an oracle, when that is done with them.
 
     Raises:
         ConfigurationError: For an unknown name or parameter, or something that is no molecule of any kind.
@@ -188,8 +200,7 @@ def minimize(
     if (model is not None) and not isinstance(model, str) and checkpoint is not None:
         raise ConfigurationError("give an open model or a checkpoint, not both")
     rule, constraints = stopping_rule(force_max, max_steps), _constraints(fix_atoms, fix_heavy, freeze_torsions)
-    if oracle is not None:
-        method_of(oracle)
+    verification = _verification(oracle, budget, learn)
     check_device(device)
     reading, ends = Reading(conformers, seed, charge, multiplicity), Notes()
     starts = list(starts_of(listed(molecules), reading))
@@ -198,16 +209,85 @@ def minimize(
         raise ConfigurationError("check_minima tests all directions, so that nothing may be constrained with it")
     told: list[str] = []
     with _opened(model, checkpoint, Permission(unsafe, told.append), device) as driver:
-        entries = [start.entry for start in starts]
-        walk = minimize_own(entries, driver, open_optimizer(optimizer), rule, check_minima, ends, held)
-        finished = _ranked(_watched(walk, len(starts), progress))
-    verdicts: dict[int, Judgement] = {}
-    if oracle is not None:
-        arrived = {f.place: f.end.entry.molecule.at(f.end.positions) for f in finished if f.end is not None}
-        verdicts = verdicts_of(oracle, arrived, force_max, workers)
-    items = [Minimized(f.row, starts[f.place].given, verdicts.get(f.place), f.end, starts[f.place]) for f in finished]
+        job = Job(
+            driver.name,
+            None,
+            DEFAULT_MODEL,
+            optimizer,
+            rule,
+            device=device,
+            check_minima=check_minima,
+            constraints=held,
+            verification=verification,
+            gives_ends=True,
+        )
+        found = _done(_InMemory([start.read for start in starts]), job, driver, ends, workers, progress)
+    items = [Minimized(row, starts[place].given, end, starts[place]) for place, row, end in found]
     notes = map(in_python, (*told, *reading.notes.lines(), *ends.lines()))
     return Minimization(tuple(items), driver.name, driver.method, optimizer, oracle, tuple(notes))
+
+
+def _verification(oracle: str | None, budget: int | None, learn: bool) -> Verification | None:
+    """Return what the oracle is asked, once it is known that it can be."""
+    if oracle is None:
+        if budget is not None or learn:
+            raise ConfigurationError(f"{'learn' if budget is None else 'budget'} needs an oracle: give oracle=, too")
+        return None
+    if learn and budget is None:
+        raise ConfigurationError("learn=True learns from the labels of a walk: give budget=, too")
+    verification = Verification(oracle, budget, learn)
+    verification.check()
+    return verification
+
+
+@dataclass(frozen=True, slots=True)
+class _InMemory:
+    """Molecules in memory as records that are read; see ``molecule_files.reading.Records``."""
+
+    inputs: Sequence[InputMolecule | Unusable]
+
+    def pending(self) -> Iterator[Pending]:
+        """Yield each."""
+        for given in self.inputs:
+            yield partial(_one, given)
+
+    again = pending
+
+
+def _one(given: InputMolecule | Unusable, reading: Reading) -> Iterator[InputMolecule | Unusable]:
+    yield given
+
+
+def _done(
+    inputs: _InMemory, job: Job, driver: Driver, ends: Notes, workers: int | None, progress: Progress | None
+) -> list[tuple[int, OwnRow, EndPoint | None]]:
+    """Do all that is asked; return all in their order, with unique names and energies above the lowest conformer."""
+    found: dict[int, EndPoint | None] = {}
+    finished: set[int] = set()
+    tell = progress or (lambda done, total: None)
+    with open_output(None, False) as kept:
+        walked = minimize_library(inputs, job, driver, kept, ends)
+        if job.verification is None:
+            walks = [walked]
+        elif job.verification.learn:
+            walks = [learn_library(inputs, job, driver, kept, ends, workers)]
+        else:
+            walks = [walked, verify_library(inputs, job, driver, kept, workers)]
+        for one in chain.from_iterable(walks):
+            found[one.place] = one.end
+            if job.verification is None or one.end is None or one.row.oracle_labels is not None:
+                finished.add(one.place)
+                tell(len(finished), len(inputs.inputs))
+        if len(finished) < len(inputs.inputs):  # the oracle does not look at walks that failed on the model
+            tell(len(inputs.inputs), len(inputs.inputs))
+        rank(kept, Ranking())
+        rows = list(kept.rows())
+    done = []
+    for row in rows:
+        message = None if row.error_message is None else in_python(row.error_message)
+        place = row.record - 1
+        done.append((place, row.model_copy(update={"error_message": message}), found.get(place)))
+    return done
 
 
 @contextmanager
@@ -225,41 +305,6 @@ def _opened(
     if not isinstance(model, Model):
         raise ConfigurationError(f"model: a name, an open golfbench model or an ASE calculator is expected, not {name}")
     yield Driver(name, f"as {name}", model, partial(check_molecule, owner=name), sees_charge=True)
-
-
-def _judged(finished: Finished, verdicts: Mapping[int, Judgement]) -> EndPoint | None:
-    """Return the end point with what the oracle says of it among its facts."""
-    verdict = verdicts.get(finished.place)
-    if finished.end is None or verdict is None or verdict.energy_hartree is None:
-        return finished.end
-    assert verdict.force_max_ev_per_angstrom is not None
-    said: dict[str, str | float] = {
-        "verified": str(verdict.verified).lower(),
-        "oracle_energy_hartree": verdict.energy_hartree,
-        "oracle_force_max_ev_per_angstrom": verdict.force_max_ev_per_angstrom,
-    }
-    return replace(finished.end, facts={**finished.end.facts, **said})
-
-
-def _watched(walk: Iterable[Finished], total: int, progress: Progress | None) -> Iterator[Finished]:
-    for done, finished in enumerate(walk, start=1):
-        yield finished
-        if progress is not None:
-            progress(done, total)
-
-
-def _ranked(walk: Iterable[Finished]) -> list[Finished]:
-    """Return all in their order, with unique names and energies above the lowest conformer of the same molecule."""
-    found: dict[int, EndPoint | None] = {}
-    with open_output(None, False) as kept:
-        for one in walk:
-            found[one.place] = one.end
-            message = one.row.error_message
-            told = {"record": one.place + 1, "error_message": None if message is None else in_python(message)}
-            row = one.row.model_copy(update=told)
-            kept.add(Kept(one.place, row, None, shape_of(row, one.end)))
-        rank(kept, Ranking())
-        return [Finished(row.record - 1, row, found[row.record - 1]) for row in kept.rows()]
 
 
 def _constraints(fixed: Sequence[int], heavy: bool, torsions: Sequence[Sequence[int]]) -> Constraints:
@@ -280,25 +325,27 @@ class _WithAse(Constraints):
     def __bool__(self) -> bool:
         return True
 
-    def of(self, entry: Entry) -> Constraint | None:
+    def of(self, read: InputMolecule) -> Constraint | None:
         """Return what does not move in a molecule.
 
         Raises:
             MoleculeError: If its atoms carry another constraint than ``FixAtoms``.
         """
-        carried = [] if entry.atoms is None else entry.atoms.constraints
+        carried = [] if read.atoms is None else read.atoms.constraints
         if other := next((c for c in carried if not isinstance(c, FixAtoms)), None):
             kind = type(other).__name__
             raise MoleculeError(
-                f"{entry.molecule.id}: ASE's constraint {kind} is not understood: FixAtoms is, and freeze_torsions"
+                f"{read.molecule.id}: ASE's constraint {kind} is not understood: FixAtoms is, and freeze_torsions"
             )
         fixed = {int(atom) + 1 for constraint in carried for atom in constraint.get_indices()}
-        return Constraints(tuple(sorted({*self.fixed, *fixed})), self.heavy, self.torsions, self.springs).of(entry)
+        return Constraints(tuple(sorted({*self.fixed, *fixed})), self.heavy, self.torsions, self.springs).of(read)
 
 
 def _held(starts: Sequence[Start], constraints: Constraints) -> Constraints:
     """Return the constraints of the call, and with them those of ASE atoms where there are any."""
-    carried = (s.entry.atoms.constraints for s in starts if isinstance(s.entry, Entry) and s.entry.atoms is not None)
+    carried = (
+        s.read.atoms.constraints for s in starts if isinstance(s.read, InputMolecule) and s.read.atoms is not None
+    )
     if not any(carried):
         return constraints
     return _WithAse(constraints.fixed, constraints.heavy, constraints.torsions, constraints.springs)

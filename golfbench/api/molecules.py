@@ -22,13 +22,13 @@ from rdkit.rdBase import BlockLogs
 
 from golfbench.chemistry import IntArray, rdkit_mol
 from golfbench.errors import ConfigurationError, MoleculeError
-from golfbench.molecule_files.entries import EndPoint, Entry, Reading, Unusable, attempt
+from golfbench.molecule_files.input_molecules import EndPoint, InputMolecule, Reading, Unusable, attempt
 from golfbench.molecule_files.isomorphism import in_order_of
 from golfbench.molecule_files.reading import Inputs
-from golfbench.molecule_files.sdf import entry_of, smiles_order
+from golfbench.molecule_files.sdf import input_of_mol, smiles_order
 from golfbench.molecule_files.smiles import embedded, read_smiles
 from golfbench.molecule_files.writing import PREFIX
-from golfbench.molecule_files.xyz import entry_of_atoms
+from golfbench.molecule_files.xyz import input_of_atoms
 from golfbench.molecules import Molecule
 from golfbench.units import HARTREE_TO_EV
 
@@ -45,12 +45,12 @@ class Start:
     """A molecule that is about to be walked.
 
     Attributes:
-        entry: The molecule, or why it is none.
+        read: The molecule, or why it is none.
         back: Makes of its end point what went in.
         given: Which of the things that were given it is from, counted from 0.
     """
 
-    entry: Entry | Unusable
+    read: InputMolecule | Unusable
     back: Back
     given: int
 
@@ -75,33 +75,33 @@ def starts_of(molecules: Iterable[Any], reading: Reading) -> Iterator[Start]:
         ConfigurationError: If one is none of these kinds, or a file cannot be opened.
     """
     for number, given in enumerate(molecules):
-        for entry, back in _read(given, f"molecules[{number}]", reading):
-            yield Start(entry, back, number)
+        for read, back in _read(given, f"molecules[{number}]", reading):
+            yield Start(read, back, number)
 
 
-def _read(given: Any, source: str, reading: Reading) -> Iterator[tuple[Entry | Unusable, Back]]:
+def _read(given: Any, source: str, reading: Reading) -> Iterator[tuple[InputMolecule | Unusable, Back]]:
     if isinstance(given, str):
         if os.path.isfile(given):
             raise ConfigurationError(f"{source} '{given}' is a file, and text is a SMILES: give a pathlib.Path")
-        yield from ((_said_of_smiles(entry), as_mol) for entry in read_smiles(given, reading))
+        yield from ((_said_of_smiles(read), as_mol) for read in read_smiles(given, reading))
     elif isinstance(given, Path):
         for pending in Inputs([str(given)], reading).pending():
-            for entry in pending(reading):
-                yield entry, as_mol if isinstance(entry, Unusable) or entry.atoms is None else as_atoms
+            for read in pending(reading):
+                yield read, as_mol if isinstance(read, Unusable) or read.atoms is None else as_atoms
     elif isinstance(given, Chem.Mol):
-        yield from ((entry, as_mol) for entry in _of_mol(given, source, reading))
+        yield from ((read, as_mol) for read in _of_mol(given, source, reading))
     elif isinstance(given, Atoms):
-        yield from ((entry, as_atoms) for entry in _of_atoms(given, source, reading))
+        yield from ((read, as_atoms) for read in _of_atoms(given, source, reading))
     elif isinstance(given, Molecule):
         mol = rdkit_mol(given) if given.smiles is not None else None
-        yield Entry(given, source, np.arange(len(given)), mol), lambda end: end.entry.molecule.at(end.positions)
+        yield InputMolecule(given, source, np.arange(len(given)), mol), lambda end: end.given.molecule.at(end.positions)
     elif _is_arrays(given):
-        yield from ((entry, as_arrays) for entry in _of_arrays(given[0], given[1], source, reading))
+        yield from ((read, as_arrays) for read in _of_arrays(given[0], given[1], source, reading))
     else:
         raise ConfigurationError(f"{source} is {type(given).__name__}: a molecule is {KINDS}")
 
 
-def bonds_of(given: Any, source: str, reading: Reading) -> Iterator[list[Entry | Unusable]]:
+def bonds_of(given: Any, source: str, reading: Reading) -> Iterator[list[InputMolecule | Unusable]]:
     """Yield the conformers that are made of a molecule's bonds, those of each record of a file together.
 
     Args:
@@ -121,16 +121,16 @@ def bonds_of(given: Any, source: str, reading: Reading) -> Iterator[list[Entry |
         mol.RemoveAllConformers()
         yield _of_mol(mol, source, reading)
     elif isinstance(given, str):
-        yield [entry for entry, _ in _read(given, source, reading)]
+        yield [read for read, _ in _read(given, source, reading)]
     else:
         kinds = "a SMILES, an RDKit molecule, or a Path of a file"
         raise ConfigurationError(f"{source} is {type(given).__name__}: conformers are made of the bonds of {kinds}")
 
 
-def _said_of_smiles(entry: Entry | Unusable) -> Entry | Unusable:
-    if isinstance(entry, Entry):
-        return entry
-    return replace(entry, error=MoleculeError(str(entry.error).replace("neither a file that exists nor a", "not a")))
+def _said_of_smiles(read: InputMolecule | Unusable) -> InputMolecule | Unusable:
+    if isinstance(read, InputMolecule):
+        return read
+    return replace(read, error=MoleculeError(str(read.error).replace("neither a file that exists nor a", "not a")))
 
 
 def in_python(text: str) -> str:
@@ -149,7 +149,7 @@ def _is_arrays(given: Any) -> bool:
     return np.ndim(given[0]) == 1 and np.ndim(given[1]) == 2
 
 
-def _of_arrays(numbers: Any, positions: Any, source: str, reading: Reading) -> list[Entry | Unusable]:
+def _of_arrays(numbers: Any, positions: Any, source: str, reading: Reading) -> list[InputMolecule | Unusable]:
     try:
         atoms = Atoms(numbers=np.asarray(numbers, dtype=np.int64), positions=np.asarray(positions, dtype=np.float64))
     except (ValueError, TypeError, KeyError, IndexError) as error:
@@ -158,20 +158,20 @@ def _of_arrays(numbers: Any, positions: Any, source: str, reading: Reading) -> l
     return _of_atoms(atoms, source, reading)
 
 
-def _of_atoms(atoms: Atoms, source: str, reading: Reading) -> list[Entry | Unusable]:
+def _of_atoms(atoms: Atoms, source: str, reading: Reading) -> list[InputMolecule | Unusable]:
     info = atoms.info
     name = next((str(info[key]) for key in ("id", "name", "title") if info.get(key)), source)
     smiles = None if info.get("smiles") is None else str(info["smiles"])
 
-    def make(id: str, source: str, reading: Reading) -> Entry:
+    def make(id: str, source: str, reading: Reading) -> InputMolecule:
         if len(atoms) == 0:
             raise MoleculeError(f"{id}: no atoms")
-        return entry_of_atoms(atoms, "", id, smiles, source, reading)
+        return input_of_atoms(atoms, "", id, smiles, source, reading)
 
     return attempt(name, source, make, reading)
 
 
-def _of_mol(mol: Chem.Mol, source: str, reading: Reading) -> list[Entry | Unusable]:
+def _of_mol(mol: Chem.Mol, source: str, reading: Reading) -> list[InputMolecule | Unusable]:
     """Return a start for each conformer of a molecule; of one that has none they are made, as of its SMILES."""
     name = (mol.GetProp("_Name") if mol.HasProp("_Name") else "") or source
     if not mol.GetNumAtoms():
@@ -180,14 +180,14 @@ def _of_mol(mol: Chem.Mol, source: str, reading: Reading) -> list[Entry | Unusab
         return list(_conformers_of(mol, name, source, reading))
     conformers = [conformer.GetId() for conformer in mol.GetConformers()]
     fields = tuple((key, str(value)) for key, value in mol.GetPropsAsDict().items() if not key.startswith(PREFIX))
-    found: list[Entry | Unusable] = []
+    found: list[InputMolecule | Unusable] = []
     for place, conformer in enumerate(conformers):
-        read = partial(_entry_of, Chem.Mol(mol, confId=conformer), fields)
+        read = partial(_input_of, Chem.Mol(mol, confId=conformer), fields)
         found += attempt(name if len(conformers) == 1 else f"{name}/{place}", source, read, reading)
     return found
 
 
-def _conformers_of(mol: Chem.Mol, name: str, source: str, reading: Reading) -> Iterator[Entry | Unusable]:
+def _conformers_of(mol: Chem.Mol, name: str, source: str, reading: Reading) -> Iterator[InputMolecule | Unusable]:
     """Yield conformers of a molecule without coordinates: its own atoms in their order, then its hydrogens."""
     try:
         with BlockLogs():
@@ -202,7 +202,7 @@ def _conformers_of(mol: Chem.Mol, name: str, source: str, reading: Reading) -> I
             yield made
             continue
         placed = _placed(full, smiles, order, made.molecule)
-        yield from attempt(made.molecule.id, source, partial(_entry_of, placed, ()), reading)
+        yield from attempt(made.molecule.id, source, partial(_input_of, placed, ()), reading)
 
 
 def _placed(full: Chem.Mol, smiles: str, order: IntArray, made: Molecule) -> Chem.Mol:
@@ -217,18 +217,20 @@ def _placed(full: Chem.Mol, smiles: str, order: IntArray, made: Molecule) -> Che
     return placed
 
 
-def _entry_of(mol: Chem.Mol, fields: tuple[tuple[str, str], ...], id: str, source: str, reading: Reading) -> Entry:
-    return entry_of(mol, id, source, reading, fields)
+def _input_of(
+    mol: Chem.Mol, fields: tuple[tuple[str, str], ...], id: str, source: str, reading: Reading
+) -> InputMolecule:
+    return input_of_mol(mol, id, source, reading, fields)
 
 
 def as_mol(end: EndPoint) -> Chem.Mol:
     """Return an RDKit molecule: atoms, bonds and properties as they were given, one conformer, and our facts."""
-    entry = end.entry
-    assert entry.mol is not None
-    mol = Chem.Mol(entry.mol)
-    mol.GetConformer().SetPositions(entry.in_file_order(end.positions))
+    read = end.given
+    assert read.mol is not None
+    mol = Chem.Mol(read.mol)
+    mol.GetConformer().SetPositions(read.in_file_order(end.positions))
     mol.GetConformer().Set3D(True)
-    mol.SetProp("_Name", entry.molecule.id)
+    mol.SetProp("_Name", read.molecule.id)
     for name, value in _facts(end).items():
         mol.SetDoubleProp(name, value) if isinstance(value, float) else mol.SetProp(name, str(value))
     return mol
@@ -236,10 +238,10 @@ def as_mol(end: EndPoint) -> Chem.Mol:
 
 def as_atoms(end: EndPoint) -> Atoms:
     """Return ASE atoms as they were given, with the energy (eV) in a calculator and our facts in ``info``."""
-    entry = end.entry
-    assert entry.atoms is not None
-    atoms: Atoms = entry.atoms.copy()
-    atoms.set_positions(entry.in_file_order(end.positions), apply_constraint=False)
+    read = end.given
+    assert read.atoms is not None
+    atoms: Atoms = read.atoms.copy()
+    atoms.set_positions(read.in_file_order(end.positions), apply_constraint=False)
     atoms.info |= _facts(end)
     energy = float(end.facts["energy_final_hartree"]) * HARTREE_TO_EV
     atoms.calc = SinglePointCalculator(atoms, energy=energy)
@@ -248,7 +250,7 @@ def as_atoms(end: EndPoint) -> Atoms:
 
 def as_arrays(end: EndPoint) -> tuple[Any, Any]:
     """Return atomic numbers (n,) and positions (n, 3), Å."""
-    return end.entry.molecule.numbers.copy(), end.entry.in_file_order(end.positions)
+    return end.given.molecule.numbers.copy(), end.given.in_file_order(end.positions)
 
 
 def _facts(end: EndPoint) -> Mapping[str, str | float]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from golfbench.molecule_files.driver import Driver
-    from golfbench.molecule_files.entries import Notes
+    from golfbench.molecule_files.input_molecules import Notes
     from golfbench.molecule_files.library import Job
     from golfbench.molecule_files.oracle_walks import OnLabel, Verification
     from golfbench.molecule_files.output import Output
@@ -248,7 +248,7 @@ def minimize(
     """
     from golfbench.molecule_files.constraints import Constraints
     from golfbench.molecule_files.driver import open_driver
-    from golfbench.molecule_files.entries import Notes, Reading
+    from golfbench.molecule_files.input_molecules import Notes, Reading
     from golfbench.molecule_files.library import Job
     from golfbench.molecule_files.minimizing import open_optimizer, stopping_rule
     from golfbench.molecule_files.oracle_walks import make_room, oracle_folder

@@ -126,11 +126,6 @@ class EndPoint:
     positions: FloatArray
     facts: Mapping[str, str | float]
 
-    @property
-    def entry(self) -> InputMolecule:
-        """The former name of ``given``, which ``golfbench.api`` still uses."""
-        return self.given
-
 
 #: A record, frame or line as it was cut out of its file: cheap to make and to send. Called, it is understood, and
 #: gives its molecules, or why there are none.

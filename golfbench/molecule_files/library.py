@@ -28,7 +28,7 @@ from golfbench.molecule_files.minimizing import minimize_own, open_optimizer
 from golfbench.molecule_files.oracle_walks import Rules, Start, Verification
 from golfbench.molecule_files.output import Kept, Output
 from golfbench.molecule_files.ranking import shape_of
-from golfbench.molecule_files.reading import Inputs
+from golfbench.molecule_files.reading import Inputs, Records
 from golfbench.molecule_files.state import State
 from golfbench.molecule_files.writing import molecule_bytes
 from golfbench.runs.baseline import Permission
@@ -60,6 +60,7 @@ class Job:
         reading: How molecules are read. Its notes are those of this process.
         suffix: Ending of the output, which says how a molecule is written; ``None`` where there is none.
         verification: What an oracle is asked about the ends; ``None`` if it is not.
+        gives_ends: Whether what is yielded has its end point, for a caller that keeps molecules in memory.
     """
 
     model: str | None
@@ -75,6 +76,7 @@ class Job:
     reading: Reading = field(default_factory=Reading)
     suffix: str | None = None
     verification: Verification | None = None
+    gives_ends: bool = False
 
     def __post_init__(self) -> None:
         if self.check_minima and self.constraints:
@@ -165,7 +167,7 @@ class Job:
             place, end = places[finished.place], finished.end
             data = molecule_bytes(self.suffix, end) if end is not None and self.suffix is not None else None
             row = finished.row.model_copy(update={"record": place + 1})
-            yield Kept(place, row, data, shape_of(row, end))
+            yield Kept(place, row, data, shape_of(row, end), end if self.gives_ends else None)
 
     def _writable(self, given: InputMolecule | Unusable, first: bool) -> InputMolecule | Unusable:
         """Refuse what cannot be written: at once among the first molecules, later one by one.
@@ -182,7 +184,7 @@ class Job:
 
 
 def minimize_library(
-    inputs: Inputs,
+    inputs: Records,
     job: Job,
     driver: Driver,
     output: Output,
@@ -222,7 +224,7 @@ def parts(numbered: Iterator[_Numbered], size: int) -> Iterator[list[_Numbered]]
         yield part
 
 
-def _undone(inputs: Inputs, job: Job, output: Output) -> Iterator[_Numbered]:
+def _undone(inputs: Records, job: Job, output: Output) -> Iterator[_Numbered]:
     """Yield records that are not all done, with the places of their first molecules."""
     each = job.reading.conformers
     for place, pending in zip(itertools.count(0, each), inputs.pending(), strict=False):

@@ -21,6 +21,7 @@ from io import FileIO
 from pathlib import Path
 
 from golfbench.errors import ConfigurationError, WriteError
+from golfbench.molecule_files.input_molecules import EndPoint
 from golfbench.molecule_files.rows import OwnRow
 from golfbench.molecule_files.state import LAYOUT, TABLES, Shape, State, connected, packed
 from golfbench.molecule_files.writing import with_facts
@@ -37,12 +38,14 @@ class Kept:
         row: What became of it.
         data: Its record of the output; ``None`` where it has no end point.
         shape: Where it came to rest; ``None`` where it has no end point that can be compared.
+        end: The end point itself, for callers in this process (see ``library.Job.gives_ends``).
     """
 
     place: int
     row: OwnRow
     data: bytes | None = None
     shape: Shape | None = None
+    end: EndPoint | None = None
 
 
 class Output(State):

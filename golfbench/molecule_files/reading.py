@@ -23,7 +23,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 from rdkit import Chem
 from rdkit.rdBase import BlockLogs
@@ -76,6 +76,16 @@ _MARKS = {
 SHARED_NAME = "the same name stands for more than one molecule; the input and golfbench_id tell them apart"
 #: Lines of the standard input that say what it is.
 _LOOKED_AT = 2000
+
+
+class Records(Protocol):
+    """Molecules one after the other, which can be read more than once."""
+
+    def pending(self) -> Iterator[Pending]:
+        """Yield the records, each to be read."""
+
+    def again(self) -> Iterator[Pending]:
+        """Yield all of them once more, counted and noted nowhere."""
 
 
 class Inputs:

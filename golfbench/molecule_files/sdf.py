@@ -284,6 +284,3 @@ def _same_graph(mol: Chem.Mol, template: Chem.Mol, order: list[int]) -> bool:
 
 def _traits(atom: Chem.Atom) -> tuple[int, int, int]:
     return atom.GetAtomicNum(), atom.GetFormalCharge(), atom.GetNumRadicalElectrons()
-
-
-entry_of = input_of_mol  # the former name, which ``golfbench.api`` still uses

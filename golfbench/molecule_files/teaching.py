@@ -31,7 +31,7 @@ from golfbench.molecule_files.input_molecules import Notes
 from golfbench.molecule_files.library import Job, kept_of, parts
 from golfbench.molecule_files.oracle_walks import OnLabel, oracle_folder, tell_nobody
 from golfbench.molecule_files.output import Kept, Output
-from golfbench.molecule_files.reading import Inputs
+from golfbench.molecule_files.reading import Records
 from golfbench.molecule_files.verifying import open_judge
 from golfbench.specs import ComponentRef
 
@@ -102,7 +102,7 @@ def _copied(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def learn_library(
-    inputs: Inputs,
+    inputs: Records,
     job: Job,
     driver: Driver,
     output: Output,

@@ -22,9 +22,7 @@ from golfbench.molecule_files.minimizing import changes, facts_of, said_of, undi
 from golfbench.molecule_files.oracle_walks import (
     OnLabel,
     OracleWalks,
-    Rules,
     Start,
-    Verification,
     Walked,
     energy_of,
     open_walks,
@@ -33,7 +31,7 @@ from golfbench.molecule_files.oracle_walks import (
 )
 from golfbench.molecule_files.output import Kept, Output
 from golfbench.molecule_files.ranking import shape_of
-from golfbench.molecule_files.reading import Inputs
+from golfbench.molecule_files.reading import Records
 from golfbench.molecule_files.rows import OwnRow, Verdict
 from golfbench.molecule_files.writing import molecule_bytes
 from golfbench.units import HARTREE_TO_EV, HARTREE_TO_KCAL_MOL
@@ -43,7 +41,7 @@ LABELS_PER_LOG = 1.5
 
 
 def verify_library(
-    inputs: Inputs,
+    inputs: Records,
     job: Job,
     driver: Driver,
     output: Output,
@@ -75,25 +73,23 @@ def open_judge(job: Job, driver: Driver, output: Output, workers: int | None, on
     folder = None if output.path is None else oracle_folder(output.path)
     with open_walks(job.verification, job.rules, driver, output, folder, workers) as walks:
         walks.on_label = on_label
-        yield Judge(job.verification, walks, job.rules, driver, output)
+        yield Judge(job, walks, driver, output)
 
 
 class Judge:
     """Has the oracle look at molecules, and keeps what it says.
 
     Args:
-        verification: What is asked.
+        job: What is done; its ``verification`` says what is asked.
         walks: Who asks.
-        rules: How molecules walk.
         driver: The model that came first.
         output: Where molecules are kept.
     """
 
-    def __init__(
-        self, verification: Verification, walks: OracleWalks, rules: Rules, driver: Driver, output: Output
-    ) -> None:
-        self._verification, self._walks, self._rules = verification, walks, rules
-        self._driver, self._output = driver, output
+    def __init__(self, job: Job, walks: OracleWalks, driver: Driver, output: Output) -> None:
+        assert job.verification is not None
+        self._verification, self._walks, self._rules = job.verification, walks, job.rules
+        self._driver, self._output, self._gives_ends = driver, output, job.gives_ends
         self._done = output.judged()
 
     def run(self, starts: Iterable[Start]) -> Iterator[Kept]:
@@ -141,7 +137,7 @@ class Judge:
         end = EndPoint(start.given, positions, {**facts_of(row, self._driver), **self._facts(row)})
         path = self._output.path
         data = None if path is None else molecule_bytes(path.suffix, end)
-        return Kept(start.place, row, data, shape_of(row, end))
+        return Kept(start.place, row, data, shape_of(row, end), end if self._gives_ends else None)
 
     def _row(self, walked: Walked) -> OwnRow:
         start, found, end = walked.start, walked.outcome, walked.end

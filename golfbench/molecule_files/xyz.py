@@ -259,6 +259,3 @@ def _hint(charge: int | None, multiplicity: int | None, notes: Sequence[str]) ->
     if multiplicity is None:
         return "; nothing says the multiplicity: write multiplicity=... in its comment line, or give --multiplicity"
     return "".join(f" ({note})" for note in notes)
-
-
-entry_of_atoms = input_of_atoms  # the former name, which ``golfbench.api`` still uses
