@@ -143,7 +143,7 @@ def add_plugin_commands(app: typer.Typer, found: Registry) -> None:
         try:
             implementation.function(*[offered for _ in implementation.argnames])
             _merge(app, offered)
-        except Exception as error:  # noqa: BLE001 - a stranger's function may raise anything
+        except Exception as error:  # noqa: BLE001 - a plugin's function may raise anything
             name, reason = implementation.plugin_name, f"{type(error).__name__}: {error}"
             console.warn(f"the commands of plugin {name} are left out ({reason})")
 

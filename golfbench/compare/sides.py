@@ -84,7 +84,7 @@ class Side:
         dataset: Name of the dataset.
         sha256: Hash of its content.
         protocol: The protocol, as JSON.
-        settings: Whatever else may explain a difference, by name.
+        settings: What else may explain a difference, by name.
         series: What was judged.
     """
 

@@ -154,7 +154,7 @@ def entries_of(
 
 
 def publish(folder: Path, entries: Iterable[Entry], overwrite: bool) -> tuple[list[Path], list[Path]]:
-    """Write entries into the folder of their track, which has one entry of a combination, whatever its seeds are.
+    """Write entries into the folder of their track, which has one entry of a combination, with all its seeds.
 
     Args:
         folder: Of the track.

@@ -32,7 +32,7 @@ class Hours:
     """The time of the calls of one oracle.
 
     Attributes:
-        oracle: As a person writes it.
+        oracle: As the user writes it.
         hours: Of all calls one after the other; ``None`` where nothing is known of it.
         seconds_per_call: Their mean.
         known_calls: Earlier calls that this rests on; none where the oracle itself declares what its calls take.

@@ -87,7 +87,7 @@ def odd_values(bench: Bench) -> Finding:
         for step, values in enumerate([{}, *({name: value} for name, value in odd.items())]):
             try:
                 logger.scalars(step, values)
-            except Exception as error:  # noqa: BLE001 - a stranger's logger may raise anything
+            except Exception as error:  # noqa: BLE001 - a plugin's logger may raise anything
                 refused.append(f"{values}: {type(error).__name__}: {error}")
         logger.scalars(10**12, _VALUES)
     return Finding.of_problems(refused, "values")

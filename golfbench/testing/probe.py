@@ -80,7 +80,7 @@ def _build(spec: Spec, question: Mapping[str, Any]) -> dict[str, Any]:
             component = factory(**arguments)
         states.append(global_state())
         calls = _first_calls(component, spec) if question["with_torch"] and isinstance(spec, ModelSpec) else []
-    except Exception as error:  # noqa: BLE001 - a stranger's factory may raise anything
+    except Exception as error:  # noqa: BLE001 - a plugin's factory may raise anything
         return {"error": " ".join(str(error).split()), "error_type": type(error).__name__}
     loaded_torch = "torch" in sys.modules and not (question["with_torch"] or question["isolated"])
     found = {"import_changed": changed(*states[:2]), "build_changed": changed(*states[1:])}

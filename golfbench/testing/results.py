@@ -127,7 +127,7 @@ def conclude(tested: Check, bench: Callable[[], Any]) -> CheckResult:
         finding = tested.run(bench())
     except CheckSkipped as reason:
         return skipped(tested, str(reason))
-    except Exception as error:  # noqa: BLE001 - a stranger's component may raise anything
+    except Exception as error:  # noqa: BLE001 - a plugin's component may raise anything
         reason_line = " ".join(f"{type(error).__name__}: {error}".split())
         return CheckResult(tested.name, "failed", None, None, "", f"{tested.statement}: raised {reason_line}")
     passed = finding.measured <= finding.tolerance
