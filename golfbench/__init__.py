@@ -1,7 +1,7 @@
 """golfbench: gradual optimization learning for neural network potentials, and the benchmark that judges it.
 
-The package is importable without torch: the Python interface, ``minimize``, ``run`` and the others, is imported when it
-is asked for (see ``docs/python.md``).
+The package is importable without torch: the Python interface, ``minimize``, ``run`` and the others, is imported on
+first use (see ``docs/python.md``).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ try:
 except PackageNotFoundError:  # a source tree that was never installed
     __version__ = "0+unknown"
 
-#: The Python interface: where each name is.
+#: The Python interface: the module of each name.
 _OFFERED = {
     "Conformers": "golfbench.api.ensembles",
     "Leaderboard": "golfbench.api.leaderboards",
@@ -58,7 +58,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import what the package offers when it is asked for."""
+    """Import a name of the Python interface on first use."""
     if name not in _OFFERED:
         raise AttributeError(f"module 'golfbench' has no attribute '{name}'")
     found = getattr(importlib.import_module(_OFFERED[name]), name)

@@ -1,4 +1,4 @@
-"""``python -m golfbench``: the command line of the interpreter at hand."""
+"""``python -m golfbench``: the command line of this interpreter."""
 
 from golfbench.cli.main import main
 

@@ -1,7 +1,8 @@
 """golfbench and ASE: any model as a calculator, any optimizer as ASE's, any calculator as a model.
 
-``atoms.calc = GolfbenchCalculator("gfn2-xtb")``; ``GolfbenchOptimizer(atoms).run(fmax=0.02)``, whatever the calculator.
-Imported on request only, so that nothing else waits for ASE's calculators.
+``atoms.calc = GolfbenchCalculator("gfn2-xtb")``; ``GolfbenchOptimizer(atoms).run(fmax=0.02)``, with any calculator.
+
+Imported on request only, since ASE's calculators take time to import.
 """
 
 from __future__ import annotations
@@ -50,7 +51,8 @@ class GolfbenchCalculator(Calculator):
         smiles: SMILES of the atoms.
 
     Raises:
-        ConfigurationError: If there is not one of ``model`` and ``checkpoint``, or no such model that is not trained.
+        ConfigurationError: If not exactly one of ``model`` and ``checkpoint`` is given, or there is no such fixed
+            model.
         ComponentMissingError: If what the model needs is not installed.
         CheckpointError: If the checkpoint is damaged.
     """
@@ -118,7 +120,7 @@ class GolfbenchCalculator(Calculator):
         self.results = {"energy": energy, "free_energy": energy, "forces": forces * HARTREE_TO_EV}
 
     def _molecule(self, atoms: Atoms) -> Molecule:
-        """Return the molecule of atoms; what was given to the calculator counts more than what the atoms say."""
+        """Return the molecule of atoms; arguments of the calculator take precedence over the atoms."""
         described = atoms.copy()
         if "smiles" in self._given:
             described.info["smiles"] = self._given["smiles"]
@@ -154,10 +156,10 @@ def _load(path: Path, device: str) -> tuple[Model, bool]:
 
 
 class GolfbenchOptimizer(AseOptimizer):
-    """A golfbench optimizer that moves ASE atoms, whatever their calculator.
+    """A golfbench optimizer that moves ASE atoms, with any calculator.
 
     It is used as ASE's own are: ``run(fmax, steps)``, ``irun``, ``attach``, a log file, a trajectory. ``FixAtoms``
-    holds; optimizers that know constraints (``rfo-internal``) are told of it. ``golfbench.minimize``, which takes a
+    is respected; optimizers that know constraints (``rfo-internal``) use it. ``golfbench.minimize``, which takes a
     calculator as its model, walks many molecules in a batch.
 
     Args:
@@ -168,7 +170,7 @@ class GolfbenchOptimizer(AseOptimizer):
         append_trajectory: As ASE has it.
 
     Raises:
-        ConfigurationError: If there is no such optimizer, or these are no atoms but a filter of a cell.
+        ConfigurationError: If there is no such optimizer, or ``atoms`` is a filter of a cell.
         MoleculeError: If the atoms are periodic, or what they say of charge and spin is not understood.
     """
 

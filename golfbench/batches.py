@@ -23,8 +23,8 @@ class Batch:
         charges: (n_molecules,) int64.
         multiplicities: (n_molecules,) int64.
         pairs: (2, n_pairs) int64, directed pairs (i, j), i < j and j < i both, sorted by i then j.
-        molecules: The molecules, for models that need more than tensors; their own ``positions`` may be stale, the
-            tensor is what counts (see ``current_molecules``).
+        molecules: The molecules, for models that need more than tensors; their own ``positions`` may be out of date:
+            use the tensor (see ``current_molecules``).
     """
 
     numbers: torch.Tensor
@@ -115,7 +115,7 @@ def neighbour_pairs(padded: torch.Tensor, mask: torch.Tensor, cutoff: float | No
         mask: (n_molecules, atoms), True for atoms.
         cutoff: Å, or ``None`` for all pairs.
     """
-    # Component by component: a sum over an axis of three takes longer than all the rest.
+    # Component by component: a sum over an axis of three takes longer than everything else.
     x, y, z = ((part[:, :, None] - part[:, None]).square() for part in padded.unbind(-1))
     squared = x + y + z
     near = squared < cutoff**2 if cutoff is not None else torch.isfinite(squared)

@@ -34,7 +34,7 @@ IntArray = npt.NDArray[np.int64]
 
 #: A bond of the SMILES is broken beyond this multiple of the sum of the covalent radii (C-C 2.20 Å, C-H 1.55 Å).
 BROKEN_FACTOR = 1.45
-#: Atoms at least three bonds apart are bonded below this multiple of the sum (C-C 1.75 Å, O-H 1.12 Å).
+#: Atoms at least three bonds apart count as bonded below this multiple of the sum (C-C 1.75 Å, O-H 1.12 Å).
 FORMED_FACTOR = 1.15
 #: Distance between the enclosing spheres of the fragments of an embedded molecule, Å: no atoms in contact.
 FRAGMENT_GAP = 3.0
@@ -74,7 +74,7 @@ def _template(smiles: str) -> Chem.Mol:
 
 
 def _refusal(smiles: str) -> str:
-    """Return what RDKit says against the atoms and bonds of a SMILES, behind a colon; nothing if it is no SMILES."""
+    """Return RDKit's objection to the atoms and bonds of a SMILES, behind a colon; nothing if it is no SMILES."""
     mol = Chem.MolFromSmiles(smiles, sanitize=False)
     try:
         if mol is not None:
@@ -130,7 +130,7 @@ def embed(smiles: str, id: str, count: int, seed: int) -> list[Molecule]:
 
 
 def _apart(mol: Chem.Mol, conformer: int, parameters: Any) -> FloatArray:
-    """Return the positions of a conformer, or of another one where RDKit has put two atoms on top of each other."""
+    """Return the positions of a conformer, or of another one where two atoms overlap in RDKit's."""
     positions: FloatArray = mol.GetConformer(conformer).GetPositions()
     again = Chem.Mol(mol)
     for attempt in range(_ATTEMPTS):
@@ -143,7 +143,7 @@ def _apart(mol: Chem.Mol, conformer: int, parameters: Any) -> FloatArray:
 
 
 def spread_seed(seed: int) -> int:
-    """Return the seed for ``embed`` that stands for a person's seed; 0 gives 1.
+    """Return the seed for ``embed`` that belongs to a user's seed; 0 gives 1.
 
     One to one below 2^31 - 1, and such that the conformers of neighbouring seeds have nothing in common.
 
@@ -233,8 +233,8 @@ def from_ase(
     Args:
         atoms: Not periodic.
         id: Its name; ``atoms.info["id"]`` or else the formula when not given.
-        charge: Total charge, e, whatever the atoms say.
-        multiplicity: 2S + 1, whatever the atoms say.
+        charge: Total charge, e, instead of that of the atoms.
+        multiplicity: 2S + 1, instead of that of the atoms.
 
     Raises:
         MoleculeError: If the atoms are periodic, or what they say of charge and spin is not understood, does not fit
@@ -329,7 +329,7 @@ def _at(template: Chem.Mol, positions: FloatArray) -> Chem.Mol:
 
 
 def superposed(positions: FloatArray, target: FloatArray, kept: npt.NDArray[np.bool_]) -> FloatArray:
-    """Return positions (n_atoms, 3), Å, moved and turned to the least squares distance of the kept atoms to a target.
+    """Return positions (n_atoms, 3), Å, superposed on a target by least squares over the kept atoms.
 
     A geometry is never mirrored.
     """

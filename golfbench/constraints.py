@@ -1,7 +1,7 @@
-"""What does not move in a minimization: fixed atoms and frozen torsions; and what is held back by springs.
+"""Constraints of a minimization: fixed atoms and frozen torsions, and atoms held by springs.
 
-The driver applies this for every optimizer alike: forces lose what would move the constrained, steps are put back to
-where it holds. A walk has converged when the forces that are left are small.
+The driver applies them for every optimizer alike: it projects them out of the forces, and corrects each step so that
+they hold. A walk has converged when the remaining forces are small.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ IntArray = npt.NDArray[np.int64]
 #: rad; a torsion is at its value when it is closer than this, and undefined where a sine is smaller than ``_LINEAR``.
 _SETTLED, _LINEAR = 1e-9, 0.05
 _MAX_ITERATIONS = 50
-#: Weight of free atoms where a geometry is turned so that fixed atoms come to where they were.
+#: Weight of free atoms where a geometry is superposed by its fixed atoms.
 _LIGHT = 1e-6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Constraint:
-    """What is constrained in one molecule.
+    """The constraints of one molecule.
 
     Attributes:
-        start: (n_atoms, 3), Å, where it holds.
+        start: (n_atoms, 3), Å, where they hold.
         fixed: (k,) atoms that do not move.
         torsions: (k, 4) atoms of torsions that keep the value that they have at the start.
         strengths: (n_atoms,) force constants of the springs that hold atoms to their start, Hartree/Å².
@@ -54,7 +54,7 @@ class Constraint:
         return float(-0.5 * (forces * away).sum()), forces
 
     def projected(self, positions: FloatArray, forces: FloatArray) -> FloatArray:
-        """Return the part of forces (n_atoms, 3) that moves nothing that is constrained."""
+        """Return forces (n_atoms, 3) without the part that violates the constraints."""
         left = forces.copy()
         left[self.fixed] = 0.0
         if len(self.torsions):
@@ -63,7 +63,7 @@ class Constraint:
         return left
 
     def basis(self, positions: FloatArray) -> FloatArray:
-        """Return orthonormal directions (3·n_atoms, m) that move nothing that is constrained."""
+        """Return orthonormal directions (3·n_atoms, m) that keep the constraints to first order."""
         free = np.setdiff1d(np.arange(len(positions)), self.fixed)
         columns = np.eye(3 * len(positions))[:, (3 * free[:, None] + np.arange(3)).reshape(-1)]
         if len(self.torsions) and len(free):
@@ -75,12 +75,12 @@ class Constraint:
     def settled(self, before: FloatArray, proposed: FloatArray) -> FloatArray:
         """Return positions (n_atoms, 3), Å, near those proposed, where the constraints hold.
 
-        What moves fixed atoms is first turned and shifted back as a whole, which changes no distance: optimizers in
-        internal coordinates move everything. A torsion is then turned back along its own derivatives. Where that does
-        not succeed, the step is halved.
+        If fixed atoms have moved, the whole geometry is first rotated and shifted back, which changes no distance:
+        optimizers in internal coordinates move all atoms. Torsions are then corrected along their derivatives. Where
+        that does not succeed, the step is halved.
 
         Args:
-            before: Where they hold now.
+            before: (n_atoms, 3), Å, where the constraints hold.
             proposed: (n_atoms, 3), Å.
         """
         if not np.isfinite(proposed).all():
@@ -111,7 +111,7 @@ class Constraint:
         return None
 
     def _put_back(self, before: FloatArray, positions: FloatArray) -> FloatArray:
-        """Superpose positions on those before, by the fixed atoms first."""
+        """Superpose positions on those before the step, mainly by the fixed atoms."""
         weights = np.full(len(positions), _LIGHT)
         weights[self.fixed] = 1.0
         weights /= weights.sum()

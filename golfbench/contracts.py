@@ -1,12 +1,12 @@
 """The Protocols that plugins implement. Energies in Hartree, lengths in Å, forces in Hartree/Å, always.
 
-A plugin needs no base class: an object with these attributes and methods is one. The runner owns stopping, counting,
+A plugin needs no base class: an object with these attributes and methods is one. The runner does stopping, counting,
 timing and seeds; a component only does what its Protocol says.
 
-What a component may do beside has a Protocol of its own (``HasEnergy``, ``MeasuresCpu``, ``Closes``, ``HasDevice``,
+Optional features of a component have Protocols of their own (``HasEnergy``, ``MeasuresCpu``, ``Closes``, ``HasDevice``,
 ``HasHessian``, ``HasSlots``, ``HasRows``, ``TakesConstraints``, ``TakesHessian``, ``HasContents``, ``DatasetChecks``,
 ``DatasetBuilds``);
-the suite asks by ``isinstance`` whether it does.
+the suite tests for them by ``isinstance``.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Oracle(Protocol):
 
 @runtime_checkable
 class HasEnergy(Protocol):
-    """An oracle that has the energy alone for less than energy and forces."""
+    """An oracle for which the energy alone is cheaper than energy and forces."""
 
     def energy(self, molecule: Molecule) -> float:
         """Return the energy (Hartree) that ``label`` would return.
@@ -72,7 +72,7 @@ class HasEnergy(Protocol):
 
 @runtime_checkable
 class MeasuresCpu(Protocol):
-    """An oracle whose engine runs in a process that outlives the call: nobody else can tell what a call took."""
+    """An oracle whose engine runs in a process that outlives the call: only the oracle can measure the call."""
 
     @property
     def last_cpu_s(self) -> float | None:
@@ -82,16 +82,16 @@ class MeasuresCpu(Protocol):
 
 @runtime_checkable
 class Closes(Protocol):
-    """A component that holds something (a process, a file, a connection) until it is told that nobody needs it."""
+    """A component that holds a process, a file or a connection until it is closed."""
 
     def close(self) -> None:
-        """Give back what is held. May be called twice."""
+        """Release it. May be called twice."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """How far the members of a committee disagree; also the uncertainty that a network states of itself.
+    """How far the members of a committee disagree; also the uncertainty that a network predicts itself.
 
     Attributes:
         energies: (n_molecules,) float64, Hartree: standard deviation over the members.
@@ -110,8 +110,8 @@ class Evaluation:
         energies: (n_molecules,) float64, Hartree, detached; NaN for a molecule that could not be evaluated.
         forces: (n_atoms, 3) float64, Hartree/Å, detached, packed like the batch.
         errors: Why a molecule could not be evaluated, by its index in the batch.
-        spread: Of a committee, otherwise ``None``.
-        features: (n_molecules, n_features) float64, mean over the atoms; ``None`` where nobody asked for them.
+        spread: Of a committee; otherwise ``None``.
+        features: (n_molecules, n_features) float64, mean over the atoms; ``None`` if they were not asked for.
     """
 
     energies: torch.Tensor
@@ -141,7 +141,7 @@ class Network(Protocol):
 
 @runtime_checkable
 class HasFeatures(Protocol):
-    """A network that shows what it has learned of each atom."""
+    """A network that returns features of each atom."""
 
     def features(self, batch: Batch) -> torch.Tensor:
         """Return (n_atoms, n_features), invariant under rotation; no gradient is needed."""
@@ -150,7 +150,7 @@ class HasFeatures(Protocol):
 
 @runtime_checkable
 class HasUncertainty(Protocol):
-    """A network that states an uncertainty of its own, which stands in for the spread of a committee."""
+    """A network that predicts an uncertainty itself, which is used as the spread of a committee is."""
 
     def uncertainty(self, batch: Batch) -> torch.Tensor:
         """Return the expected error of the force on each atom, (n_atoms,), in the network's units."""
@@ -189,7 +189,7 @@ class ImportedWeights:
         scale: Hartree, and Hartree/Å for forces, per unit of the network's output.
         atom_energies: Energy (Hartree) by atomic number to add, or empty where the file has none.
         method: Level of theory that the weights were trained at, or empty where the file does not say.
-        notice: What a person must be told: the licence of the weights, and whom to cite.
+        notice: What the user must be told: the licence of the weights, and whom to cite.
     """
 
     parameters: Mapping[str, Any]
@@ -216,7 +216,7 @@ class Model(Protocol):
 
 @runtime_checkable
 class HasHessian(Protocol):
-    """A model that has second derivatives for less than differences of its forces cost, or more exactly."""
+    """A model with second derivatives that are cheaper or more exact than differences of its forces."""
 
     def second_derivatives(self, molecule: Molecule) -> FloatArray:
         """Return the Hessian (3·n_atoms, 3·n_atoms), Hartree/Å², at a geometry."""
@@ -225,7 +225,7 @@ class HasHessian(Protocol):
 
 @runtime_checkable
 class HasDevice(Protocol):
-    """A model that says where it lives; its batches are made there."""
+    """A model that knows its device; its batches are made there."""
 
     @property
     def device(self) -> torch.device | str:
@@ -242,7 +242,7 @@ def device_of(model: Model) -> torch.device | str:
 class Optimizer(Protocol):
     """A batched geometry optimizer: proposes the next displacement of each molecule, and nothing else.
 
-    Every molecule in flight has a *slot*. State is kept per slot and entity first (slot is dimension 0), so that a
+    Every molecule in flight has a *slot*. State is kept per slot, with the slot as dimension 0, so that a
     molecule enters or leaves by one write. Arrays are padded: dimension 1 runs over atoms, padding is zero.
     """
 
@@ -251,7 +251,7 @@ class Optimizer(Protocol):
         ...
 
     def admit(self, slot: int, molecule: Molecule) -> None:
-        """Start a new molecule in ``slot``, forgetting the one that was there."""
+        """Start a new molecule in ``slot``, without any state of the one that was there."""
         ...
 
     def step(
@@ -264,8 +264,8 @@ class Optimizer(Protocol):
         """Propose displacements for the molecules in ``slots``.
 
         Where the model fails at the end of a proposed displacement, the driver tries others, shorter ones and along
-        the forces, and goes on from the first that the model has an answer for. So what a molecule did since the last
-        step is the difference of positions, and not what was proposed.
+        the forces, and goes on from the first that the model can evaluate. So the displacement of a molecule since
+        the last step is the difference of its positions, not the proposed one.
 
         Args:
             slots: (m,) integers, the molecules that move in this step; others keep their state untouched.
@@ -286,24 +286,24 @@ class Optimizer(Protocol):
 
 @runtime_checkable
 class TakesConstraints(Protocol):
-    """An optimizer that steps along what is free to move.
+    """An optimizer that takes the constraints into account.
 
-    Others need not know: the driver takes from every force what would move the constrained, and puts every step back
-    to where the constraints hold. One whose steps move all atoms for a force on one of them, as in internal
-    coordinates, needs fewer steps when it knows.
+    Others need not: the driver projects the constraints out of every force, and corrects every step so that they hold.
+    An optimizer whose steps move all atoms for a force on one of them, as in internal coordinates, needs fewer steps
+    when it knows the constraints.
     """
 
     def constrain(self, slot: int, constraint: Constraint) -> None:
-        """Say what does not move in the molecule that was admitted to ``slot`` just now."""
+        """Take the constraints of the molecule that was just admitted to ``slot``."""
         ...
 
 
 @runtime_checkable
 class TakesHessian(Protocol):
-    """An optimizer that can begin with second derivatives which somebody knows: those of a cheaper model."""
+    """An optimizer that can begin with known second derivatives, such as those of a cheaper model."""
 
     def start_from(self, slot: int, hessian: FloatArray) -> None:
-        """Say what the second derivatives are where the molecule that was admitted to ``slot`` just now starts.
+        """Take the second derivatives at the start of the molecule that was just admitted to ``slot``.
 
         Args:
             slot: See ``Optimizer``.
@@ -353,7 +353,7 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What a selection wants: states to label, and whether the trajectory ends."""
+    """The decision of a selection: states to label, and whether the trajectory ends."""
 
     label: Sequence[State] = ()
     end: bool = False
@@ -365,8 +365,8 @@ class TrajectorySelection(Protocol):
     def observe(self, state: State) -> Decision:
         """Look at the next state, ``step`` 0 included, and decide.
 
-        After ``state.last`` nothing more is observed: whatever is to be labelled must be in that decision, and it
-        must end the trajectory.
+        After ``state.last`` nothing more is observed: all that is to be labelled must be in that decision, and it must
+        end the trajectory.
         """
         ...
 
@@ -386,7 +386,7 @@ class Candidate:
 
     Attributes:
         molecule: The geometry; its id is that of the start and the step, ``aspirin/3@12``.
-        state: What the trajectory looked like there.
+        state: The state of the trajectory there.
     """
 
     molecule: Molecule
@@ -395,7 +395,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """What a rule that looks at a whole round sees.
+    """What a selection that looks at a whole round sees.
 
     Attributes:
         number: From 0.
@@ -404,11 +404,12 @@ class Round:
         rng: The round's own stream of random numbers.
         training_features: (n_samples, n_features) of what the network was trained on, by the network as it is now;
             no row before anything is learned, ``None`` unless the spec names both ``features`` and ``training_set``.
-        tangents: (n_candidates, n), what the network's weights would have to change for each candidate's energy (see
+        tangents: (n_candidates, n), gradients of each candidate's energy by the network's weights (see
             ``learning.tangents``); ``None`` unless the spec names ``tangents``. So are those of the training set.
         training_tangents: (n_samples, n), likewise; ``None`` unless the spec names both ``tangents`` and
             ``training_set``.
-        labelled: What was asked for on the way and learned from, in that order; empty unless the spec names ``labels``.
+        labelled: Labels that were asked for on the way and learned from, in that order; empty unless the spec names
+            ``labels``.
     """
 
     number: int
@@ -440,19 +441,19 @@ class HasSlots(Protocol):
 
     @property
     def slots(self) -> int | None:
-        """Calls at a time; ``None`` if nobody knows."""
+        """Calls at a time; ``None`` if it is not known."""
         ...
 
 
 class Logger(Protocol):
-    """Where the scalars of one combination go, while it is trained and when it is judged.
+    """Keeps the scalars of one combination, while it is trained and when it is judged.
 
     The factory gets, beside its parameters, ``folder`` (a ``Path``, the log's own inside the run directory), and the
     names ``run`` and ``combination``. One log is open at a time. Opened again for the same folder, it goes on with that
     log: the steps that come then may have been logged before, with the same values, and should not be in it twice. A
     log that is kept elsewhere leaves a file in the folder that says where.
 
-    The suite keeps what a logger raises from a run, and puts back what it changes in the process.
+    An exception of a logger does not end the run, and what a logger changes in the process is restored.
     """
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:

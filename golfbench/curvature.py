@@ -1,4 +1,4 @@
-"""Whether a molecule at rest is at a minimum: the smallest curvature of its energy, from differences of forces."""
+"""Whether a stationary point is a minimum: the smallest curvature of its energy, from differences of forces."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from golfbench.rigid import rigid_motions as rigid_motions
 from golfbench.rigid import without_net_force as without_net_force
 from golfbench.units import HARTREE_TO_EV
 
-#: Å; length of the displacements whose forces are subtracted. The error of a central difference grows with its square,
-#: what noise of the forces does to it falls with it.
+#: Å; length of the displacements whose forces are subtracted. The error of a central difference grows with its square;
+#: the effect of noise in the forces falls with it.
 DISPLACEMENT = 0.005
-#: Forces are asked for in an orientation of no symmetry: where atoms share a coordinate, xtb 22.1 gives wrong forces
-#: with the right energy. Our own oracle is cured of it, xtb through ASE or QCEngine is not.
+#: Forces are computed in an orientation without symmetry: where atoms share a coordinate, xtb 22.1 gives wrong forces
+#: with the right energy. Our own oracle avoids that; xtb through ASE or QCEngine does not.
 TURN = np.array([[2, -10, 11], [14, 5, 2], [-5, 10, 10]]) / 15
-#: Å; how far the atom that moves most is pushed. Pushes of 0.01 Å leave eclipsed ethane where it is.
+#: Å; how far the atom that moves most is pushed. A push of 0.01 Å is too small for eclipsed ethane.
 PUSH = 0.1
 #: Hartree; energies that differ by less are the same.
 SAME_ENERGY = 1e-6
@@ -39,7 +39,7 @@ class Curvature:
     """The direction in which the energy rises least, or falls most.
 
     Attributes:
-        ev_per_angstrom2: Second derivative of the energy along it; infinity where nothing but rigid motions is left.
+        ev_per_angstrom2: Second derivative of the energy along it; infinity where there are only rigid motions.
         mode: (n_atoms, 3), of length 1.
         error_ev_per_angstrom2: By how much the smallest curvature can be below that, as far as it was searched.
     """
@@ -50,7 +50,7 @@ class Curvature:
 
 
 def smallest_curvature(model: Model, molecule: Molecule) -> Curvature:
-    """Return the smallest curvature of the energy at a geometry, translations and rotations apart.
+    """Return the smallest curvature of the energy at a geometry, without translations and rotations.
 
     Coordinates are Cartesian without masses: the signs are those of the vibrations, the values are not.
     Up to ``WHOLE`` atoms all second derivatives are taken, by central differences of forces; above, Lanczos'
@@ -74,7 +74,7 @@ def smallest_curvature(model: Model, molecule: Molecule) -> Curvature:
 def hessian(model: Model, molecule: Molecule) -> FloatArray:
     """Return the second derivatives of a model's energy at a geometry.
 
-    The model's own where it has them (``contracts.HasHessian``), else central differences of its forces: six
+    The model's own if it has them (``contracts.HasHessian``), else central differences of its forces: six
     evaluations for each atom.
 
     Returns:
@@ -96,12 +96,12 @@ def hessian(model: Model, molecule: Molecule) -> FloatArray:
 def pushed(model: Model, molecule: Molecule, mode: FloatArray) -> Molecule:
     """Return a molecule pushed along a mode (n_atoms, 3) to the side of the lower energy, for two force evaluations.
 
-    Where both sides are the same, as at a saddle of a symmetric molecule, it is always the same one of them.
+    Where both sides have the same energy, as at a saddle of a symmetric molecule, the choice is always the same one.
 
     Raises:
         Exception: What the model raised, or a ``MoleculeError`` if an energy is no number.
     """
-    first = mode.flat[np.abs(mode).round(4).argmax()]  # rounded: of components that symmetry makes equal, the first
+    first = mode.flat[np.abs(mode).round(4).argmax()]  # rounded: of components equal by symmetry the first
     step = mode * (np.sign(first) * PUSH / np.linalg.norm(mode, axis=1).max())
     (plus, minus), _ = _evaluate(model, molecule, np.stack([step, -step]))
     return molecule.at(molecule.positions + (-step if minus < plus - SAME_ENERGY else step))
@@ -120,7 +120,7 @@ def _by_iterations(product: Callable[[FloatArray], FloatArray], rigid: FloatArra
     start: FloatArray = np.random.default_rng(0).normal(size=rigid.shape[1:])
     basis, products = np.empty((0, len(start))), np.empty((0, len(start)))
     while True:
-        for _ in range(2):  # once more, for what rounding left
+        for _ in range(2):  # once more, against rounding errors
             start = start - (start @ rigid.T) @ rigid - (start @ basis.T) @ basis
         basis = np.vstack([basis, start / np.linalg.norm(start)])
         products = np.vstack([products, product(basis[-1:])])

@@ -1,4 +1,4 @@
-"""The logger ``csv``, which enters by the same door as a stranger's: curves as a table, without another package."""
+"""The logger ``csv``, registered like that of any plugin: curves as a table, without another package."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def golfbench_loggers() -> list[LoggerSpec]:
 class Table:
     """One line a number; see ``golfbench.contracts.Logger``.
 
-    A step that the table has is not written again: a resumed training repeats what came after its snapshot.
+    A step that the table has is not written again: a resumed training repeats the steps after its snapshot.
 
     Args:
         folder: Where the table is.
-        run: Not needed: it is a folder above.
+        run: Not needed: a parent folder has its name.
         combination: Not needed, likewise.
     """
 
@@ -58,7 +58,7 @@ class Table:
 
 
 def _last_steps(path: Path) -> dict[str, int]:
-    """Return the last step of each name; a line that a crash has torn is cut off."""
+    """Return the last step of each name; an incomplete last line is cut off."""
     if not path.exists():
         return {}
     text = path.read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Bringing the files of a dataset into the store: proven before they take their place, so that it never holds half.
+"""Bringing the files of a dataset into the store: checked before they take their place, so that all in it are complete.
 
 Beside each file lies what is known of it (``NAME.json``): the SHA-256 and the size that were seen first. They stay when
 the file is removed, and another file is refused.
@@ -39,7 +39,7 @@ class Known(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """How a person wants a file of a dataset to be fetched.
+    """How the user wants a file of a dataset to be fetched.
 
     Attributes:
         file: The file, got by other means, or a folder that it lies in under its own name.
@@ -59,7 +59,7 @@ def fetch(spec: DatasetSpec, file: DataFile, wish: Wish) -> Path:
 
     Raises:
         ComponentMissingError: If it cannot be got, or a package that reads it is not installed.
-        ConfigurationError: If it is another file than the one that is known, or none of its kind.
+        ConfigurationError: If it is not the known file, or not of its kind.
         WriteError: If the store cannot be written.
     """
     target = store.data_place(spec.name, file)
@@ -84,7 +84,7 @@ def fetch(spec: DatasetSpec, file: DataFile, wish: Wish) -> Path:
         write_atomically(_beside(target), json.dumps(about.model_dump(), indent=2) + "\n")
         with write_errors(target):
             source.replace(target)
-        with suppress(OSError):  # what another fetch left unfinished lies there, too
+        with suppress(OSError):  # files of an unfinished fetch are there, too
             source.parent.rmdir()
         return target
 

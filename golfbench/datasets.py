@@ -19,12 +19,12 @@ FloatArray = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """What an oracle says of one geometry.
+    """The answer of an oracle for one geometry.
 
     Attributes:
         energy: Total energy, Hartree.
         forces: Shape (n_atoms, 3), Hartree/Å.
-        method: Level of theory, for example ``GFN2-xTB``. Labels of different methods never mix.
+        method: Level of theory, for example ``GFN2-xTB``. Labels of different methods are never mixed.
     """
 
     energy: float
@@ -42,7 +42,7 @@ class LabelledMolecule:
 
 @runtime_checkable
 class HasRows(Protocol):
-    """A training set that reads a label when it is asked for it, and can name its rows without that."""
+    """A training set that reads a label on demand, and can name its rows without reading them."""
 
     def ids(self) -> Sequence[str]:
         """Return the ids of all molecules, in order."""
@@ -55,7 +55,7 @@ class HasRows(Protocol):
 
 @runtime_checkable
 class HasContents(Protocol):
-    """A training set that can tell what is in it without reading its labels."""
+    """A training set that knows its molecules without reading its labels."""
 
     def examples(self, most: int) -> Sequence[int]:
         """Return indices of labels that have each element that occurs: ``most`` for each, or as many as there are."""
@@ -92,15 +92,15 @@ class Dataset:
     Attributes:
         name: Its name.
         method: Level of theory of labels and minima.
-        initial: The initial training set, D_0. It may read a label when it is asked for it; then it raises
+        initial: The initial training set, D_0. It may read labels on demand; then it raises
             ``ConfigurationError``, with the place, for one that is not usable. See ``HasRows`` and ``HasContents``.
         test: Test molecules.
         content_hash: SHA-256 over the content, independent of file layout; of a training set that is too large to be
-            read, over the number of its labels and those that stand for all (see ``training_sets``).
+            read, over the number of its labels and a sample of them (see ``training_sets``).
         atom_energies: Energy (Hartree) per atomic number to subtract, or empty: then least squares.
         checkpoints: Baseline checkpoints that ship, by name (``painn-small``) -> path.
         unlabelled: Geometries of the initial set, where its labels are only those that a run asked for.
-        trajectories: Geometries of given walks in their order, by the molecule whatever its conformation
+        trajectories: Geometries of given walks in their order, by compound
             (``ibuprofen``); what the explorer ``given`` offers.
         known_labels: File of labels that runs on this dataset paid for, as ``golfbench cache export`` writes it: a run
             finds them in the label cache. Empty if there is none.
@@ -122,20 +122,20 @@ class Dataset:
 
 @dataclass(frozen=True, slots=True)
 class BuildOrder:
-    """What a dataset is to be made of, of a person's own molecules; see ``specs.DatasetSpec.builder``.
+    """What a dataset of the user's own molecules is to be made of; see ``specs.DatasetSpec.builder``.
 
     Attributes:
         inputs: Files (SMILES, SDF) or SMILES; training and test molecules where ``test`` is empty.
         output: The folder of the dataset.
-        oracle: Gives every label; with parameters, as a person writes it.
+        oracle: Gives every label; with parameters, as the user writes it.
         test: Files or SMILES of the test molecules; empty: a share of ``inputs``.
         test_share: That share.
         conformers: Conformers of each training molecule, at most.
         first_walk: Walks test molecules before the oracle does: a model or an oracle, ``none``, or ``auto``.
         seed: Of the conformers and of the split.
         executor: Where oracle calls run, with parameters.
-        workers: Oracle calls at a time; as many as the executor has room for if not given.
-        dry_run: Say what there is to do, and stop.
+        workers: Oracle calls at a time; by default as many as the executor has room for.
+        dry_run: Print what there is to do, and stop.
     """
 
     inputs: tuple[str, ...]
@@ -165,19 +165,19 @@ class DatasetReader(Protocol):
 
 @runtime_checkable
 class DatasetChecks(Protocol):
-    """A reader that can prove what only it knows, statements of its files for example.
+    """A reader with checks of its own, of statements in its files for example.
 
-    What holds for any dataset (geometries, labels, minima, separation) the suite looks at itself.
+    What holds for any dataset (geometries, labels, minima, separation) the suite checks itself.
     """
 
     def check(self) -> list[str]:
-        """Return one line for each thing that is wrong; a file that cannot be read is one, too."""
+        """Return one line for each problem; a file that cannot be read is one, too."""
         ...
 
 
 @runtime_checkable
 class DatasetBuilds(Protocol):
-    """A reader that can make its dataset anew from its sources."""
+    """A reader that can make its dataset again from its sources."""
 
     def build(self, output: Path) -> None:
         """Build it in a folder; called again after an interruption, go on.

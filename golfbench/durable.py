@@ -1,4 +1,4 @@
-"""Writing files so that a crash or a full disk leaves what was there before or all that is new, never half of it."""
+"""Writing files so that after a crash or on a full disk a file is either the old or the complete new one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from golfbench.errors import WriteError
 
-#: What a file or folder is called until it takes its place.
+#: Name of a file or folder until it takes its place.
 UNFINISHED = ".partial"
 _BLOCK = 2**16
 
@@ -31,9 +31,9 @@ def write_errors(path: Path | str, comfort: str = "") -> Iterator[None]:
 
 @contextmanager
 def replacing(path: Path, *, sync: bool = True) -> Iterator[Path]:
-    """Give another name to write to, file or folder, that takes the place of ``path`` when all of it is on the disk.
+    """Yield a temporary path, for a file or folder, that replaces ``path`` when all of it is on the disk.
 
-    When something is raised meanwhile, ``path`` stays as it was and nothing is left beside it.
+    If something is raised meanwhile, ``path`` stays as it was, and the temporary path is removed.
 
     Args:
         path: The file or folder.
@@ -56,7 +56,7 @@ def replacing(path: Path, *, sync: bool = True) -> Iterator[Path]:
 
 
 def write_atomically(path: Path, content: bytes | str, *, parents: bool = False, sync: bool = True) -> None:
-    """Write a file whole or not at all; when this returns, the disk has it.
+    """Write a file completely or not at all; when this returns, the disk has it.
 
     Args:
         path: The file; one that is there is replaced.
@@ -79,7 +79,7 @@ def append_whole(file: Path | FileIO, block: bytes, *, sync: bool = False) -> No
 
     Args:
         file: A path, or a file that was opened for appending and without a buffer: what a full disk refuses must not
-            stay in a buffer and come out in the middle of a later line.
+            stay in a buffer and be written in the middle of a later line.
         block: What to append.
         sync: Whether to wait until the disk has it; without, it survives the death of the process only.
 

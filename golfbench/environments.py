@@ -1,7 +1,7 @@
 """Environments of their own, for models whose requirements conflict with those of other models.
 
-An environment has golfbench, the installed plugins that conflict with nobody (those without a trainable model), the
-model's own plugin and what it requires. Its interpreter runs the model's part of a grid, or a whole command that is
+An environment has golfbench, the installed plugins without conflicts (those without a trainable model), the model's own
+plugin and what it requires. Its interpreter runs the model's part of a grid, or a whole command that is
 about that model alone.
 """
 
@@ -36,10 +36,10 @@ _MARKER = "golfbench-environment.json"
 
 
 class ElsewhereError(ComponentMissingError):
-    """A model that this interpreter cannot run, but the one of its own environment can.
+    """A model that cannot run in this interpreter, only in that of its own environment.
 
     Attributes:
-        environment: Where.
+        environment: The environment.
     """
 
     def __init__(self, environment: Environment) -> None:
@@ -70,7 +70,7 @@ class Environment:
 
     @property
     def content(self) -> dict[str, Any]:
-        """What it is made from; another content is another environment."""
+        """What it is made from; if that changes, it has to be made again."""
         return {
             "schema_version": SCHEMA_VERSION,
             "python": sys.version.split()[0],
@@ -79,7 +79,7 @@ class Environment:
         }
 
     def is_current(self) -> bool:
-        """Return whether it is there and made from what it would be made from now."""
+        """Return whether it is there and up to date."""
         try:
             made: Any = json.loads((self.path / _MARKER).read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -102,7 +102,7 @@ def own_environment(spec: ModelSpec, found: Registry | None = None) -> Environme
 
 
 def is_installed(module: str) -> bool:
-    """Say whether a module can be found, without importing it or a package above it."""
+    """Return whether a module can be found, without importing it or a parent package."""
     try:
         return importlib.util.find_spec(module.partition(".")[0]) is not None
     except ValueError:  # a module that is imported already and hides its spec
@@ -110,7 +110,7 @@ def is_installed(module: str) -> bool:
 
 
 def missing(spec: Spec) -> list[str]:
-    """Return the modules that the component requires and that are not installed, or its environment."""
+    """Return the required modules of a component that are not installed, or its environment."""
     if isinstance(spec, ModelSpec) and (environment := own_environment(spec)):
         return [] if environment.is_current() else [f"environment {environment.name}"]
     return [module for module in spec.requires if not is_installed(module)]
@@ -122,7 +122,7 @@ def environment_of(model: Named) -> Environment | None:
 
 
 def require(environment: Environment) -> None:
-    """Refuse an environment that is not made, or is not what it would be made from now.
+    """Refuse an environment that is missing or out of date.
 
     Raises:
         ComponentMissingError: With the command that makes it.
@@ -135,7 +135,7 @@ def require(environment: Environment) -> None:
 
 
 def check_here(spec: ModelSpec) -> None:
-    """Let only a model pass that this process can run.
+    """Refuse a model that this process cannot run.
 
     Raises:
         ElsewhereError: If its environment is there.
@@ -156,7 +156,7 @@ def install(environment: Environment, tell: Callable[[str], None]) -> None:
     """Make an environment, by uv if it is there, otherwise by venv and pip.
 
     Raises:
-        GolfbenchError: If that fails; nothing half-made stays behind.
+        GolfbenchError: If that fails; an incomplete environment is removed.
     """
     shutil.rmtree(environment.path, ignore_errors=True)
     environment.path.parent.mkdir(parents=True, exist_ok=True)
@@ -224,7 +224,7 @@ def _neutral_distributions(found: Registry) -> list[str]:
 
 
 def _requirement(name: str) -> list[str]:
-    """Return pip's words for the same distribution as here: its folder if it came from one, otherwise its version."""
+    """Return pip's requirement for the same distribution as here: its folder, if it has one, or its version."""
     try:
         found = distribution(name)
     except PackageNotFoundError:  # an entry point that came without a distribution

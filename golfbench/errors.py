@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 
 class GolfbenchError(Exception):
-    """Base of every error that a person may cause or cure; its text is one clear line."""
+    """Base of every error that the user may cause or cure; its text is one clear line."""
 
     exit_code = 1
 
@@ -23,7 +23,7 @@ class ConfigurationError(GolfbenchError):
 
 
 class MoleculeError(ConfigurationError):
-    """A molecule that no engine should be asked about (NaN, overlap, electrons, elements)."""
+    """A molecule that no engine should be given (NaN, overlap, electrons, elements)."""
 
 
 class CheckpointError(ConfigurationError):
@@ -46,8 +46,8 @@ class OracleError(GolfbenchError):
     """An oracle call that gave no label.
 
     Attributes:
-        kind: ``input`` (the question is impossible), ``not_converged``, ``crashed`` (the engine's process died),
-            ``time_limit``, ``memory``, ``lost`` (the worker died, whoever's fault it was), ``rejected`` (there is a
+        kind: ``input`` (the molecule is impossible), ``not_converged``, ``crashed`` (the engine's process died),
+            ``time_limit``, ``memory``, ``lost`` (the worker died, for any reason), ``rejected`` (there is a
             label, and it cannot be right) or ``engine`` (anything else).
     """
 
@@ -65,7 +65,7 @@ class TrainingError(GolfbenchError):
 
 
 class PluginError(GolfbenchError):
-    """A plugin raised what it should not; the text names it."""
+    """A plugin raised an unexpected exception; the text names the plugin."""
 
 
 class WorkerLostError(GolfbenchError):

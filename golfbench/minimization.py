@@ -1,15 +1,15 @@
 """The one minimization driver: batch, refill, stopping, counting.
 
-Training trajectories, the benchmark and reference minima all pass through ``minimize``. The driver owns what must be
+Training trajectories, the benchmark and reference minima all pass through ``minimize``. The driver decides what must be
 the same for every optimizer: where the force is measured, when a molecule stops, and what is counted.
 
-Where the model fails at a trial point (it raises, has no answer, or one that is no number) the molecule goes back to
+The model may fail at a trial point: it raises, has no answer, or one that is no number. Then the molecule goes back to
 the last good point and takes a shorter step, for every optimizer alike: a self-consistent field that does not converge
-at one geometry costs some calls and not the walk. A molecule that the model fails on at its start or in every shorter
-step, or that the optimizer raises on, ends with the status ``error`` or ``diverged`` and its reason; those beside it
-go on as if it had not been there. Two things are raised to the caller: a missing engine
-or a wrong parameter, at once; and, at the end, an exception that every molecule ended with, because that is a defect of
-the model or of the optimizer.
+at one geometry costs some calls, but does not end the walk. A molecule ends with the status ``error`` or ``diverged``
+and its reason if the model fails at its start or in every shorter step, or if the optimizer raises; the others go on as
+if it had not been there. Two kinds of exceptions reach the caller. A missing engine or a wrong parameter is raised at
+once. An unexpected exception is raised at the end if every molecule ended with one, because that is a defect of the
+model or of the optimizer.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ from golfbench.stopping import StoppingRule as StoppingRule
 LOAD = {"cpu": 8_000, "cuda": 400_000}
 #: Molecules evaluated together, at most: memory of optimizers grows with them.
 MOLECULES_IN_FLIGHT = {"cpu": 32, "cuda": 512}
-#: What is tried after a failure of the model: shares of the step, and steps of such lengths along the force. Where a
-#: self-consistent field fails it does so in patches, so another direction and a length in between can do what still
-#: shorter steps cannot.
+#: What is tried after a failure of the model: shares of the step, and steps of these lengths along the force. A
+#: self-consistent field fails in some regions only, so another direction or a length in between can succeed where even
+#: shorter steps fail.
 STEP, FORCE = "step", "force"
 TRIES = tuple(
     (direction, share)
@@ -45,9 +45,9 @@ TRIES = tuple(
     for direction in (STEP, FORCE)
     for share in shares
 )
-#: A walk on which the model fails more often, in all, has run away.
+#: A walk on which the model fails more often than this, in all, is given up.
 MOST_FAILURES = 60
-#: Atoms per Å³ of a molecule's interior: bounds the neighbours within a cutoff.
+#: Atoms per Å³ inside a molecule, to bound the number of neighbours within a cutoff.
 _DENSITY = 0.1
 
 
@@ -91,7 +91,7 @@ class Outcome:
     Attributes:
         point: The last evaluated state; converged means converged *there*.
         status: ``converged``, ``step_limit``, ``diverged`` (energy, force or position no longer finite), ``stopped``
-            (by the observer) or ``error`` (the model could not evaluate it, or the optimizer not move it).
+            (by the observer) or ``error`` (the model could not evaluate it, or the optimizer could not move it).
         model_calls: Force evaluations.
         wall_s: This molecule's share of the wall time.
         error: What the model or the optimizer raised, or ``None``.
@@ -132,19 +132,19 @@ class _Flight:
     Attributes:
         molecules: All of them.
         waiting: Indices of those that have not entered, the next one last.
-        loads: What each adds to a batch.
+        loads: What each molecule adds to a batch.
         most: Load of a full batch.
         positions: (slots, atoms, 3), Å.
-        good: (slots, atoms, 3), Å, the last positions that the model had an answer for.
+        good: (slots, atoms, 3), Å, the last positions that the model could evaluate.
         forces: (slots, atoms, 3), Hartree/Å, the forces there.
         moves: (slots, atoms, 3), Å, the displacement that the optimizer proposed there.
         sizes: (slots,) atoms of each.
         index: Which molecule is in each slot.
         steps: Optimizer updates of each so far.
-        tries: What was tried in place of the present step.
+        tries: How many replacements of the present step were tried.
         failures: How often the model has failed on the walk.
         wall_s: Its share of the wall time.
-        held: What does not move, by molecule.
+        held: Constraints, by molecule.
         defects: Unexpected exceptions, by molecule.
         hessians: Second derivatives at the starts that are known, by molecule.
     """
@@ -181,7 +181,7 @@ class _Flight:
         self.steps[slot] = self.tries[slot] = self.failures[slot] = 0
 
     def move(self, slots: torch.Tensor, forces: torch.Tensor, displacements: torch.Tensor) -> None:
-        """Move molecules from where the model has answered."""
+        """Move molecules from their last good positions."""
         self.good[slots], self.forces[slots], self.moves[slots] = self.positions[slots], forces, displacements
         self.positions[slots] += displacements
         for slot in slots.tolist():
@@ -190,7 +190,7 @@ class _Flight:
             self.tries[slot] = 0
 
     def retreat(self, slot: int, rule: StoppingRule) -> bool:
-        """Take a shorter step with a molecule that the model failed on; return whether anything was left to try."""
+        """Take a shorter step with a molecule that the model failed on; return whether there was one left to try."""
         index, tried, move = self.index[slot], self.tries[slot], self.moves[slot]
         exhausted = tried == len(TRIES) or self.failures[slot] == MOST_FAILURES
         if exhausted or self.steps[slot] >= rule.max_steps or not move.any() or not torch.isfinite(move).all():
@@ -207,14 +207,14 @@ class _Flight:
         return True
 
     def _settle(self, slot: int) -> None:
-        """Put a molecule to where its constraints hold."""
+        """Correct a molecule's positions so that its constraints hold."""
         if held := self.held.get(self._of(slot)):
             size = len(held.start)
             there = held.settled(self.good[slot, :size].numpy(), self.positions[slot, :size].numpy())
             self.positions[slot, :size] = torch.from_numpy(there)
 
     def constrain(self, slots: list[int], measured: _Measured) -> None:
-        """Add the springs, and take from the forces what would move the constrained."""
+        """Add the springs, and project the constraints out of the forces."""
         for row, slot in enumerate(slots):
             if held := self.held.get(self._of(slot)):
                 size = len(held.start)
@@ -258,8 +258,8 @@ def minimize(
 ) -> Iterator[Outcome]:
     """Walk molecules downhill; yield each as it leaves.
 
-    A molecule leaves at the evaluation that ends it and the next enters at once. No result depends on batch mates,
-    as far as the model's own arithmetic does not.
+    A molecule leaves at the evaluation that ends it, and the next enters at once. No result depends on the other
+    molecules of the batch, except by the model's own arithmetic.
 
     Args:
         model: Gives energies and forces.
@@ -267,9 +267,9 @@ def minimize(
         optimizer: A fresh one; its slots are allocated here.
         rule: When a molecule leaves.
         observer: Called with every evaluated state; returning True ends the molecule as ``stopped``.
-        in_flight: Molecules evaluated together; left out, as many as suit the model's device.
-        constraints: What does not move, by molecule. Energies and forces then are those with springs, and without
-            what would move the constrained.
+        in_flight: Molecules evaluated together; by default as many as suit the model's device.
+        constraints: Constraints, by molecule. Energies and forces are then with springs, and the constraints are
+            projected out of the forces.
         hessians: Second derivatives at the starts, by molecule, for an optimizer that takes them
             (``contracts.TakesHessian``).
 
@@ -277,7 +277,7 @@ def minimize(
         One ``Outcome`` per molecule, in the order of leaving.
 
     Raises:
-        GolfbenchError: At once, if what was raised has nothing to do with a molecule.
+        GolfbenchError: At once, if the error has nothing to do with a molecule.
         Exception: At the end, if the model or the optimizer raised something unexpected on every molecule.
     """
     if not molecules:
@@ -392,7 +392,7 @@ def _round(
 
 
 def _evaluate(model: Model, flight: _Flight, slots: list[int]) -> _Measured:
-    """Evaluate the molecules in slots; where that raises, by halves, until it is clear whose fault it is."""
+    """Evaluate the molecules in slots; where that raises, by halves, until it is clear which molecule is the cause."""
     try:
         return _evaluate_together(model, flight, slots)
     except Exception as error:  # noqa: BLE001 - the others go on
@@ -412,7 +412,7 @@ def _evaluate(model: Model, flight: _Flight, slots: list[int]) -> _Measured:
 def _evaluate_together(model: Model, flight: _Flight, slots: list[int]) -> _Measured:
     present = [flight.molecules[index] for slot in slots if (index := flight.index[slot]) is not None]
     positions = flight.positions[slots]
-    # Coordinates and the optimizer's state stay on the CPU in float64, wherever the model lives.
+    # Coordinates and the optimizer's state stay on the CPU in float64, on any device of the model.
     batch = make_batch(present, model.cutoff, device_of(model), positions)
     evaluation = model.energy_forces(batch)
     forces = torch.zeros_like(positions)
@@ -464,7 +464,7 @@ def _points(flight: _Flight, slots: list[int], measured: _Measured) -> Iterator[
         assert index is not None
         size = len(flight.molecules[index])
         positions = flight.positions[slot, :size].numpy().copy()
-        # Atoms without a place have no pairs: a network would call them isolated, and free of force.
+        # Atoms without finite coordinates have no pairs: a network would take them as isolated, without forces.
         found = energy if np.isfinite(positions).all() else math.nan
         forces = measured.forces[row, :size].numpy()
         yield Point(index, flight.steps[slot], positions, found, norm, last=False, forces=forces, **shown[row])
@@ -484,7 +484,7 @@ def _advance(
     """Move the molecules of some rows; where that raises, one by one. Return those that could not be moved."""
     moving = torch.tensor([slots[row] for row in rows])
     try:
-        with np.errstate(all="ignore"):  # whatever numpy was told in this process: steps are judged by what comes out
+        with np.errstate(all="ignore"):  # with any setting of numpy in this process: steps are judged by their result
             step = optimizer.step(moving, flight.positions[moving], measured.energies[rows], measured.forces[rows])
     except Exception as error:  # noqa: BLE001 - the others go on
         _raise_if_nobodys(error)

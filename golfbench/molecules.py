@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from golfbench.errors import ConfigurationError, MoleculeError
 
-#: Two atoms closer than this (Å) are an overlap: no engine is asked about it.
+#: Two atoms closer than this (Å) are an overlap: no engine is given such a molecule.
 MINIMUM_DISTANCE = 0.4
 MAXIMUM_ATOMIC_NUMBER = 118
 
@@ -79,17 +79,17 @@ class Molecule:
 
 
 def group_of(molecule_id: str) -> str:
-    """Return the molecule whatever its conformation: ``ibuprofen`` of ``ibuprofen/0``."""
+    """Return the compound of a conformation's id: ``ibuprofen`` of ``ibuprofen/0``."""
     return molecule_id.rsplit("/", 1)[0]
 
 
 def check_molecule(molecule: Molecule, elements: frozenset[int] | None = None, owner: str = "the engine") -> None:
-    """Refuse what engines answer with nonsense or a crash.
+    """Refuse molecules for which engines return nonsense or crash.
 
     Args:
         molecule: The molecule.
         elements: Atomic numbers that ``owner`` supports; ``None`` means any.
-        owner: Who is about to be asked, for the message.
+        owner: The engine or model, for the message.
 
     Raises:
         MoleculeError: No atoms, NaN or infinite coordinates, an unknown or unsupported element, a number of

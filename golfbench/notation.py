@@ -21,7 +21,7 @@ _PART = re.compile(f"{_QUOTED}|.", re.DOTALL)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ComponentRef:
-    """A component as a person writes it: a name and the parameters that differ from the defaults."""
+    """A component as the user writes it: a name and the parameters that differ from the defaults."""
 
     name: str
     parameters: Mapping[str, Any] = field(default_factory=dict)
@@ -95,7 +95,7 @@ def _unquoted(value: str) -> str:
 
 
 def _quoted(value: str) -> str:
-    """Return a value as ``ComponentRef.parse`` reads it: in quotes only where it must be."""
+    """Return a value as ``ComponentRef.parse`` reads it: in quotes only where needed."""
     whole = _split(f"{value},") == [value, ""] and '"' not in re.sub(_QUOTED, "", value)
     plain = whole and value == value.strip() and not value.startswith('"')
     return value if plain else json.dumps(value, ensure_ascii=False)

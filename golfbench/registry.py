@@ -59,7 +59,7 @@ def plural(kind: str) -> str:
 
 @dataclass(slots=True)
 class Plugin:
-    """One entry point and what became of it.
+    """One entry point and the result of loading it.
 
     Attributes:
         name: Name of the entry point.
@@ -98,7 +98,7 @@ class Registry:
         self.plugins.append(plugin)
         try:
             self.register(source.load(), plugin)
-        except (Exception, SystemExit) as error:  # a stranger's module may raise anything
+        except (Exception, SystemExit) as error:  # a plugin's module may raise anything
             if strict:
                 raise
             plugin.error = " ".join(f"{type(error).__name__}: {error}".split())
@@ -107,7 +107,7 @@ class Registry:
         """Register one plugin completely or not at all.
 
         Raises:
-            Exception: Whatever its import, its hooks or their validation raise; nothing of it stays registered.
+            Exception: What its import, its hooks or their validation raise; nothing of it stays registered.
         """
         try:
             self.manager.register(module, name=f"{plugin.distribution}/{plugin.name}")
@@ -137,7 +137,7 @@ class Registry:
             self._specs[kind].setdefault(name, []).append(spec)
 
     def distributions(self) -> dict[str, str]:
-        """Return the versions of the distributions whose plugins are loaded, by name, whoever made them."""
+        """Return the versions of the distributions whose plugins are loaded, by name, those of all authors."""
         return {p.distribution: p.version for p in sorted(self.plugins, key=lambda p: p.distribution) if not p.error}
 
     def specs(self, kind: str) -> list[Spec]:
@@ -195,7 +195,7 @@ class Registry:
 
 
 def _reference(named: Named) -> ComponentRef:
-    """Return what was written: text is parsed here, and where a document is read."""
+    """Return the reference as it was written; a text is parsed."""
     if isinstance(named, Component):
         return named.ref
     return ComponentRef.parse(named) if isinstance(named, str) else named

@@ -6,7 +6,7 @@ import numpy as np
 
 from golfbench.contracts import FloatArray
 
-#: Å; a rotation that moves the atoms by less is none: the molecule is linear.
+#: Å; if a rotation moves no atom by more, the molecule is linear.
 LINEAR = 1e-3
 
 
@@ -29,8 +29,8 @@ def rigid_motions(positions: FloatArray) -> FloatArray:
 def without_net_force(positions: FloatArray, forces: FloatArray) -> FloatArray:
     """Return forces (n_atoms, 3) without the part that would shift or turn the molecule as a whole.
 
-    An energy that depends on distances has no such part. What a method adds by integrating on a grid is noise, which a
-    network cannot learn and a walk follows; for the rest see the positions (n_atoms, 3).
+    An energy that depends on distances has no such part. Integration on a grid adds one: noise, which a network cannot
+    learn and a walk follows. Positions are (n_atoms, 3).
     """
     rigid = rigid_motions(positions)
     flat = forces.reshape(-1)

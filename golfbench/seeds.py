@@ -43,9 +43,9 @@ def torch_seed(root: int, *axes: str | int) -> Iterator[None]:
 def repeatable(device: torch.device) -> Iterator[None]:
     """Make torch's arithmetic on the CPU give the same bits each time, with any number of threads; restored afterwards.
 
-    Left alone, threads that add to one tensor (the gradient of an indexing) do so in the order in which they come; and
-    TorchScript, which MACE and NequIP are made of, looks on at the first call and rounds otherwise from the second one
-    on, so that a resumed run would part from the uninterrupted one. On a GPU not every operation has a repeatable form,
+    By default, threads that add to one tensor (the gradient of an indexing) do so in any order. TorchScript, which MACE
+    and NequIP use, only profiles at the first call and rounds differently from the second one on, so that a resumed run
+    would differ from the uninterrupted one. On a GPU not every operation has a repeatable form,
     and nothing is changed.
     """
     import torch
@@ -56,7 +56,7 @@ def repeatable(device: torch.device) -> Iterator[None]:
     settings: Any = torch.utils.deterministic
     before, fill = torch.are_deterministic_algorithms_enabled(), settings.fill_uninitialized_memory
     torch.use_deterministic_algorithms(True)
-    settings.fill_uninitialized_memory = False  # it looks for defects and costs time
+    settings.fill_uninitialized_memory = False  # a debugging aid that costs time
     try:
         with torch.jit.optimized_execution(False):  # type: ignore[attr-defined]  # costs 3 %
             yield

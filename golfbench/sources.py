@@ -16,11 +16,11 @@ class CheckpointFormat:
     """A file of weights made elsewhere that a model can start from: ``--checkpoint FILE --checkpoint-format NAME``.
 
     Attributes:
-        name: What a person types.
+        name: What the user types.
         reader: ``"module:function"``, called with the path of the file; returns ``contracts.ImportedWeights``.
         summary: One sentence for lists.
         unsafe: Whether reading the file may run code in it: then it is read only with ``--unsafe``, in a process of
-            its own, and what comes out of that process is plain tensors and numbers.
+            its own, and that process returns only plain tensors and numbers.
     """
 
     name: str
@@ -46,7 +46,7 @@ class WeightsSource:
     size_bytes: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse what is neither the one nor the other.
+        """Refuse a source that is neither a wheel nor an address, or both.
 
         Raises:
             ValueError: If not exactly one place is named.
@@ -60,14 +60,14 @@ class NamedWeights:
     """Weights that a model's plugin knows by name: ``--model aimnet2:weights=wb97m-d3``.
 
     Attributes:
-        name: What a person types.
+        name: What the user types.
         source: Where the file comes from.
-        sha256: Of the file: another one is refused. Empty: that of the first file that could be read is remembered.
+        sha256: Of the file: another one is refused. Empty: that of the first readable file is kept.
         format: One of the model's checkpoint formats.
         method: Level of theory that they were trained at.
         license: SPDX identifier.
         license_url: Where its text is; needed where it must be accepted.
-        accept_licence: Whether a person must accept the licence before the file is fetched.
+        accept_licence: Whether the user must accept the licence before the file is fetched.
         citation: Whom to cite, as a DOI or arXiv number.
         summary: One sentence for lists: what they were trained on.
         elements: Atomic numbers that they know.
@@ -96,7 +96,7 @@ class DataFile:
     """A file of a dataset that does not ship: ``golfbench datasets fetch`` brings it, and readers find it in the store.
 
     Attributes:
-        split: What a person types: ``--split traj-10k``, or as the value of a parameter of the dataset.
+        split: What the user types: ``--split traj-10k``, or the value of a parameter of the dataset.
         name: What the file is called in the store.
         url: Its address, ``http`` or ``https``.
         size_bytes: Zero where it is not known.

@@ -172,7 +172,7 @@ class OptimizerSpec(Spec):
     """A batched geometry optimizer (see ``contracts.Optimizer``)."""
 
 
-#: What a selection may look at besides positions, energy and forces of a state. It pays for nothing else.
+#: What a selection may look at besides positions, energy and forces of a state. Nothing else is computed for it.
 SIGHTS = (
     "surrogate",
     "surrogate_forces",
@@ -187,14 +187,14 @@ SIGHTS = (
 
 @dataclass(frozen=True, kw_only=True)
 class SelectionSpec(Spec):
-    """A rule that picks the states to label (see ``contracts.Selection`` and ``contracts.RoundSelection``).
+    """A selection picks the states to label (see ``contracts.Selection`` and ``contracts.RoundSelection``).
 
     Attributes:
         sees: What it looks at, of ``SIGHTS``: the energy of the surrogate at each state (with ``surrogate_forces`` its
             forces, too), that of a twin of the network, the spread of a committee, the network's features of a state,
             those of the training set, the gradients of a state's energy by the weights, the labels got on the way.
         asks_oracle: Whether it labels anything at all (``none`` does not).
-        explorer: The only source of candidates that it makes sense with, whatever the run's is; empty: the run's.
+        explorer: The only explorer that it makes sense with, in place of the run's; empty: the run's.
         combines: Its parameter that names other selections, separated by blanks: it sees what they see.
     """
 
@@ -214,11 +214,11 @@ class SelectionSpec(Spec):
 
     @property
     def needs_surrogate(self) -> bool:
-        """Whether it looks at what the surrogate says of each state."""
+        """Whether it looks at values of the surrogate for each state."""
         return bool(self.sees & {"surrogate", "surrogate_forces"})
 
     def combining(self, parameters: Mapping[str, Any], find: Callable[[str], SelectionSpec]) -> SelectionSpec:
-        """Return it as it is with these parameters: a combination sees what its parts see.
+        """Return the spec with these parameters applied: a combination sees what its parts see.
 
         Args:
             parameters: What was given.
@@ -250,16 +250,16 @@ class OracleSpec(Spec):
         charged: Whether it takes charges other than zero.
         open_shell: Whether it takes multiplicities other than one.
         isolated: Whether the engine must run in a process of its own (it may crash or leak).
-        cheap: Whether a call costs so little that it is asked in this process, uncounted: as surrogate, or as base.
-        slow: Whether a call takes seconds to hours, so that a run asks for few labels unless it is told otherwise.
-        safe_in_headers: Whether a checkpoint's header, a stranger's text, may name it as base: no parameter of it
+        cheap: Whether a call costs so little that it is made in this process, uncounted: as surrogate, or as base.
+        slow: Whether a call takes seconds to hours, so that a run asks for few labels by default.
+        safe_in_headers: Whether the header of a checkpoint from elsewhere may name it as base: no parameter of it
             names a program or a function to run.
         time_limit_s: Wall-clock limit of one call of an isolated engine, after which it is ended.
         fallbacks: For a geometry whose calculation does not converge: parameters to change for the second attempt,
-            for the third, and so on. They must change how the answer is found, never what it is.
+            for the third, and so on. They must change how the answer is found, never the answer.
         refused_engines: Regular expression; labels of an engine whose version it matches in full are refused.
-        timings: What a call takes, as measured by whoever wrote this, by level of theory: the size of a molecule (basis
-            functions, see ``oracles.sizes``) and seconds, some pairs.
+        timings: Time of a call, as measured by the author of the plugin, by level of theory: the size of a molecule
+            (basis functions, see ``oracles.sizes``) and seconds, some pairs.
         solvation: Name of the solvent model, where there is a parameter ``solvent``; the level of theory then names
             both.
     """
@@ -300,9 +300,9 @@ class DatasetSpec(Spec):
     Attributes:
         method: Level of theory of its labels and minima.
         files: What it is made of, where it does not ship.
-        builder: ``"module:function"`` that makes such a dataset of a person's own molecules; called with a
-            ``contracts.BuildOrder`` and with a function that is told lines for the person, it returns the number of
-            molecules that were left out for a failure. Empty: there is none.
+        builder: ``"module:function"`` that makes such a dataset of the user's own molecules; called with a
+            ``contracts.BuildOrder`` and with a function that prints a line, it returns the number of molecules that
+            were left out for a failure. Empty: there is none.
     """
 
     method: str
@@ -323,7 +323,7 @@ class ExecutorSpec(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class LoggerSpec(Spec):
-    """Where the curves of a training are kept (see ``contracts.Logger``); nothing that is computed depends on it."""
+    """Where the curves of a training are kept (see ``contracts.Logger``); no result depends on it."""
 
     def open(self, parameters: Mapping[str, Any], folder: Path, run: str, combination: str) -> Any:
         """Import the factory and begin, or go on with, the log of one combination.
@@ -372,9 +372,9 @@ S = TypeVar("S", bound=Spec, covariant=True)
 
 @dataclass(frozen=True)
 class Component(Generic[S]):
-    """A component that was looked up: what a person wrote, and what a plugin offers by that name.
+    """A component that was looked up: what the user wrote, and what a plugin offers by that name.
 
-    ``str()`` is what the person wrote.
+    ``str()`` is what the user wrote.
 
     Attributes:
         kind: ``model``, ``oracle``, ...
@@ -403,7 +403,7 @@ class Component(Generic[S]):
         return str(self.ref)
 
 
-#: How a component may be named where it is looked up.
+#: The forms in which a component may be named.
 Named = Component[Any] | ComponentRef | str
 
 

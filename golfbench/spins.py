@@ -1,9 +1,9 @@
-"""Unpaired electrons of a bond graph: what its open valences suggest where nobody says the multiplicity.
+"""Unpaired electrons of a bond graph: what its open valences suggest where the multiplicity is not given.
 
 A Lewis structure says how many electrons take no part in bonds, not how their spins are. One on each of several atoms
 are taken as parallel. Two on one atom are a pair where the ground state is known to be a singlet (carbenes beside a
 heteroatom or a double bond, silylenes, germylenes, stannylenes, aminonitrenes), and parallel where it is a triplet
-(alkyl and aryl carbenes, nitrenes, the oxygen atom). Every such choice is a guess, which a person is told.
+(alkyl and aryl carbenes, nitrenes, the oxygen atom). Every such choice is a guess, and the user is told of it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from rdkit import Chem
 _INERT_PAIR = frozenset({4, 12, 20, 38, 56, 30, 48, 80, 5, 13, 31, 49, 81, 14, 32, 50, 82})
 #: Neighbours that give a carbene their lone pair, and so make it a singlet.
 _PI_DONORS = frozenset({7, 8, 9, 15, 16, 17, 34, 35, 53})
-#: Metals whose d or f electrons may be unpaired, which no bond tells.
+#: Metals whose d or f electrons may be unpaired, which bonds do not show.
 _OPEN_METALS = frozenset([*range(21, 30), *range(39, 48), *range(57, 80), *range(89, 112)])
 _CARBON, _NITROGEN = 6, 7
 #: Elements that make diatomic molecules with a double bond and a triplet ground state: O2, S2, SO, Se2.

@@ -1,10 +1,10 @@
-"""Charge and multiplicity, in the spellings of the programs whose files people have.
+"""Charge and multiplicity, in the spellings of common programs.
 
 ``charge=-2 multiplicity=1`` is golfbench's own. ASE has ``initial_charges`` and ``initial_magmoms``, MACE
 ``total_charge`` and ``total_spin``, OMol25 ``charge`` and ``spin``, xtb ``chrg`` and ``uhf``, others ``Charge``,
 ``net_charge``, ``mult``, ``nopen``. Gaussian, ORCA and Q-Chem begin a geometry with two integers. A key that looks
-like one of these and is not understood is refused: an anion that is taken for a neutral molecule has an energy that
-nobody notices to be wrong.
+like one of these and is not understood is refused: an anion taken for a neutral molecule would get a wrong energy that
+looks right.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _FILLERS = frozenset(
     )
     for word in line.split()
 )
-#: What is left of a key, and what its value is then.
+#: What remains of a key without these words, and the meaning of its value.
 _MEANINGS: Mapping[frozenset[str], str] = {
     frozenset(words.split()): meaning
     for meaning, spellings in {
@@ -65,12 +65,12 @@ SUM_TOLERANCE = 0.02
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What is said of a molecule's electrons.
+    """What is stated of a molecule's electrons.
 
     Attributes:
         charge: Total charge, e; ``None`` where it is not said.
         multiplicity: 2S + 1; ``None`` where it is not said.
-        notes: What had to be understood, in words, for a person to check.
+        notes: How the input was read, in words, for the user to check.
     """
 
     charge: int | None = None
@@ -104,7 +104,7 @@ def stated(
         info: Facts by name, as in ``atoms.info``.
         columns: (n_atoms,) or (n_atoms, k) values by name, as in ``atoms.arrays``.
         comment: The comment line of an XYZ frame.
-        known: Charge and multiplicity that are known already: what the molecule says of them does not matter.
+        known: Charge and multiplicity that are known already: those in the file are ignored.
         otherwise: The charge where nothing says it; the number of electrons tells how a spin is meant.
         strict: Whether a key that looks like charge or spin and is not understood is refused.
 
@@ -201,7 +201,7 @@ def _of_columns(id: str, columns: Mapping[str, npt.NDArray[Any]]) -> Iterator[_S
         charges = "charge" in low and not _HARMLESS.search(low)
         moments = ("magmom" in low or "spin" in low) and not _HARMLESS.search(low)
         if not (charges or moments) or values.dtype.kind not in "iuf" or not np.any(values):
-            continue  # a column of zeros is what programs write when nobody said anything
+            continue  # programs write a column of zeros where nothing was given
         if values.ndim != 1:
             if moments:
                 raise MoleculeError(f"{id}: the column '{key}' holds vectors: {_REMEDY} instead of it")

@@ -1,9 +1,9 @@
-"""Stereoisomers: what a SMILES or a start says of its centres and double bonds, and whether other positions agree.
+"""Stereoisomers: the centres and double bonds of a SMILES or a start, and whether other positions agree.
 
-Compared is each centre by itself, by the sense in which its neighbours are arranged, on the same atoms: no labels that
-depend on ranks. A molecule in which several differ may still be the same one (a meso form), so that the canonical
-SMILES of the whole has the last word. Ring double bonds, amides and other hindered single bonds have no stereo here.
-An amine that inverts stays what it is, unless its SMILES says the nitrogen's configuration.
+Each centre is compared by itself, by the sense in which its neighbours are arranged, on the same atoms, without labels
+that depend on ranks. A molecule in which several centres differ may still be the same one (a meso form), so the
+canonical SMILES of the whole molecule decides. Ring double bonds, amides and other hindered single bonds have no stereo
+here. An amine that inverts is the same isomer, unless its SMILES gives the nitrogen's configuration.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def differences(template: Chem.Mol, reference: FloatArray | None, positions: Flo
 def _elements(template: Chem.Mol, expected: Chem.Mol) -> tuple[list[int], list[int]]:
     """Return the atoms and the bonds whose arrangement is to be kept.
 
-    What the SMILES leaves open counts as the start has it, if it does not turn by itself at room temperature.
+    What the SMILES leaves open is taken from the start, if it does not change by itself at room temperature.
     """
     atoms = [
         after.GetIdx()

@@ -1,4 +1,4 @@
-"""When a molecule leaves a minimization. No torch in here: configurations need the rule without what applies it."""
+"""When a molecule leaves a minimization. No torch in here: configurations need the rule without the driver."""
 
 from __future__ import annotations
 

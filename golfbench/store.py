@@ -1,6 +1,6 @@
 """What was fetched to this machine: named weights, one checkpoint of this suite for each set, and files of datasets.
 
-Runs read these and never the network. Listing asks here what is there, so nothing here imports torch.
+Runs read these and never the network. Lists of components look here, so nothing here imports torch.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from golfbench.specs import DataFile, ModelSpec, NamedWeights
 
 #: Folders of the store; by default those in the user's data folder.
 VARIABLE, DATA_VARIABLE = "GOLFBENCH_WEIGHTS", "GOLFBENCH_DATA"
-#: Digits of the source file's SHA-256 in the name of what was made of it.
+#: Digits of the source file's SHA-256 in the name of the checkpoint made of it.
 DIGITS = 12
 
 
@@ -37,7 +37,7 @@ def _folder(variable: str, name: str) -> Path:
 
 
 def place(spec: ModelSpec, weights: NamedWeights, sha256: str) -> Path:
-    """Return where the checkpoint lies that is made of the file with that hash."""
+    """Return the path of the checkpoint that is made of the file with that hash."""
     return folder() / spec.name / f"{weights.name}-{sha256[:DIGITS]}.safetensors"
 
 
@@ -50,7 +50,7 @@ def stored(spec: ModelSpec, weights: NamedWeights) -> Path | None:
 
 
 def fetch_command(spec: ModelSpec, weights: NamedWeights) -> str:
-    """Return the command that brings a set of weights."""
+    """Return the command that fetches a set of weights."""
     first = weights == spec.weights[0]
     return f"golfbench models fetch {spec.name}{'' if first else f':weights={weights.name}'}"
 
@@ -74,7 +74,7 @@ def named(spec: ModelSpec, name: str | None) -> NamedWeights | None:
 
 
 def data_place(dataset: str, file: DataFile) -> Path:
-    """Return where a file of a dataset lies."""
+    """Return the path of a file of a dataset."""
     return data_folder() / dataset / file.name
 
 

@@ -1,11 +1,11 @@
 """Thread variables of OpenMP and the linear algebra libraries, to be set before anything that reads them is imported.
 
-Left alone, every library starts one spinning thread for each core of the machine. Where a process may use only some
-of them, or others are busy, the threads wait for each other: a GFN2-xTB call of 10 ms was measured at 243 ms so.
+By default, every library starts one spinning thread for each core of the machine. Where a process may use only some
+cores, or others are busy, the threads wait for each other: a GFN2-xTB call of 10 ms was measured at 243 ms then.
 
 NumPy and SciPy factorize the matrices of one molecule, hundreds a second, too small to share: two threads of OpenBLAS
 took 65 s for ten minimizations that one does in 4.5 s. They get one, and their results no longer depend on the number
-of cores. Networks are torch's, whose operations share out well: torch takes the variables of OpenMP and MKL.
+of cores. Networks run in torch, which parallelizes well: it takes the variables of OpenMP and MKL.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def limit_threads(environment: MutableMapping[str, str] = os.environ) -> None:
 
 @contextmanager
 def shared_threads(processes: int) -> Iterator[None]:
-    """Give child processes that start meanwhile no more threads than there are CPUs for all of them together."""
+    """Let all child processes that start meanwhile have, together, no more threads than there are CPUs."""
     share = max(1, usable_cpus() // processes)
     before = {variable: os.environ.get(variable) for variable in TORCH_VARIABLES}
     for variable, number in before.items():

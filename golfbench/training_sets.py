@@ -1,7 +1,7 @@
-"""Training sets that may be too large for memory: which labels stand for all of them, and what they are called.
+"""Training sets that may be too large for memory: which labels are the sample of them, and their names in messages.
 
-A reader may give any sequence of labels as the initial set, one that reads a label when it is asked for it among them.
-No part of the suite walks through a large one: what needs to know the whole looks at ``sample``.
+A reader may give any sequence of labels as the initial set, also one that reads labels on demand. No part of the suite
+reads all labels of a large one: checks of the whole set use ``sample``.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import numpy.typing as npt
 from golfbench.contracts import HasContents, HasRows, LabelledMolecule
 from golfbench.molecules import Molecule
 
-#: Labels for each element from which reference energies are good enough to judge other labels by.
+#: Labels for each element that reference energies need to be good enough to check other labels.
 LABELS_PER_REFERENCE = 3
 #: A training set with more labels than this is large: it stays where it is.
 MOST_IN_MEMORY = 20_000
-#: Labels of a large one that are looked at: evenly spaced ones, and so many of each element where the set can tell.
+#: Labels of a large one that are read: evenly spaced ones, and so many of each element if the set knows its elements.
 SAMPLED, SAMPLED_OF_ELEMENT = 2000, 20
 
 
@@ -29,7 +29,7 @@ def is_large(labels: Sequence[LabelledMolecule]) -> bool:
 
 
 def sampled(labels: Sequence[LabelledMolecule]) -> list[int]:
-    """Return the indices of the labels that stand for all of them, in order; of a set that is not large, all."""
+    """Return the indices of the sample of the labels, in order; of a set that is not large, all."""
     if not is_large(labels):
         return list(range(len(labels)))
     chosen = set(np.linspace(0, len(labels) - 1, SAMPLED).round().astype(int).tolist())
@@ -39,12 +39,12 @@ def sampled(labels: Sequence[LabelledMolecule]) -> list[int]:
 
 
 def sample(labels: Sequence[LabelledMolecule]) -> Sequence[LabelledMolecule]:
-    """Return the labels that stand for all of them, see ``sampled``."""
+    """Return the sample of the labels, see ``sampled``."""
     return [labels[index] for index in sampled(labels)] if is_large(labels) else labels
 
 
 def ids_of(labels: Sequence[LabelledMolecule]) -> Sequence[str]:
-    """Return the ids of the molecules; where only the labels themselves tell, each is read once."""
+    """Return the ids of the molecules; if the set cannot name them, each label is read once."""
     return labels.ids() if isinstance(labels, HasRows) else [item.molecule.id for item in labels]
 
 
@@ -56,7 +56,7 @@ def place_of(labels: Sequence[LabelledMolecule], index: int) -> str:
 def among(labels: Sequence[LabelledMolecule], molecules: Sequence[Molecule]) -> list[Molecule]:
     """Return the molecules that are in a training set as well, by SMILES or by geometry.
 
-    Of a large set, geometries of ``sample`` are looked at, and SMILES of all labels only where the set can tell.
+    Of a large set, the geometries of ``sample`` are compared, and the SMILES of all labels if the set knows them.
     """
     looked_at = sample(labels)
     geometries = {item.molecule.geometry_hash() for item in looked_at}
@@ -67,7 +67,7 @@ def among(labels: Sequence[LabelledMolecule], molecules: Sequence[Molecule]) -> 
 
 
 class Part(Sequence[LabelledMolecule]):
-    """Some labels of a training set, read when they are asked for.
+    """Some labels of a training set, read on demand.
 
     Args:
         labels: The set.

@@ -1,4 +1,4 @@
-"""Units: Hartree and Å inside, kcal/mol in everything a person reads. The only place with constants.
+"""Units: Hartree and Å inside, kcal/mol in all output for readers. The only place with constants.
 
 Values are CODATA as shipped by ``ase.units``.
 """

@@ -1,4 +1,4 @@
-"""Valence electrons of the GFN methods: what their engines accept in silence although it cannot be."""
+"""Valence electrons of the GFN methods: a check for impossible molecules that their engines accept in silence."""
 
 from __future__ import annotations
 

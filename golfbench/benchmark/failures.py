@@ -46,7 +46,7 @@ def pattern(message: str, molecule: str) -> str:
 
 
 def failed_walks(records: Iterable[Record]) -> tuple[FailedWalks, ...]:
-    """Return the failed walks of one row in groups, the largest first; whatever diverged did not fail."""
+    """Return the failed walks of one row in groups, the largest first; diverged walks did not fail."""
     groups: defaultdict[tuple[str, str, str], list[Record]] = defaultdict(list)
     for record in records:
         if record.status.failed:

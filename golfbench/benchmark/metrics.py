@@ -113,15 +113,15 @@ class Summary(FrozenModel):
             and cannot succeed.
         pct_mean: Mean pct of the finished, %.
         pct_std: Its population standard deviation over molecules, %.
-        pct_mean_all: Mean pct where whatever did not finish counts as 0, the start, %.
+        pct_mean_all: Mean pct where a walk that did not finish counts as 0, the start, %.
         residual_kcal_mol_mean: Mean residual energy of the finished.
-        residual_kcal_mol_mean_all: Mean residual energy where whatever did not finish counts with its start.
+        residual_kcal_mol_mean_all: Mean residual energy where a walk that did not finish counts with its start.
         success_pct: Successes among all records, %.
         success_pct_of_finished: Successes among the finished, %.
         divergence_pct: Diverged, among all records, %; what failed is not among them.
         topology_changed_pct: Changed bond graphs, among all records, %.
         step_limit_pct: Stopped by the step limit, among all records, %.
-        convergence_pct: Met the force criterion, whatever the status, among all records, %.
+        convergence_pct: Met the force criterion, with any status, among all records, %.
         steps_mean: Mean optimizer updates of the finished.
         steps_capped: Some finished molecule was stopped before it converged: ``steps_mean`` is a lower bound.
         model_calls: Force evaluations of all records.

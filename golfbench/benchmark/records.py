@@ -117,10 +117,10 @@ class Record(Identity):
     Attributes:
         schema_version: Version of this schema.
         molecule: Id of the molecule (one conformation).
-        group: Id of the molecule whatever its conformation; conformations of one group are matched in COV and MAT.
+        group: Id of the compound; conformations of one group are matched in COV and MAT.
         n_atoms: Number of atoms.
         status: What became of it.
-        converged: The force criterion was met, whatever the status.
+        converged: The force criterion was met, with any status.
         n_steps: Optimizer updates.
         model_calls: Force evaluations.
         energy_initial_hartree: Oracle's energy of the start.

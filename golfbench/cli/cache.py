@@ -76,7 +76,7 @@ def _seconds(source: Source) -> tuple[str, str]:
 
 
 def verify(remove: RemoveOption = False, json: JsonOption = False) -> None:
-    """Prove that every label is what was written, its geometry hash right and its numbers finite; exit 1 if not."""
+    """Check that every label is as it was written, its geometry hash right and its numbers finite; exit 1 if not."""
     result = _cache().verify(remove)
     if json:
         console.print_json({"schema_version": SCHEMA_VERSION, **asdict(result)})
@@ -139,9 +139,9 @@ def clear(
 
 
 def _confirm(question: str) -> None:
-    """Ask the person at the terminal; refuse where nobody is there."""
+    """Ask the user at the terminal; refuse if there is no terminal."""
     if not sys.stdin.isatty():
-        raise ConfigurationError(f"{question} There is nobody to ask: give --yes")
+        raise ConfigurationError(f"{question} There is no terminal to ask at: give --yes")
     typer.confirm(question, abort=True, err=True)
 
 

@@ -33,7 +33,7 @@ def register(app: typer.Typer) -> None:
 def compare(
     a: OneArgument, b: OtherArgument, format: FormatOption = Format.TABLE, fail_on_regression: FailOption = False
 ) -> None:
-    """Say what is better in B than in A, what is worse, and what cannot be told apart.
+    """Show what is better in B than in A, what is worse, and what is not separable.
 
     The same combinations are compared, molecule by molecule; what is left over is compared where it differs in one
     thing: the model, the optimizer, the selection or the oracle.

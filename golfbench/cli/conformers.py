@@ -34,9 +34,9 @@ SCHEMA_VERSION = 1
 COLUMNS = (
     *("id", "atoms", "status", "above lowest (kcal/mol)", "weight (%)", "steps", "max force (eV/Å)", "model calls"),
 )
-#: What a narrow terminal is shown without, the first one first.
+#: Columns that a narrow terminal leaves out, the first one first.
 SPARE = ("atoms", "model calls", "steps", "max force (eV/Å)")
-#: Ensembles that are told one by one.
+#: Ensembles with a line each; later ones have none.
 MOST_TOLD = 10
 
 
@@ -149,7 +149,7 @@ def conformers(
 
 
 def _search(inputs: Inputs, found: Iterator[Ensemble], sentence: Callable[[Ensemble], str]) -> bool:
-    """Search all molecules and tell of the first ones; return whether that was interrupted."""
+    """Search all molecules, with a line for each of the first ones; return whether that was interrupted."""
     told = 0
     try:
         with console.Progress() as progress:

@@ -1,7 +1,7 @@
 """What the command line prints: data on stdout, everything else on stderr.
 
 Tables and progress bars are drawn only on a terminal. In a pipe a table is tab-separated lines and progress is plain
-lines, so that both can be cut, searched and logged.
+lines, so that other programs can read both.
 
 No verb fails because something could not be printed (see ``streams``).
 """
@@ -31,9 +31,10 @@ PROGRAM = "golfbench"
 LINE_INTERVAL_S = 10.0
 #: Characters of an error or a warning.
 LONGEST_LINE = 500
-#: Rows of a table that is drawn: its columns are as wide as the widest cell, so that all must be known.
+#: Most rows of a drawn table: its columns are as wide as the widest cell, so that all rows must be in memory.
 MOST_DRAWN = 1000
-#: Characters between two columns, and how narrow a column of text becomes: as a rule, and where there is no other way.
+#: Characters between two columns, and the least width of a column of text: the usual one, and the one for very narrow
+#: terminals.
 GAP, LEAST_TEXT = 2, (16, 10)
 
 _NUMBER = re.compile(r"[≥<]?[-−+]?\d+(\.\d+)?(e[-+]?\d+)?|[-–]?")
@@ -41,7 +42,7 @@ _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f]")
 
 
 def note(text: str) -> None:
-    """Print a line for the person at the screen, on stderr; characters that steer a terminal are shown as escapes."""
+    """Print a line for the user on stderr; control characters of a terminal are shown as escapes."""
     print(f"{PROGRAM}: {_CONTROL.sub(lambda found: repr(found[0])[1:-1], text)}", file=sys.stderr, flush=True)
 
 
@@ -56,13 +57,13 @@ def fail(text: str) -> None:
 
 
 def _shortened(text: str) -> str:
-    """Return a line of a sane length: a person's own text in its middle may have any."""
+    """Return a line of limited length: text of the user within it may be very long."""
     keep = (LONGEST_LINE - 5) // 2
     return text if len(text) <= LONGEST_LINE else f"{text[:keep]} ... {text[-keep:]}"
 
 
 def saved(text: str) -> None:
-    """Tell where results are written: what was lost on stdout is no failure after that."""
+    """Print where results are written; from then on, lost stdout is no failure."""
     streams.session.saved = True
     note(text)
 
@@ -83,14 +84,14 @@ def _ascii_only() -> bool:
 
 
 def print_utf8(text: str) -> None:
-    """Print a document that says of itself that it is UTF-8, whatever the terminal has."""
+    """Print a document that declares itself as UTF-8, in UTF-8 on any terminal."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8")
     print(text, end="")
 
 
 def print_json_rows(head: Mapping[str, Any], rows: Iterable[Any]) -> None:
-    """Print one JSON document on stdout: what ``head`` has, and a list ``rows``, which may be too long for memory.
+    """Print one JSON document on stdout: the keys of ``head``, and a list ``rows``, which may be too long for memory.
 
     Raises:
         ValueError: If a number is NaN or infinite, which JSON does not have.
@@ -120,9 +121,9 @@ def print_table(
         columns: Headings.
         rows: One sequence of cells a row, each as long as ``columns``. More than ``MOST_DRAWN`` are not drawn.
         title: Shown above the drawn table only.
-        spare: Columns that a terminal too narrow for all is drawn without, the first one first; a line on stderr names
+        spare: Columns that are left out on a terminal too narrow for all, the first one first; a line on stderr names
             them.
-        wide: Draw all columns, however wide that is.
+        wide: Draw all columns, at any width.
     """
     cells: Iterator[list[str]] = ([str(cell) for cell in row] for row in rows)
     first = list(islice(cells, MOST_DRAWN + 1)) if sys.stdout.isatty() else []
@@ -172,7 +173,7 @@ class _Column:
     Attributes:
         is_number: Whether its cells are numbers, which are never broken.
         whole: Characters that leave every cell and every word of the heading whole.
-        least: Characters that are enough if long words of cells are broken, and if not.
+        least: Least characters if long words of cells are broken, and if not.
     """
 
     def __init__(self, name: str, cells: Sequence[str]) -> None:
@@ -190,12 +191,12 @@ def _longest(texts: Iterable[str]) -> int:
 
 
 def _needed(columns: Sequence[_Column], cut: bool = False) -> int:
-    """Return how many characters a line has at least, where words are broken only if they are long."""
+    """Return the least characters of a line, where only long words are broken."""
     return sum(column.least[cut] + GAP for column in columns) - GAP
 
 
 def _left_out(columns: Sequence[_Column], spare: Sequence[str], screen: int) -> list[str]:
-    """Return the columns without which the others have room."""
+    """Return the columns to leave out so that the others have room."""
     left_out: list[str] = []
     for name in (name for name in spare if any(column.name == name for column in columns)):
         if _needed([column for column in columns if column.name not in left_out]) <= screen:
@@ -205,7 +206,7 @@ def _left_out(columns: Sequence[_Column], spare: Sequence[str], screen: int) -> 
 
 
 def _widths(columns: Sequence[_Column], screen: int) -> list[int]:
-    """Share a line among columns: each has what it needs, and those that could use more have the rest."""
+    """Divide the width of a line among columns: each has what it needs, and wider ones have the rest."""
     cut = _needed(columns) > screen
     widths = [column.least[cut] for column in columns]
     rest = screen - _needed(columns, cut)
@@ -218,7 +219,7 @@ def _widths(columns: Sequence[_Column], screen: int) -> list[int]:
 
 
 def _print_lists(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a line for each cell, for a terminal in which the headings have no room beside each other."""
+    """Print a line for each cell, for a terminal too narrow for the headings side by side."""
     for row in rows:
         for column, cell in zip(columns, row, strict=True):
             print(f"{column}: {cell}")
@@ -226,7 +227,7 @@ def _print_lists(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def _duration(seconds: float) -> str:
-    """Return a time in the unit that a person would take."""
+    """Return a time in a readable unit."""
     for unit, size in (("days", 86400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"
@@ -278,7 +279,7 @@ class Progress:
             print(f"{task}: {done}/{'about ' if about else ''}{total}{rate}", file=sys.stderr, flush=True)
 
     def _rate(self, task: str, done: int, total: int) -> str:
-        """Return how fast a task goes and when it ends, once it has gone on for a while."""
+        """Return how fast a task goes and how long it will take, once it has run for a while."""
         began, first = self._began.setdefault(task, (time.monotonic(), done))
         passed = time.monotonic() - began
         if passed < 1.0 or done <= first:

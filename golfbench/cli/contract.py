@@ -43,12 +43,12 @@ NamesArgument = Annotated[
 
 
 def check(names: NamesArgument, json: JsonOption = False) -> None:
-    """Prove that components keep the contract: one line for each check; exit 1 when one failed."""
+    """Check that components keep the contract: one line for each check; exit 1 when one failed."""
     from golfbench.testing import Examination
 
     targets = [target for name in names for target in _targets(registry(), name)]
     _check_here(targets)
-    examinations = [(target, Examination(*target)) for target in targets]  # a mistyped name ends here, before any work
+    examinations = [(target, Examination(*target)) for target in targets]  # refuses a mistyped name before any work
     examined: list[tuple[Target, list[CheckResult]]] = []
     for target, examination in examinations:
         console.note(f"checking {' '.join(target)}")
@@ -66,7 +66,7 @@ def check(names: NamesArgument, json: JsonOption = False) -> None:
 
 
 def _check_here(targets: list[Target]) -> None:
-    """Leave for the interpreter of a model's own environment, if it is the only thing to check.
+    """Continue in the interpreter of a model's own environment, if nothing else is to be checked.
 
     Raises:
         ConfigurationError: If there is more to check.
@@ -80,10 +80,10 @@ def _check_here(targets: list[Target]) -> None:
 
 
 def _targets(found: Registry, name: str) -> list[Target]:
-    """Return what a name stands for: every component of the plugin, or the components that are called so.
+    """Return every component of the plugin of that name, or the components of that name.
 
     Raises:
-        ConfigurationError: If it stands for nothing, or its plugin did not load.
+        ConfigurationError: If there is none, or its plugin did not load.
     """
     plugins = [p for p in found.plugins if name in (p.name, p.distribution)]
     for plugin in plugins:
@@ -124,7 +124,7 @@ DirectoryOption = Annotated[
 
 
 def new(kind: KindArgument, name: NewNameArgument, output: DirectoryOption = None) -> None:
-    """Write a package with a working plugin, which you then change into your own."""
+    """Write a package with a working plugin, as the start of your own."""
     from golfbench.templates import write_package
 
     if kind in KINDS and registry().has(kind, name):

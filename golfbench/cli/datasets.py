@@ -1,8 +1,8 @@
 """``golfbench datasets list|check|build|fetch``.
 
-``read`` is all that a dataset must offer. A reader that can prove what only it knows has ``check()``, which returns one
-line a problem; one that can be made anew has ``build(output)``, and one whose kind can be made of a person's own
-molecules names a ``builder`` in its spec.
+``read`` is all that a dataset must offer. A reader with checks of its own has ``check()``, which returns one line for
+each problem; one that can be made again has ``build(output)``; one whose kind can be made of the user's own molecules
+names a ``builder`` in its spec.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ BuildExecutorOption = Annotated[
         help="Where oracle calls run. Parameters follow a colon. [default: local]",
     ),
 ]
-BuildDryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what there is to do and what it costs.")]
+BuildDryRunOption = Annotated[bool, typer.Option("--dry-run", help="Print what there is to do and what it costs.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -138,9 +138,9 @@ def _open(name: str) -> Any:
 
 
 def check(name: NameArgument, recompute: RecomputeOption = None, json: JsonOption = False) -> None:
-    """Look at everything in a dataset, and prove what it says of itself; exit 1 when something is wrong.
+    """Check a dataset against what it says of itself; exit 1 when something is wrong.
 
-    Looked at are ids, duplicates (also moved, turned or in another order), bonds, levels of theory, units and signs of
+    Checked are ids, duplicates (also moved, turned or in another order), bonds, levels of theory, units and signs of
     labels, outliers, minima, and molecules and scaffolds that are in both parts. Facts are printed as well.
     """
     from golfbench.benchmark.inspection import Inspection, inspect
@@ -187,7 +187,7 @@ def _show_facts(facts: dict[str, str | int], found: dict[str, Any]) -> None:
 
 
 def _flat(facts: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield facts with the names of those that they belong to before their own; what is not known is left out."""
+    """Yield facts under dotted names, parents first; unknown ones are left out."""
     for key, value in facts.items():
         if isinstance(value, dict):
             yield from _flat(value, f"{above}{key}: ")
@@ -208,11 +208,11 @@ def build(
     executor: BuildExecutorOption = None,
     dry_run: BuildDryRunOption = False,
 ) -> None:
-    """Build a dataset from molecules of your own, or anew one that ships.
+    """Build a dataset from molecules of your own, or build a shipped one again.
 
     Each training molecule gets conformers (ETKDGv3; the centroids of the largest clusters by RMSD) that the oracle
-    labels; each test molecule one, from which the oracle walks to a minimum. No scaffold is in both parts. How many
-    oracle calls that takes is said before the first one. `golfbench run --dataset folder:path=FOLDER` takes it.
+    labels; each test molecule one, from which the oracle walks to a minimum. No scaffold is in both parts. The number
+    of oracle calls is printed before the first one. `golfbench run --dataset folder:path=FOLDER` takes it.
 
     Interrupted anywhere, the same command goes on. Exit codes: 0 all is in it, 1 some molecules are left out, 4 it is
     there already.
@@ -253,7 +253,7 @@ def _build_anew(names: list[str], output: Path, options: list[str]) -> None:
 def fetch(name: NameArgument, split: SplitOption = None, mirror: MirrorOption = None, file: FileOption = None) -> None:
     """Bring the files of a dataset to this machine; the same command goes on after an interruption.
 
-    A file is proven by its size and SHA-256 (those of the first that could be read, where no others are known), and
+    A file is checked by its size and SHA-256 (those of the first that could be read, where no others are known), and
     takes its place only then. It lies in the folder STORE, by default one of the user's data.
     """
     component = registry().component(DatasetSpec, name)
@@ -279,7 +279,7 @@ def fetch(name: NameArgument, split: SplitOption = None, mirror: MirrorOption = 
 
 
 def _wanted(spec: DatasetSpec, parameters: Mapping[str, Any], splits: list[str]) -> list[DataFile]:
-    """Return the files that a person wants: some by their split, else those that are read with the parameters."""
+    """Return the files that the user wants: some by their split, else those that are read with the parameters."""
     if not spec.files:
         raise NothingToDoError(f"dataset '{spec.name}' has no files to fetch")
     known = {file.split: file for file in spec.files}

@@ -1,4 +1,4 @@
-"""Specs in words and in JSON; nothing is imported for it."""
+"""Specs in words and in JSON, without importing components."""
 
 from __future__ import annotations
 

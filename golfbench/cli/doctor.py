@@ -33,7 +33,7 @@ NEEDED = (
     ("selection", "random"),
     ("oracle", "mmff94"),
 )
-#: A run keeps labels, checkpoints and trajectories: below this (bytes) it may not end.
+#: A run keeps labels, checkpoints and trajectories: with less free space than this, bytes, it may not finish.
 LOW_DISK_BYTES = 2 * 10**9
 
 
@@ -43,9 +43,9 @@ class Diagnosis:
 
     Attributes:
         area: ``system``, ``plugin``, ``program``, or a kind of component.
-        name: What was looked at.
+        name: What was checked.
         status: ``ok``, ``missing`` or ``warning``.
-        detail: Version or value; for what is missing, what installs it.
+        detail: Version or value; for what is missing, the command that installs it.
         needed: Whether the default run needs it.
     """
 
@@ -62,7 +62,7 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(json: JsonOption = False) -> None:
-    """Say what is installed and what is missing; exit 3 when the default run lacks something."""
+    """Show what is installed and what is missing; exit 3 when the default run lacks something."""
     findings = [*_system(), *_plugins(), *_components(), *_weights(), *_programs()]
     lacking = [f for f in findings if f.needed and f.status == "missing"]
     if json:
@@ -97,7 +97,7 @@ def _torch() -> Diagnosis:
 
 
 def _torch_build(version: str) -> str:
-    """Tell the build from metadata: the wheels for CPUs carry a label, those with CUDA require its libraries."""
+    """Find the build from metadata: the version of a CPU wheel has a label, CUDA wheels require CUDA's libraries."""
     label = version.partition("+")[2]
     cuda = any(requirement.startswith("nvidia-") for requirement in metadata.requires("torch") or ())
     if label.startswith(("cu", "rocm")) or (cuda and not label):

@@ -160,7 +160,7 @@ def verify(files: FilesArgument, sample: SampleOption = 5, seed: SeedOption = 0,
         for path, entry, track, dataset in _opened(files, found):
             wrong = found[str(path)]
             wrong += problems(entry, track, dataset)
-            if wrong:  # its geometries are not to be trusted with an engine
+            if wrong:  # no engine is asked for geometries that may be wrong
                 continue
             result = ask(entry, track, dataset, sample, seed, partial(progress, f"asking the oracle: {path.name}"))
             documents.append({"entry": str(path), **asdict(result), "agrees": result.agrees})
@@ -178,7 +178,7 @@ def verify(files: FilesArgument, sample: SampleOption = 5, seed: SeedOption = 0,
 
 
 def build(leaderboards: FolderOption = LEADERBOARDS, site: SiteOption = None, check: CheckOption = False) -> None:
-    """Make tables, CSV files and the schema anew from the entries; the same entries give the same bytes."""
+    """Make tables, CSV files and the schema from the entries; the same entries give the same bytes."""
     from golfbench.leaderboard.build import built, drift, write
     from golfbench.leaderboard.standings import all_standings
 

@@ -1,4 +1,4 @@
-"""The entry point: puts the verbs together, and turns what goes wrong into one line and an exit code."""
+"""The entry point: adds all verbs, and turns errors into one line and an exit code."""
 
 from __future__ import annotations
 
@@ -58,14 +58,14 @@ VERBS = (
     datasets,
     cache,
 )
-#: A disk without room, by error number: clusters give everybody a share.
+#: Errors of a full disk, by number: on clusters also a used-up quota.
 FULL = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up"}
 NO_PLUGINS = "--no-plugins"
 INTERRUPTED = 130
 
 
 class ErrorReportingGroup(TyperGroup):
-    """The top of the command tree, where errors that a person can cure become one line and an exit code."""
+    """The top of the command tree, where errors that the user can cure become one line and an exit code."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command.
@@ -97,7 +97,7 @@ class ErrorReportingGroup(TyperGroup):
 
 
 def _tell_notes(error: BaseException) -> None:
-    """Print what was added to an exception on its way, such as where the work is that was done."""
+    """Print the notes of an exception, such as the path of the work that was done."""
     for text in getattr(error, "__notes__", ()):
         console.note(text)
 
@@ -139,17 +139,17 @@ def build_app() -> typer.Typer:
 def add_plugin_commands(app: typer.Typer, found: Registry) -> None:
     """Let every plugin add its commands; one that fails or takes a name is left out with a warning."""
     for implementation in found.manager.hook.golfbench_commands.get_hookimpls():
-        offered = typer.Typer()  # an app of its own, so that half of a plugin's commands are never added
+        offered = typer.Typer()  # an app of its own, so that a plugin's commands are added all or not at all
         try:
             implementation.function(*[offered for _ in implementation.argnames])
             _merge(app, offered)
-        except Exception as error:  # noqa: BLE001 - a stranger's function may raise anything
+        except Exception as error:  # noqa: BLE001 - a plugin's function may raise anything
             name, reason = implementation.plugin_name, f"{type(error).__name__}: {error}"
             console.warn(f"the commands of plugin {name} are left out ({reason})")
 
 
 def _merge(app: typer.Typer, offered: typer.Typer) -> None:
-    """Move commands over, after proving that Typer can build them and that their names are free."""
+    """Move commands over, after checking that Typer can build them and that their names are free."""
     taken = set(typer.main.get_group(app).commands) & set(typer.main.get_group(offered).commands)
     if taken:
         raise ValueError(f"{', '.join(sorted(taken))} exists already")
@@ -158,7 +158,7 @@ def _merge(app: typer.Typer, offered: typer.Typer) -> None:
 
 
 def interrupt(number: int, frame: object) -> None:
-    """End like Ctrl-C, so that workers and their scratch go: schedulers send SIGTERM before they kill."""
+    """End like Ctrl-C, so that workers and scratch files are removed: schedulers send SIGTERM before they kill."""
     raise KeyboardInterrupt
 
 

@@ -1,4 +1,4 @@
-"""``golfbench merge``: the shards of a run joined, complete or not at all."""
+"""``golfbench merge``: the shards of a run joined, completely or not at all."""
 
 from __future__ import annotations
 

@@ -33,12 +33,12 @@ if TYPE_CHECKING:
     from golfbench.molecule_files.rows import OwnRow, Tally
 
 SCHEMA_VERSION = 1
-#: What walks when nothing is given: the oracle of a laptop.
+#: The default model: an oracle for a laptop.
 DEFAULT_MODEL = str(DEFAULTS["oracle"])
 COLUMNS = ("id", "atoms", "status", "steps", "energy change (kcal/mol)", "max force (eV/Å)", "model calls")
 #: Where end points were tested, and where there are conformers to compare.
 MINIMUM, RELATIVE, LEFT_OUT = "minimum", "above lowest (kcal/mol)", "left out"
-#: What a narrow terminal is shown without, the first one first.
+#: Columns that a narrow terminal leaves out, the first one first.
 SPARE = ("atoms", "model calls", "max force (eV/Å)", "steps")
 #: Where an oracle was asked.
 OF_ORACLE = ("oracle energy (Hartree)", "oracle energy change (kcal/mol)", "oracle max force (eV/Å)", "labels")
@@ -303,7 +303,7 @@ def minimize(
 
 
 def _verification(oracle: str | None, budget: int | None, learn: bool) -> Verification | None:
-    """Return what the oracle is asked, once it is known that it can be."""
+    """Return what the oracle is to do, after checking that it is installed."""
     from golfbench.errors import ConfigurationError
     from golfbench.molecule_files.oracle_walks import Verification
 

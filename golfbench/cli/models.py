@@ -85,7 +85,7 @@ def fetch(
     accept_licence: AcceptOption = False,
     unsafe: UnsafeOption = False,
 ) -> None:
-    """Bring weights into the store that runs read: downloaded, proven by their hash, converted once.
+    """Bring weights into the store that runs read: downloaded, checked by their hash, converted once.
 
     Does nothing if they are there already. The store is the folder STORE, by default one of the user's data.
     """

@@ -1,6 +1,6 @@
 """Options that several verbs share, with completion of component names and ``GOLFBENCH_*`` variables.
 
-An option that was not given is ``None``, so that a verb can let a YAML file speak before the defaults do.
+An option that was not given is ``None``, so that values of a YAML file take precedence over the defaults.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from golfbench.registry import registry
 from golfbench.specs import ComponentRef
 
 #: What ``run`` combines when nothing is given, by kind of component: the same as in ``golfbench.runs.config``, which
-#: takes torch to import.
+#: imports torch.
 DEFAULTS: Mapping[str, ComponentRef] = {
     "dataset": ComponentRef("druglike-mini"),
     "model": ComponentRef("aimnet2"),
@@ -40,7 +40,7 @@ def with_arguments(kind: str, names: list[str] | None, arguments: list[str] | No
     """Return the one component of a kind with ``KEY=VALUE`` arguments added to it.
 
     Raises:
-        ConfigurationError: If there is not exactly one component to give them to, or one has no ``=``.
+        ConfigurationError: If there is not exactly one component to give them to, or an argument has no ``=``.
     """
     if not arguments:
         return names
@@ -123,7 +123,7 @@ LoggerOption = Annotated[
         metavar="NAME",
         envvar="GOLFBENCH_LOGGER",
         autocompletion=complete("logger"),
-        help="Who is told how the training goes: csv, tensorboard, wandb:project=X. Repeatable; changes no result.",
+        help="What records how the training goes: csv, tensorboard, wandb:project=X. Repeatable; changes no result.",
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout instead of a table.")]

@@ -70,7 +70,7 @@ NameArgument = Annotated[
 ]
 
 
-ForceOption = Annotated[bool, typer.Option("--force", help="Make it anew even if it is up to date.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Make it again even if it is up to date.")]
 
 
 def show(name: NameArgument, json: JsonOption = False) -> None:

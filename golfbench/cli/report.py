@@ -52,7 +52,7 @@ def report(
     wide: WideOption = False,
     output: OutputOption = None,
 ) -> None:
-    """Recompute a run's table from its records and its ledger, and write its summary anew.
+    """Recompute a run's table from its records and its ledger, and write its summary again.
 
     The formats csv, json and html have all numbers with and without --wide.
     With --format html: one page of all runs, with plots and the geometries of every molecule.

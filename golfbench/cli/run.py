@@ -299,7 +299,7 @@ def execute(
 
 
 def _ends_of(settings: RunConfig) -> dict[str, GivenEnds]:
-    """Return the end points of the files that a configuration names, and tell what a person must know of them."""
+    """Return the end points of the files that a configuration names, and print the warnings about them."""
     if not settings.end_points:
         return {}
     from golfbench.molecule_files.end_points import given_ends

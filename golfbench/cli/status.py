@@ -70,7 +70,7 @@ def status(run: RunArgument, failures: FailuresOption = False, json: JsonOption 
 
 
 def _print_purposes(purposes: list[PurposeStatus]) -> None:
-    """Print a column for each purpose: words and numbers then fit a narrow terminal."""
+    """Print a column for each purpose, so that the table fits a narrow terminal."""
     facts: dict[str, Callable[[PurposeStatus], object]] = {
         "labels": lambda p: p.labels,
         "failed": lambda p: p.failed,

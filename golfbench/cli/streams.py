@@ -1,4 +1,4 @@
-"""stdout and stderr that never raise: a reader that went away, a full disk or a closed descriptor costs no result.
+"""stdout and stderr that never raise: no result is lost by a closed pipe, a full disk or a closed descriptor.
 
 A character that the terminal's encoding does not have is replaced there, and only there.
 """
@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any, TextIO
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-#: What stands for the characters of our own headings where the terminal has none of them; others become escapes, so
-#: that two names never look the same.
+#: Replacements for the characters of our own headings where the terminal lacks them; others become escapes, so that two
+#: names never look the same.
 REPLACEMENTS = {"Å": "A", "–": "-", "−": "-", "×": "x", "±": "+-", "…": "..."}
 ERRORS = "golfbench-replace"
 
 
 class Sink(io.FileIO):
-    """A descriptor that is written to as long as that is possible; what comes later is dropped.
+    """A descriptor that is written to as long as that is possible; later output is dropped.
 
     Attributes:
         lost: Why something was dropped, or ``None``.
@@ -40,7 +40,7 @@ class Sink(io.FileIO):
         self.lost = self._gone
         while not self._gone:
             try:
-                if (count := super().write(data)) is not None:  # a pipe that does not block has no room
+                if (count := super().write(data)) is not None:  # a non-blocking pipe is full
                     return count
                 select.select([], [self], [])
             except OSError as error:
@@ -50,7 +50,7 @@ class Sink(io.FileIO):
 
 @dataclass
 class Session:
-    """What the end of this process must know.
+    """What decides how this process ends.
 
     Attributes:
         resumes: The same command goes on where it was stopped.
@@ -63,15 +63,15 @@ class Session:
     sink: Sink | None = field(default=None, repr=False)
 
     def begin(self) -> None:
-        """Forget what an earlier command of this process said."""
+        """Reset what an earlier command of this process has set."""
         self.resumes = self.saved = False
 
     def exit_code(self, code: int) -> int:
-        """Tell of a stdout that did not take everything; return the code to end with.
+        """Report a stdout that did not take everything; return the exit code.
 
         Args:
-            code: What became of the work: it stays, except that 0 becomes 1 where stdout was the only place of the
-                results. A reader that wanted no more (``| head``) is no failure.
+            code: Exit code of the work. It stays, except that 0 becomes 1 where stdout was the only place of the
+                results. A reader that closed the pipe (``| head``) is no failure.
         """
         sys.stdout.flush()
         lost = self.sink.lost if self.sink else None
@@ -87,7 +87,7 @@ session = Session()
 def open_streams() -> None:
     """Put streams that do not raise in the place of ``sys.stdout`` and ``sys.stderr``.
 
-    A closed descriptor is opened on nothing, so that no file that is opened later takes its number.
+    A closed descriptor is opened on the null device, so that no file that is opened later gets its number.
     """
     codecs.register_error(ERRORS, _replace)
     for descriptor in range(3):

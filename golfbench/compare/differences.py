@@ -3,19 +3,19 @@
 Differences are B minus A over the molecules that both judged, resampled as on the leaderboards (whole compounds, the
 same draws on both sides, and the same draws of seeds where seeds are paired; see ``leaderboard.statistics``).
 
-**Times** are shown and not judged: they say as much of what else the machine did as of the model, and resampling
-molecules does not see that.
+**Times** are shown and not judged: they depend on the load of the machine as much as on the model, and resampling
+molecules does not cover that.
 
-**Verdict.** An interval that contains zero is *not separable*. So is everything on fewer than six compounds: all six
-changing in the same direction has a chance of 2/2⁶ = 3 % where nothing changed, five have 6 %.
+**Verdict.** An interval that contains zero is *not separable*. On fewer than six compounds everything is: if nothing
+has changed, six compounds all differ in the same direction with a chance of 2/2⁶ = 3 %, but five with 6 %.
 
 **Regression** is any of these:
 
 * the interval of a metric that leaderboards rank by lies wholly on the worse side;
 * more compounds stopped finishing than chance allows. A compound is lost when fewer of its walks finish than before,
-  and won when more do; without a change both are as likely, and so many lost or more must have a chance below 2.5 %
-  (the exact test of McNemar, Psychometrika 12, 153, 1947). Six lost and none won are enough, five are not. Where
-  nothing is drawn and nothing else was changed (a fixed model with the same optimizer), one is enough;
+  and won when more do; without a change both are equally likely, and so many lost or more must have a chance below 2.5
+  % (the exact test of McNemar, Psychometrika 12, 153, 1947). Six lost and none won are enough, five are not. Where
+  nothing is random and nothing else was changed (a fixed model with the same optimizer), one is enough;
 * molecules that A judged have no record in B, which is not finished.
 """
 
@@ -35,9 +35,9 @@ from golfbench.leaderboard.measures import MEASURES, Measure, quotients
 from golfbench.leaderboard.statistics import RESAMPLES, CountArray, draw_counts, interval, resampled_values, value_of
 from golfbench.leaderboard.tracks import RankedMetric
 
-#: Compounds below which no difference is told from chance.
+#: With fewer compounds, no difference can be told from chance.
 LEAST_COMPOUNDS = 6
-#: Chance below which a loss of molecules is no chance: one side of the 95 % of the intervals.
+#: A loss of molecules with a smaller chance than this is a regression: one side of the 95 % of the intervals.
 LEAST_CHANCE = 0.025
 RANKED: tuple[str, ...] = get_args(RankedMetric)
 
@@ -52,9 +52,9 @@ class Difference:
         measure: What it is.
         one: Its value in A, the mean over seeds; ``None`` if no seed has it.
         other: Its value in B.
-        low: Lower end of the 95 % interval of B − A; ``None`` where there is no difference to speak of.
+        low: Lower end of the 95 % interval of B − A; ``None`` where there is no difference.
         high: Upper end.
-        verdict: What is said of B.
+        verdict: Whether B is better, worse or not separable.
     """
 
     measure: Measure
@@ -72,7 +72,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class StatusChange:
-    """A walk that ended otherwise.
+    """A walk whose status or end differs.
 
     Attributes:
         one: Its record in A.
@@ -96,12 +96,12 @@ class Comparison:
         pair: The pair.
         molecules: Molecules that all of its seeds judged.
         compounds: Compounds that these belong to.
-        only: Molecules that A has a record of and some seed of B has not, and the other way round.
+        only: Molecules that have a record in A but lack one in some seed of B, and the other way round.
         unfinished: Molecules of ``only`` in A that B was to judge, too.
         differences: All numbers.
         calls: Oracle calls by purpose, means over seeds, of A and of B.
         capped: Whether the mean number of steps is a lower bound, of A and of B.
-        changed: Walks that ended otherwise, of paired seeds.
+        changed: Walks of paired seeds that differ in status or end.
         lost: Compounds of which fewer walks finish than before.
         won: Compounds of which more do.
     """
@@ -140,7 +140,7 @@ class Comparison:
 
 
 def chance_of_losses(lost: int, won: int) -> float:
-    """Return the chance of so many losses or more where losing and winning are as likely."""
+    """Return the chance of so many losses or more where losing and winning are equally likely."""
     flips = lost + won
     return float(sum(comb(flips, k) for k in range(lost, flips + 1)) / 2**flips)
 
@@ -211,7 +211,7 @@ def _drawn_seeds(pair: Pair) -> tuple[CountArray, CountArray]:
 
 
 def verdict(low: float | None, high: float | None, compounds: int, lower_is_better: bool) -> Verdict:
-    """Return what the interval of a difference, new minus old, says of the new one."""
+    """Return the verdict on the new one from the interval of the difference, new minus old."""
     if low is None or high is None or compounds < LEAST_COMPOUNDS or low <= 0.0 <= high:
         return "not separable"
     return "better" if (high < 0.0) == lower_is_better else "worse"

@@ -18,21 +18,21 @@ from golfbench.leaderboard.measures import MEASURES, Measure
 from golfbench.leaderboard.statistics import Estimate
 
 WIDTH, HEIGHT = 760, 430
-#: Of the axes, in pixels: left, top, right, bottom.
+#: The axes, in pixels: left, top, right, bottom.
 LEFT, TOP, RIGHT, BOTTOM = 64, 56, 520, 370
-#: Of a residual, the axis reaches this far at least, kcal/mol.
+#: The axis of a residual reaches at least this far, kcal/mol.
 LEAST_TOP = 1.5 * SUCCESS_KCAL_MOL
-#: Okabe and Ito: colours that colour-blind people tell apart.
+#: Okabe and Ito: colours that colour-blind readers can distinguish.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999999")
-#: Of curves beyond the colours: so that no two look alike.
+#: Dashes of curves after the last colour, so that no two look alike.
 DASHES = ("", "6 3", "2 2")
-#: What the axis across can be.
+#: What the horizontal axis can be.
 Axis = Literal["labels", "cpu_s"]
 ACROSS: dict[Axis, str] = {
     "labels": "labels of the oracle that were learned from",
     "cpu_s": "processor time of the learning loop, s",
 }
-#: Lines between two entries of the list at the right are so far apart.
+#: Distance of two names in the list at the right.
 LINE_HEIGHT = 15
 
 
@@ -43,7 +43,7 @@ class Point:
     Attributes:
         across: Labels that were learned from, or s.
         found: With its interval.
-        hint: What is said of it where a pointer rests.
+        hint: Text shown under the pointer.
     """
 
     across: float
@@ -56,10 +56,10 @@ class Drawing:
     """What is drawn.
 
     Attributes:
-        title: What all of it is of.
+        title: Headline.
         measure: What is drawn.
         axis: What it is drawn against.
-        curves: By what tells them apart: points in the order of what is across.
+        curves: Points of each curve by its name, from left to right.
         lines: Numbers of fixed models, by their names.
     """
 
@@ -71,10 +71,10 @@ class Drawing:
 
 
 def figure(sides: Sequence[Side], measure: str = MEASURE, axis: Axis = "labels") -> str:
-    """Return the figure of runs as an SVG document that needs nothing beside it.
+    """Return the figure of runs as a self-contained SVG document.
 
     A curve is a model under a selection: the model before it learned, and after it learned from the labels of each run.
-    Fixed models are lines across. The axis across is like log(1 + x).
+    Fixed models are horizontal lines. The horizontal axis is like log(1 + x).
 
     Args:
         sides: Runs of one dataset, from ``sides.read_side``.
@@ -122,7 +122,7 @@ def _drawing(sides: Sequence[Side], measure: Measure, axis: Axis) -> Drawing:
 
 
 def _point(series: Series, found: Estimate, measure: Measure, axis: Axis) -> Point | None:
-    """Return where a series is drawn; ``None`` where nothing says what its place is across."""
+    """Return the point of a series; ``None`` where its horizontal coordinate is not known."""
     spent = [cost.total for cost in series.cpu_s.values()]
     across: float | None = series.labels
     if axis == "cpu_s":
@@ -135,7 +135,7 @@ def _point(series: Series, found: Estimate, measure: Measure, axis: Axis) -> Poi
 
 
 class _Axes:
-    """Where numbers are, in pixels."""
+    """From numbers to pixels."""
 
     def __init__(self, drawing: Drawing) -> None:
         points = [point for curve in drawing.curves.values() for point in curve]
@@ -239,7 +239,7 @@ def _curve(axes: _Axes, points: Sequence[Point], pen: tuple[str, str]) -> Iterat
 
 
 def _names_at_the_right(drawing: Drawing, axes: _Axes) -> list[str]:
-    """Return the names of curves and lines beside their ends, pushed apart where they would overlap."""
+    """Return the names of curves and lines beside their ends, moved apart where they would overlap."""
     ends = [
         (axes.y(drawing.curves[name][-1].found.value or 0.0), name, drawing.curves[name][-1].found.value, pen[0])
         for name, pen in _pens(drawing)

@@ -2,7 +2,7 @@
 
 A curve is a model under a selection, judged on the way to its budget (``run --evaluate-at``), with all its seeds. Its
 points are at the labels that were asked for in all, those of the initial set included, so that curves of one run meet
-at the same places whatever an oracle refused.
+at the same places, also where an oracle refused labels.
 
 **Intervals** are those of the leaderboards: whole compounds and seeds are drawn, the same ones for all curves and
 points of a run (see ``leaderboard.statistics``). A difference of two selections is taken within each draw. It is over

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from golfbench.benchmark.metrics import SUCCESS_KCAL_MOL, CpuSeconds
 from golfbench.compare.label_curves import Contrast, Curve
 
-#: One line of a table; ``None`` where there is no number.
+#: One row of a table; ``None`` where there is no number.
 Row = Mapping[str, str | int | float | None]
-#: What the point of a difference over the whole curve is called.
+#: Name of the point of a difference over the whole curve.
 WHOLE = "whole curve"
 #: Decimals in Markdown.
 DECIMALS = 2

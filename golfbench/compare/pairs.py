@@ -1,12 +1,12 @@
 """Which series of one side belongs to which of the other.
 
 1. The same stage, model, optimizer, selection and oracle (and labels, of a model judged on the way), for the seeds that
-   both have; if they have none in common, all seeds of the one with all of the other.
+   both have; if there are none, all seeds of the one with all of the other.
 2. What is left: series that differ in exactly one of these (each with every one that it fits), for the seeds that both
    have.
-3. If each side is a single series, they are a pair, whatever they differ in.
+3. If each side is a single series, they are a pair, with any differences.
 
-Levels of theory never meet.
+Series of different levels of theory are never paired.
 """
 
 from __future__ import annotations

@@ -29,9 +29,9 @@ class Result:
     Attributes:
         one: A, the old one.
         other: B, the new one.
-        settings: What the sides were not run alike with: name, value of A, value of B.
+        settings: Settings in which the sides differ: name, value of A, value of B.
         comparisons: One for each pair.
-        alone: What has no partner: side and series.
+        alone: Series without a partner: side and series.
     """
 
     one: Side
@@ -190,7 +190,7 @@ def _count(value: float, sign: str = "") -> str:
 
 
 def status_rows(comparison: Comparison) -> list[tuple[str, ...]]:
-    """Return the cells of the walks that ended otherwise."""
+    """Return the cells of the walks that differ in status or end."""
     return [
         (
             change.one.molecule,

@@ -1,4 +1,4 @@
-"""The two things that are compared: run directories or entries, read into one shape."""
+"""The two sides of a comparison: run directories or entries, read into one form."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from golfbench.runs.directory import RunDirectory
 from golfbench.runs.manifest import Manifest
 from golfbench.runs.summary import rows_of
 
-#: What differs between series by their names, so it is no difference of settings.
+#: Keys that the names of series contain, so they are no difference of settings.
 GRID = frozenset(
     {
         "models",
@@ -33,14 +33,14 @@ GRID = frozenset(
         "evaluate_at",
     }
 )
-#: What decides no result.
+#: Keys that change no result.
 TECHNICAL = frozenset({"executor", "workers", "cache", "limits", "loggers"})
 #: Costs oracle calls and changes no end point.
 FREE_IN_PROTOCOL = "evaluation_steps"
 
 
 class Key(NamedTuple):
-    """What a series is of: a combination without its seed; ``budget`` is empty but for a model judged on the way."""
+    """Key of a series: a combination without its seed; ``budget`` is empty except for a model judged on the way."""
 
     stage: str
     model: str
@@ -63,7 +63,7 @@ class Series:
         seeds: Records by seed, and in them by molecule.
         calls: Oracle calls by seed.
         expected: Molecules that each seed was to judge.
-        labels: Labels that the network has learned from in all; ``None`` where nothing says it.
+        labels: Labels that the network has learned from in all; ``None`` where it is not known.
         cpu_s: Processor time of its learning loop by seed, where that was recorded.
     """
 
@@ -77,14 +77,14 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One of the two things that are compared.
+    """One of the two sides of a comparison.
 
     Attributes:
-        name: What a person calls it.
+        name: Its name in messages.
         dataset: Name of the dataset.
         sha256: Hash of its content.
         protocol: The protocol, as JSON.
-        settings: Whatever else may explain a difference, by name.
+        settings: What else may explain a difference, by name.
         series: What was judged.
     """
 
@@ -175,7 +175,7 @@ def _flat(settings: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, s
 
 
 def _origin(facts: Manifest | Provenance, processors: Sequence[str]) -> dict[str, str]:
-    """Return what a manifest, or the entry made from one, says of code and machine."""
+    """Return the facts on code and machine in a manifest, or in the entry made from one."""
     source = dict(facts.source or {})
     commit = str(source.get("commit", ""))[:12] + (" with changes" if source.get("changed") else "")
     told = {"golfbench": facts.golfbench_version, "commit": commit, "python": facts.python_version}
@@ -207,7 +207,7 @@ def check_comparable(one: Side, other: Side) -> None:
 
 
 def differing_settings(one: Side, other: Side) -> list[tuple[str, str, str]]:
-    """Return name and values of what the sides were not run alike with, a dash where one does not state it."""
+    """Return name and values of the settings in which the sides differ, a dash where one does not state it."""
     return [
         (name, one.settings.get(name, "–"), other.settings.get(name, "–"))
         for name in {**one.settings, **other.settings}

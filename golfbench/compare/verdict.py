@@ -15,7 +15,7 @@ from golfbench.compare.sides import Series, Side, key_of
 from golfbench.leaderboard.measures import quotients
 from golfbench.leaderboard.statistics import RESAMPLES, Estimate, draw_counts, estimate, resampled_values, value_of
 
-#: The number that decides: all molecules count in it, so that nobody gains by diverging or failing.
+#: The number that decides: all molecules count in it, so that diverging or failing gains nothing.
 MEASURE = "residual_kcal_mol_mean_all"
 
 
@@ -32,7 +32,7 @@ def _comparable(side: Side) -> list[list[Series]]:
     """Return the series whose residuals mean the same, those with a number, the lowest first."""
     groups: dict[tuple[str, str], list[tuple[float, Series]]] = {}
     for series in side.series:
-        if series.key.budget:  # a point on the way to the end that is ranked
+        if series.key.budget:  # judged on the way: only the end is ranked
             continue
         value = value_of(quotients(_walks(series), _compounds(series))[MEASURE])
         if value is not None:
@@ -82,7 +82,7 @@ def number(series: Series, sha256: str, measure: str) -> Estimate:
 
 
 def interval_of(side: Side) -> Ends:
-    """Return what says the interval of each line of a run's table, as its verdict has it.
+    """Return a function that gives the interval of each line of a run's table, the same as in the verdict.
 
     A line of one seed has the interval over compounds alone. Few compounds have none.
 
@@ -136,7 +136,7 @@ def _certainty(difference: Difference, compounds: int) -> str:
 
 
 def _names(group: Sequence[Series]) -> dict[int, str]:
-    """Return what each series is called: optimizer and oracle only where they differ."""
+    """Return the name of each series, with optimizer and oracle only where they differ."""
     optimizers = {series.key.optimizer for series in group}
     named = {}
     for series in group:

@@ -45,12 +45,12 @@ def write(files: Mapping[Path, str]) -> list[Path]:
 
 
 def drift(files: Mapping[Path, str]) -> list[Path]:
-    """Return the files that are not what they would be if they were made now."""
+    """Return the files that differ from what would be written now."""
     return [path for path, text in files.items() if not path.exists() or path.read_bytes() != text.encode()]
 
 
 def _between_markers(path: Path, title: str, made: str) -> str:
-    """Return the page with the part between its markers made anew; what a person wrote around it stays."""
+    """Return the page with the part between its markers made again; text around it stays."""
     block = f"{BEGIN}\n\n{made}\n\n{END}"
     page = path.read_text(encoding="utf-8") if path.exists() else ""
     return _MARKED.sub(lambda _: block, page, count=1) if _MARKED.search(page) else f"{title}\n\n{block}\n"

@@ -1,8 +1,8 @@
 """Checking an entry: everything that can be recomputed is, from its records, its geometries and the dataset.
 
-What cannot be recomputed without asking the oracle or training again is taken on trust: energies of end points
-(``verification`` asks for some of them), wall times, and how many training labels there were, as far as the learning
-loop, the ledger and the budget agree with each other. Of pretrained weights the facts must be those of the provenance.
+Some values cannot be recomputed without asking the oracle or training again, and are not checked: energies of end
+points (``verification`` asks for some of them), wall times, and the number of training labels, as far as the learning
+loop, the ledger and the budget agree with each other. The facts of pretrained weights must be those of the provenance.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from golfbench.specs import ModelSpec
 
 #: Coordinates have eight decimals, and RDKit's alignment has its own rounding.
 RMSD_TOLERANCE_ANGSTROM = 1e-4
-#: Shares of timings are rounded by nobody; other metrics must agree to the last digits.
+#: Timings may differ by this; other metrics must agree to the last digits.
 RELATIVE_TOLERANCE = 1e-9
 
 
@@ -90,7 +90,7 @@ def _seed_problems(entry: Entry) -> Iterator[str]:
 
 
 def _weights_problems(entry: Entry) -> Iterator[str]:
-    """Compare what is said of pretrained weights with the name of the model and with the provenance."""
+    """Compare the stated pretrained weights with the name of the model and with the provenance."""
     stated = entry.weights
     try:
         known = [PretrainedWeights.of(origin["imported"]) for origin in _origins(entry) if origin.get("imported")]
@@ -135,7 +135,7 @@ def _origins(entry: Entry) -> list[dict[str, Any]]:
 
 
 def _fewest_at_start(entry: Entry) -> int:
-    """Return the labels that the baseline has learned from at least, by the provenance and the settings."""
+    """Return the least number of labels that the baseline has learned from, by the provenance and the settings."""
     if entry.weights:
         return min(_count(entry.settings.get("initial_labels")), entry.dataset.initial_labels)
     trained = [origin["training"] for origin in _origins(entry) if isinstance(origin.get("training"), dict)]
@@ -249,7 +249,7 @@ def _geometry_problems(
     changed = bond_graph_changed(item.molecule, end)
     if changed != record.bond_graph_changed:
         yield f"bond_graph_changed is {record.bond_graph_changed}, but its end point says {changed}"
-    if record.stereo_changed is not None and not changed:  # older records do not say it
+    if record.stereo_changed is not None and not changed:  # older records lack it
         turned = bool(stereo_changes(item.molecule, end))
         if turned != record.stereo_changed:
             yield f"stereo_changed is {record.stereo_changed}, but its end point says {turned}"
@@ -315,7 +315,7 @@ def _count_problems(entry: Entry, run: SeedRun) -> Iterator[str]:
 
 
 def _label_problems(entry: Entry, run: SeedRun) -> Iterator[str]:
-    """Compare the labels in all with those of the start and those that came in training."""
+    """Compare the total of labels with those of the start and those of the training."""
     labels = run.cost.labels if run.cost else None
     start = _fewest_at_start(entry)
     if labels is not None and labels < start + run.acquired:

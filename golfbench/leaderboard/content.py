@@ -37,11 +37,11 @@ class Section:
     """What a page shows together: entries that may be compared.
 
     Attributes:
-        track: What they have in common.
+        track: The track of the entries.
         standings: The entries with their numbers, in the order of the tables.
         dataset: Its molecules.
         published: Whether the entries have files of their own.
-        notes: What a reader must know beside, one sentence each.
+        notes: Notes for the reader, one sentence each.
     """
 
     track: Track
@@ -207,7 +207,7 @@ def _run(run: SeedRun, molecules: Sequence[str]) -> dict[str, Any]:
 
 
 def _result(record: Record | None) -> dict[str, Any]:
-    """Return what became of one molecule; ``missing`` where there is no record."""
+    """Return the result of one molecule; ``missing`` where there is no record."""
     if record is None:
         return {**dict.fromkeys(_RESULT), "status": "missing"}
     curve = pct_curve([record])

@@ -1,4 +1,4 @@
-"""What a reader of a track sees first: one answer, and one line for the rules of a model that nobody can tell apart."""
+"""The head of a track's page: one answer, and one line for the selections of a model that are not separable."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def sentence(track: Track, answer: Answer) -> str:
 
 
 def remarks(track: Track, answer: Answer) -> list[str]:
-    """Return what a reader must know beside the sentence, one or two sentences each."""
+    """Return the remarks on the sentence, one or two sentences each."""
     chosen, entry = answer.standing, answer.standing.entry
     if chosen is answer.fixed:
         found = [
@@ -154,7 +154,7 @@ def estimate_text(track: Track, standing: Standing) -> str:
 
 
 def folds(standings: Sequence[Standing]) -> list[list[Standing]]:
-    """Return the entries that stand on one line, two or more each, in the order that was given.
+    """Return the groups of two or more entries that share a line, in the given order.
 
     They differ in nothing but the selection (and the seeds), share a rank, and no two of them are separable.
     """

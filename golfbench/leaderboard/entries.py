@@ -1,7 +1,7 @@
 """Entries: a combination with all its seeds, in one JSON file that holds everything its numbers are made from.
 
-The file has one canonical form (one record a line), so that nothing can hide in it and a change is a readable
-difference. Every part carries its SHA-256.
+The file has one canonical form (one record a line), so that nothing can be hidden in it and every change shows in a
+diff. Every part carries its SHA-256.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ SCHEMA_FILE = "schema.json"
 MOST_BYTES = 50_000_000
 #: Digits of the hash that ends an entry's id.
 ID_DIGITS = 8
-#: The overlap of training data with test molecules of which nobody has said anything.
+#: The overlap of training data with test molecules, where it was not stated.
 UNKNOWN = "unknown"
 
-#: Text that goes into tables and pages as it is: no markup.
+#: Text that is written into tables and pages as it is, so it may have no markup.
 Plain = Annotated[str, Field(pattern=r"^[^<>|`\x00-\x1f]*$")]
 
 
@@ -60,7 +60,7 @@ class DatasetFacts(FrozenModel):
 
 
 class PurposeAccount(FrozenModel):
-    """What the ledger of a run says of one purpose.
+    """The calls of one purpose in the ledger of a run.
 
     Attributes:
         ok: Calls that gave a label.
@@ -92,7 +92,7 @@ class Cost(FrozenModel):
         learning: The learning loop's own account: trajectories, labels spent and failed, force evaluations.
         weights_sha256: Hash of the trained weights.
         labels: Labels that it has learned from in all, those of the initial set included; ``None`` in older
-            entries, which do not say it.
+            entries, which lack it.
     """
 
     parameters: NonNegativeInt
@@ -111,11 +111,11 @@ class SeedRun(FrozenModel):
     """One seed of a combination.
 
     Attributes:
-        seed: ``None`` where nothing was drawn.
+        seed: ``None`` where nothing is random.
         summary: Metrics of the records, as ``metrics.summary`` computes them.
         missing: Test molecules without a record: the entry is incomplete.
         records: One per molecule.
-        end_points: Where the walks ended.
+        end_points: The last geometries of the walks.
         oracle_calls: The ledger's account by purpose.
         engines: Names and versions of the engines that were asked.
         cost: What the network costs; ``None`` for a fixed model.
@@ -138,7 +138,7 @@ class SeedRun(FrozenModel):
     def acquired(self) -> int:
         """Labels of the training that were learned from, by the learning loop's account."""
         learning = self.cost.learning if self.cost else {}
-        if not learning.get("trajectories"):  # `none` spends its budget on updates alone
+        if not learning.get("trajectories"):  # with `none`, no label is asked for: the budget counts updates only
             return 0
         return learning.get("spent", 0) - learning.get("failed", 0) - learning.get("guarded", 0)
 
@@ -147,7 +147,7 @@ class PretrainedWeights(FrozenModel):
     """Weights that were made elsewhere, before anything was learned here.
 
     Attributes:
-        name: What their plugin calls them; empty for a file without a name.
+        name: Their name in the plugin; empty for a file without a name.
         license: SPDX identifier; empty where it is not known.
         method: Level of theory that they were trained at; empty where it is not known.
         file_sha256: Hash of the file that they came in.
@@ -173,7 +173,7 @@ class PretrainedWeights(FrozenModel):
 
 
 class Provenance(FrozenModel):
-    """Where the numbers come from: what the manifest of the run says, less every path.
+    """Where the numbers come from: the manifest of the run without its paths.
 
     Attributes:
         run_id: Id of the run.
@@ -183,7 +183,7 @@ class Provenance(FrozenModel):
         source: Commit of the checkout and whether it was changed; ``None`` for an installed package.
         python_version: Version of Python.
         platform: Operating system and architecture.
-        versions: Versions of the libraries that decide numbers.
+        versions: Versions of the libraries that results depend on.
         plugins: Versions of the plugins.
         hardware: One machine, or several for a run in shards.
         threads: Variables that limit threads.
@@ -236,13 +236,13 @@ class Entry(FrozenModel):
         stage: ``reference`` (a fixed model), ``before`` (the baseline) or ``after`` the training by GOLF.
         model: The model as it was typed.
         optimizer: The optimizer as it was typed.
-        selection: The selection as it was typed; empty where none was at work.
+        selection: The selection as it was typed; empty where there was none.
         oracle: The oracle as it was typed.
         method: Level of theory of every energy.
         budget: Training labels that were allowed; 0 for a fixed model or a baseline.
         dataset: The dataset that was run.
         protocol: The protocol that was run.
-        settings: What else tells this combination from one of the same names: hyper-parameters, delta, checkpoint.
+        settings: What else the combination is defined by: hyper-parameters, delta, checkpoint.
         provenance: Where the numbers come from.
         credits: Whose work it is.
         weights: The pretrained weights that it started from; ``None`` where there were none.
@@ -295,7 +295,7 @@ class Entry(FrozenModel):
     def labels_in_all(self, run: SeedRun) -> int:
         """Return how many labels a seed has learned from, those of the initial set included.
 
-        Older entries do not say it; all of them learned from the whole initial set.
+        Older entries lack it; all of them learned from the whole initial set.
         """
         if self.stage == "reference":
             return 0
@@ -305,14 +305,14 @@ class Entry(FrozenModel):
 
 
 def _without(fields: dict[str, Any], name: str) -> dict[str, Any]:
-    """Leave out a field that older entries do not have: their text, and the hashes over it, stay the same."""
+    """Leave out a field that older entries lack, so that their text and its hashes stay the same."""
     return {key: value for key, value in fields.items() if key != name or value is not None}
 
 
 def entry_id_of(entry: Entry) -> str:
-    """Return the id that follows from what an entry is: names, budget, and a hash of settings, seeds and weights.
+    """Return the id of an entry: names, budget, and a hash of settings, seeds and weights.
 
-    The same combination run again, with the same settings and seeds, has the same id and takes the place of the old.
+    The same combination run again with the same settings and seeds has the same id and replaces the old entry.
     """
     seeds = [run.seed for run in entry.runs]
     facts = [entry.oracle, entry.settings, seeds, entry.dataset.sha256]
@@ -325,7 +325,7 @@ def entry_id_of(entry: Entry) -> str:
 
 
 def combination_of(entry: Entry) -> str:
-    """Return what an entry is whatever its seeds are: a track has one entry of it, so that no rerun makes a second."""
+    """Return the key of an entry without its seeds: a track has one entry for each, so a rerun adds none."""
     names = [entry.stage, entry.model, entry.optimizer, entry.selection, entry.oracle, entry.budget]
     facts = [*names, entry.settings, entry.dataset.sha256, entry.weights.file_sha256 if entry.weights else None]
     return json.dumps(facts, sort_keys=True, allow_nan=False)
@@ -359,7 +359,7 @@ def laid_out(parts: Mapping[str, Any]) -> str:
 
 
 class _Lines(list[Any]):
-    """A list of which every item gets a line; items that are text are text already."""
+    """A list written with a line for each item; items that are text are written as they are."""
 
 
 def _object(fields: Mapping[str, Any], indent: str) -> str:

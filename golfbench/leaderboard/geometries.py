@@ -19,7 +19,7 @@ from golfbench.contracts import FloatArray
 from golfbench.errors import ConfigurationError
 
 BYTES_PER_ATOM = 24
-#: Atoms of one seed, at most: what a file claims must not fill the memory.
+#: Most atoms of one seed, so that a wrong number in a file does not fill the memory.
 MOST_ATOMS = 2_000_000
 
 
@@ -69,7 +69,7 @@ def unpack(end_points: EndPoints) -> dict[str, FloatArray]:
         raise ConfigurationError(f"end points: more than {MOST_ATOMS} atoms")
     try:
         inflater = zlib.decompressobj()
-        # No more than is expected: a small file must not fill the memory.
+        # No more than is expected: a small compressed file could fill the memory.
         content = inflater.decompress(base64.b64decode(end_points.positions_angstrom, validate=True), size + 1)
     except (binascii.Error, zlib.error, ValueError) as error:
         raise ConfigurationError(f"end points: damaged ({error})") from None

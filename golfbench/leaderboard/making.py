@@ -1,4 +1,4 @@
-"""From a run directory to entries: what fits the track becomes one, and what does not is refused with the reason."""
+"""From a run directory to entries: rows that fit the track become entries, others are refused with the reason."""
 
 from __future__ import annotations
 
@@ -45,17 +45,17 @@ from golfbench.runs.starts import shipping, start_of
 from golfbench.runs.summary import bill_of, bills_of, calls_by_then
 from golfbench.specs import ModelSpec
 
-#: The beginning of an absolute path, or of one that a person's folder can be read from.
+#: The beginning of an absolute path, or of one that shows the name of a user's folder.
 PATH = re.compile(r"(?:(?<=[\s=:,(])|^)(?<!http:)(?<!https:)(?:~|\.{1,2})?/(?:[^/\s,]+/)*")
 _START = ("limit", "delta", "checkpoint", "checkpoint_format", "initial_labels", "learner", "baseline", "dtype")
-#: What decides a combination beside its names and its seeds, by stage: keys of ``RunConfig``. Of weights that were made
-#: elsewhere, ``fine_tuning`` stands in the place of ``training``.
+#: What a combination is defined by beside its names and its seeds, by stage: keys of ``RunConfig``. For weights that
+#: were made elsewhere, ``fine_tuning`` takes the place of ``training``.
 SETTINGS = {
     "reference": ("limit",),
     "before": _START,
     "after": (*_START, "budget", "surrogate", "golf", "training"),
 }
-#: The learner that entries do not name, as they did not before there were others.
+#: The learner that entries do not name, since older entries were made when there was no other.
 DEFAULT_LEARNER = "single"
 #: Why a row is not on the leaderboard.
 Refusal = str
@@ -113,7 +113,7 @@ def entries_of(
 ) -> tuple[list[Entry], list[Refusal]]:
     """Return the entries that a run makes on a track, and why other rows make none.
 
-    Every entry that comes out has passed the same check as one from elsewhere.
+    Every returned entry has passed the same check as a submitted one.
 
     Args:
         run: A finished run; all of its directory is needed.
@@ -134,7 +134,7 @@ def entries_of(
     made, refused = [], []
     for records in by_combination(latest_records(read_records(run.records))):
         first = records[0]
-        if first.budget:  # a point of a curve: entries are of whole trainings
+        if first.budget:  # a point of a curve: entries are of complete trainings
             continue
         name = " ".join(filter(None, (first.stage, first.model, first.optimizer, first.selection, first.oracle)))
         try:
@@ -154,24 +154,24 @@ def entries_of(
 
 
 def publish(folder: Path, entries: Iterable[Entry], overwrite: bool) -> tuple[list[Path], list[Path]]:
-    """Write entries into the folder of their track, which has one entry of a combination, whatever its seeds are.
+    """Write entries into the folder of their track, which has one entry of a combination, with all its seeds.
 
     Args:
         folder: Of the track.
         entries: New ones.
-        overwrite: Whether an entry takes the place of that of the same combination; else that one is kept.
+        overwrite: Whether an entry replaces an old one of the same combination; else the old one is kept.
 
     Returns:
         The files that were written, and those that were kept.
     """
     there: dict[str, Path] = {}
     for path in sorted(folder.glob("*.json")):
-        with suppress(ConfigurationError):  # what cannot be read is no entry
+        with suppress(ConfigurationError):  # an unreadable file is no entry
             there[combination_of(read_entry(path))] = path
     written, kept = [], []
     for entry in entries:
         path = folder / f"{entry.entry_id}.json"
-        old = there.get(combination_of(entry), path)  # with other seeds it has another name
+        old = there.get(combination_of(entry), path)  # the old one may have other seeds, and so another name
         if old.exists() and not overwrite:
             kept.append(old)
             continue
@@ -298,7 +298,7 @@ class Maker:
         if first.stage == "reference":
             return {}
         model = first.model.partition(":")[0]
-        if registry().has("model", first.model):  # it may have been typed by another name
+        if registry().has("model", first.model):  # it may have been typed by an alias
             model = registry().component(ModelSpec, first.model).spec.name
         found = {name: facts for name, facts in self.manifest.baselines.items() if facts.model == model}
         if len({_label(facts) for facts in found.values()}) < 2:
@@ -350,13 +350,13 @@ class Maker:
         )
 
     def _notice(self, first: Record) -> str:
-        """Return what imported weights demand that a person is told."""
+        """Return the notice that the licence of imported weights demands."""
         imported = [facts.imported or {} for facts in self._started_from(first).values()]
         return " ".join(dict.fromkeys(str(facts["notice"]) for facts in imported if facts.get("notice")))
 
 
 def _label(facts: Origin) -> str:
-    """Return what tells a baseline's weights from others of the same model; see ``learning.weights.Weights.label``."""
+    """Return the label of a baseline's weights among those of its model; see ``learning.weights.Weights.label``."""
     imported = facts.imported or {}
     return str(imported.get("weights") or imported.get("format") or "")
 

@@ -27,14 +27,14 @@ class Measure:
 
     Attributes:
         name: Field of ``metrics.Summary``.
-        title: What a person reads.
+        title: Its name in tables.
         unit: Its unit.
         decimals: Decimals in a table.
         parts: Numerator and denominator of the records of one compound and one seed.
-        lower_is_better: Which end is the good one.
+        lower_is_better: Whether small values are good.
         scale: What the quotient is multiplied by.
         share: Whether it is a share of the molecules.
-        timing: Whether it is a time, which depends on what else the machine did.
+        timing: Whether it is a time, which depends on the load of the machine.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Measure:
 
 
 def residual_all(record: Record) -> float | None:
-    """Return the residual energy, kcal/mol; whatever did not finish counts with its start."""
+    """Return the residual energy, kcal/mol; a walk that did not finish counts with its start."""
     if record.status.finished:
         return residual_kcal_mol(record)
     if record.energy_initial_hartree is None or record.energy_reference_hartree is None:
@@ -58,7 +58,7 @@ def residual_all(record: Record) -> float | None:
 
 
 def pct_all(record: Record) -> float | None:
-    """Return pct; whatever did not finish counts as 0, the start."""
+    """Return pct; a walk that did not finish counts as 0, the start."""
     if record.status.finished:
         return pct(record)
     return None if at_minimum(record) else 0.0
@@ -125,7 +125,7 @@ MEASURES: tuple[Measure, ...] = (
 
 
 def measure_of(name: str) -> Measure:
-    """Return the number of a name."""
+    """Return the measure of that name."""
     return next(measure for measure in MEASURES if measure.name == name)
 
 

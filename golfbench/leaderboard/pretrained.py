@@ -1,4 +1,4 @@
-"""Pretrained weights at work in an entry: its network's own, or those of the base that the network corrects."""
+"""Pretrained weights of an entry: those of its network, or of the base that the network corrects."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from golfbench.specs import ModelSpec
 
 
 def weights_at_work(entry: Entry) -> PretrainedWeights | None:
-    """Return the pretrained weights that an entry's energies rest on; ``None`` where there are none."""
+    """Return the pretrained weights that an entry's energies depend on; ``None`` where there are none."""
     return entry.weights or _weights_of_base(entry.delta)
 
 

@@ -56,7 +56,7 @@ class Standing:
     def complete(self) -> bool:
         """Whether every test molecule of every seed was judged, or walked to where the oracle gives no energy.
 
-        Such an end point counts with its start in the ranked numbers; it is the model that went there.
+        Such an end point counts with its start in the ranked numbers, since the model led the walk there.
         """
         walked = (r.status.judged or r.status is Status.ORACLE_FAILED for run in self.entry.runs for r in run.records)
         return all(walked) and not any(run.missing for run in self.entry.runs)
@@ -79,12 +79,12 @@ class Standing:
 
     @property
     def initial_labels(self) -> int:
-        """Labels that were learned from before the training, or are taken for that where the entry does not say."""
+        """Labels that were learned from before the training; assumed where the entry lacks the number."""
         return max(self.entry.labels_in_all(run) - run.acquired for run in self.entry.runs)
 
     @property
     def budget_group(self) -> int | None:
-        """The budget whose table it is in: 0 for baselines, ``None`` for fixed models, which stand apart."""
+        """The budget whose table it is in: 0 for baselines, ``None`` for fixed models, which have their own table."""
         return None if self.entry.stage == "reference" else self.entry.budget
 
 
@@ -128,7 +128,7 @@ def standings_of(folder: Path) -> tuple[Track, list[Standing]]:
 def all_standings(leaderboards: Path) -> list[tuple[Track, list[Standing]]]:
     """Return every track of a folder with the standings of its entries, in the order in which they are shown.
 
-    The main track comes first, the others by how many entries they have; none without an entry precedes one with some.
+    The main track comes first, the others by how many entries they have; those without entries come last.
 
     Raises:
         ConfigurationError: If a track or an entry is not valid, or two tracks are the main one.

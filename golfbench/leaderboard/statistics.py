@@ -6,11 +6,11 @@ drawn with replacement, which makes the variance of a resampled mean the unbiase
 Assoc. 83, 231); drawing n would make it too small by (n - 1)/n, a half for two seeds. With one seed the spread over
 seeds is not known and not in the interval.
 
-**Intervals** are the central 95 % of the resampled values. A share of nothing or of everything is the same in every
-resample, which proves little: there the free end is that of Clopper and Pearson (1934), 1 - 0.025^(1/n) away for n
+**Intervals** are the central 95 % of the resampled values. A share of 0 or 100 % is the same in every resample, which
+says little: there the other end of the interval is that of Clopper and Pearson (1934), 1 - 0.025^(1/n) away for n
 compounds.
 
-**Separable** are two entries when the interval of their paired difference does not contain zero.
+Two entries are **separable** when the interval of their paired difference does not contain zero.
 
 **Ranks.** The best value gets rank 1, and so does every entry that is not separable from it. Of those that are left
 the best gets the next place (1 + entries placed so far), with every one that is not separable from it, and so on.
@@ -43,7 +43,7 @@ class Quotient:
 
     Attributes:
         numerators: (n_seeds, n_groups).
-        denominators: (n_seeds, n_groups), zero where a compound has nothing to say.
+        denominators: (n_seeds, n_groups), zero where a compound has no value.
         scale: What the quotient is multiplied by.
         share: Whether it is a share of the molecules: between 0 and ``scale``.
     """
@@ -72,7 +72,7 @@ class Estimate:
 def draw_counts(count: int, resamples: int, *axes: str | int) -> CountArray:
     """Return how often each of ``count`` things is drawn, (resamples, count): n - 1 draws with replacement.
 
-    Only raw words of the generator are used: these stay the same from one version of NumPy to the next.
+    Only the raw integers of the generator are used: they stay the same from one version of NumPy to the next.
 
     Args:
         count: Things to draw from; of one thing, one is drawn.

@@ -38,13 +38,13 @@ FEW = {
     "success_pct": "success (%)",
     "divergence_pct": "div. (%)",
 }
-#: Said below the table of a narrow terminal.
+#: Text below the table of a narrow terminal.
 SHORT_NOTES = f"""\
 Means over seeds of all molecules, one that diverged or failed with its start; in square brackets 95 % intervals over
 compounds and seeds. pct: 100 % is the way from the start down to the reference minimum. Success: less than
 {SUCCESS_KCAL_MOL:g} kcal/mol above it and the bonds unchanged. Div.: diverged. Calls: training calls a seed, +: labels
 that were known already. Failed: walks that failed, of all. Entries that cannot be told apart share a rank (=)."""
-#: What pretrained weights need besides.
+#: Warning for pretrained weights.
 PRETRAINED_NOTE = f"{WARNING} nobody has stated whether the weights have learned from the test molecules."
 
 
@@ -120,7 +120,7 @@ def _weights(entry: Entry) -> str:
 
 
 def escaped(text: str) -> str:
-    """Return a name from an entry so that it cannot be markup."""
+    """Return a name from an entry, escaped so that it is no markup."""
     return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", text)
 
 
@@ -154,7 +154,7 @@ def shown_rows(standings: Sequence[Standing], wide: bool = False) -> list[dict[s
 
     Args:
         standings: Of one track, in their order.
-        wide: All numbers instead of the few that fit a narrow terminal.
+        wide: All numbers, not only the few that fit a narrow terminal.
     """
     return [_shown_row(standing, called_for(standings) if wide else ["training"], wide) for standing in standings]
 

@@ -17,7 +17,7 @@ from golfbench.specs import DatasetSpec, Named, OracleSpec
 
 TRACK_FILE = "track.yaml"
 
-#: What a track may rank by. All have every molecule in the denominator, so that nobody gains by diverging.
+#: What a track may rank by. All have every molecule in the denominator, so that diverging gains nothing.
 RankedMetric = Literal["residual_kcal_mol_mean_all", "pct_mean_all", "success_pct"]
 
 
@@ -37,8 +37,8 @@ class TrackOracle(FrozenModel):
     """The oracle of a track.
 
     Attributes:
-        name: As it is written on a command line, parameters included. Technical ones may differ in an entry.
-        tolerance_hartree: How far an energy may be from the oracle's second answer.
+        name: As it is written on a command line, parameters included. Technical parameters may differ in an entry.
+        tolerance_hartree: Largest difference between an energy and the oracle's second answer.
     """
 
     name: str = Field(min_length=1)
@@ -55,10 +55,10 @@ class Track(FrozenModel):
         description: A sentence or two below it.
         dataset: Where molecules, starts and reference minima come from.
         method: Level of theory of every energy; it is the dataset's, so that all entries share the same minima.
-        oracle: Who judges.
+        oracle: The oracle that judges.
         protocol: Fields of ``benchmark.protocol.Protocol`` that must be the same in every entry; others are free.
         budgets: Training labels per combination that are compared; each has a table of its own.
-        ranked: The metric that decides.
+        ranked: The metric that entries are ranked by.
         main: Whether the page opens on it; one track of a folder may say so.
     """
 
@@ -85,7 +85,7 @@ class Track(FrozenModel):
         return self.ranked.startswith("residual")
 
     def protocol_differences(self, protocol: Protocol) -> list[str]:
-        """Return what a protocol has otherwise than the track demands, one line each."""
+        """Return how a protocol differs from the track's, one line for each difference."""
         wanted = Protocol.model_validate(self.protocol)
         return [
             f"protocol: {name} is {getattr(protocol, name)}, the track has {getattr(wanted, name)}"
@@ -118,7 +118,7 @@ class Track(FrozenModel):
 
 
 def _answers(oracle: Named) -> tuple[str, dict[str, Any]]:
-    """Return what decides the labels of an oracle; of one that is not known here, how it is written."""
+    """Return what the labels of an oracle depend on; for an unknown oracle, its name as written."""
     try:
         found = registry().component(OracleSpec, oracle)
         return found.spec.name, found.spec.options(found.parameters)

@@ -1,6 +1,6 @@
 """Asking the oracle again: do the energies of an entry belong to its geometries?
 
-Only data of the entry are used, and the oracle is the track's: nothing that a submitter names or wrote is run.
+Only data of the entry are used, and the oracle is the track's: no program or component that a submitter names is run.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from golfbench.seeds import derived
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One energy that was asked for again.
+    """One energy that was computed again.
 
     Attributes:
         molecule: Its id.
@@ -86,7 +86,7 @@ def verify(
         dataset: The track's.
         sample: End points, at most; all that have an energy if there are fewer.
         seed: Which ones: the same seed chooses the same.
-        advance: Told how many of how many were asked.
+        advance: Called with the number of answers so far and in all.
 
     Raises:
         NothingToDoError: If no end point has an energy.

@@ -1,7 +1,7 @@
 """The parent of an isolated engine: one warm child process, limits of time and memory, nothing left behind.
 
 ``golfbench.oracles.worker`` has the protocol. POSIX only: the engine has a session and a process group of its own, and
-between it and the parent stands a guard (``golfbench.oracles.guard``) that ends it together with whatever it started,
+between it and the parent stands a guard (``golfbench.oracles.guard``) that ends it together with all that it started,
 also when the parent is gone.
 """
 
@@ -178,7 +178,7 @@ class WorkerOracle:
         return child
 
     def _ask(self, child: _Child, line: str, limit_s: float, what: str) -> dict[str, Any]:
-        """Send one line and wait for its answer; whatever interrupts this also ends the child."""
+        """Send one line and wait for its answer; any interruption also ends the child."""
         try:
             answer = json.loads(child.exchange(line, limit_s))
             if not isinstance(answer, dict):

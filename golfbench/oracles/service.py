@@ -210,7 +210,7 @@ class OracleService:
                 self._settle(request, partial(self._last_answer, request, attempt, answer))
 
     def _last_answer(self, request: Request, attempt: Attempt, answer: Answer) -> Label:
-        """Keep the last answer to a question, whatever it is."""
+        """Keep the last answer to a question, a label or an error."""
         if answer["outcome"] == "ok":
             return self._books.record(request, attempt, answer)
         # Of a service that is closed, the end of a worker is no failure of the engine.

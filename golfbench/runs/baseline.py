@@ -39,7 +39,7 @@ from golfbench.training_sets import sample
 
 log = logging.getLogger(__name__)
 
-#: Types of parameters by the name that a person gives.
+#: Types of parameters by the name that the user gives.
 TORCH_TYPES = {"float32": torch.float32, "float64": torch.float64}
 #: Molecules that are named in a sentence.
 _NAMED = 5
@@ -47,7 +47,7 @@ _NAMED = 5
 
 @dataclass(frozen=True, slots=True)
 class Permission:
-    """What a person allows, and how a person is told something.
+    """What the user allows, and how a message is shown.
 
     Attributes:
         unsafe: Files may be read that can run code (``--unsafe``).
@@ -131,7 +131,7 @@ def _check_elements(dataset: Dataset, elements: frozenset[int] | None, owner: st
 
 
 def _unlearned(dataset: Dataset, elements: frozenset[int], owner: str) -> list[str]:
-    """Tell of the elements of test molecules that weights do not know, if there are any."""
+    """Report the elements of test molecules that weights have not learned, if there are any."""
     molecules = [item.molecule for item in dataset.test]
     strange = {z for molecule in molecules for z in map(int, molecule.numbers)} - elements
     if not strange:
@@ -173,7 +173,7 @@ def train_baseline(
     if path.is_dir():
         raise ConfigurationError(f"{path} is a folder: name a file")
     if path.exists():
-        raise ConfigurationError(f"{path} exists already: remove it to train anew")
+        raise ConfigurationError(f"{path} exists already: remove it to train again")
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = path.with_name(path.name + ".lock")
     with locked(path, lock):
@@ -200,7 +200,7 @@ def train_baseline(
 
 
 def _training(dataset: Dataset, recipe: Recipe, labels: int) -> dict[str, Any]:
-    """Return what a checkpoint says of its own making, with the command that repeats it."""
+    """Return how a checkpoint was made, as its header says it, with the command that repeats it."""
     settings = recipe.settings
     learner = str(recipe.learner)
     options: Mapping[str, Any] = {

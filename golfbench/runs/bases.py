@@ -1,4 +1,4 @@
-"""Bases of delta learning in a run: what is cheap is asked in this process, an engine through the oracle service."""
+"""Bases of delta learning in a run: a cheap one is computed in this process, an engine by the oracle service."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def is_engine(name: str) -> bool:
 
 
 def base_of_run(name: str, service: OracleService, combination: str, stage: str) -> Model:
-    """Open a base whose calls are in the ledger, under the purpose ``base``, and asked side by side by warm workers.
+    """Open a base whose calls are in the ledger, as ``base``, and run in parallel on workers that stay alive.
 
     Args:
         name: An oracle, or a potential whose own bases are opened likewise.
         service: The run's.
-        combination: Who is charged; empty when all of a run share the calls.
+        combination: Whose calls they are; empty when all combinations of a run share them.
         stage: Of the account.
     """
     if is_potential(name):
@@ -33,7 +33,7 @@ def base_of_run(name: str, service: OracleService, combination: str, stage: str)
 
 
 def surrogate_model(name: str, service: OracleService, combination: str) -> Model:
-    """Open the surrogate as a model; the calls of an engine are charged to a row under the purpose ``selection``."""
+    """Open the surrogate as a model; the calls of an engine count for a row, as ``selection``."""
     return _model(name, service, Account(combination, "after", "selection"))
 
 
@@ -48,7 +48,7 @@ def check_base(name: str, methods: list[str]) -> None:
     """Refuse a base that cannot be one.
 
     Args:
-        name: As a person writes it.
+        name: As the user writes it.
         methods: Levels of theory of the run's oracles.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What a run is told: the grid, the data, the budget, the hyper-parameters; unknown keys are refused by path."""
+"""The configuration of a run: grid, data, budget, hyper-parameters. Unknown keys are refused, with their path."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from golfbench.fetching import sha256_of
 from golfbench.learning.settings import FineTuning, GolfSettings, TrainSettings
 from golfbench.specs import ComponentRef
 
-#: Length of a baseline training that nobody chose: a small set is learned by heart long before the limit.
+#: Default length of a baseline training: a small set is fitted completely long before the limit.
 DEFAULT_PASSES, MOST_DEFAULT_UPDATES = 80, 5000
 
 
-#: Settings that came later: at their default they are no part of a run's name, so that older runs are found.
+#: Settings added later: at their default they are no part of a run's name, so that older runs are found.
 LATER: Mapping[str, tuple[str, ...]] = {
     "": ("initial_labels", "fine_tuning", "end_points", "evaluate_at"),
     "golf": ("explorer", "twin_decay"),
@@ -78,7 +78,7 @@ class EndPoints(BaseModel):
     """A file of end points that were made elsewhere: by another suite, or by a model that generates geometries.
 
     Attributes:
-        path: An SDF, XYZ or extended XYZ file; documents keep its name, not where it lies.
+        path: An SDF, XYZ or extended XYZ file; documents keep its name, not its path.
         name: What its row is called; the name of the file, without its ending, if not given.
         sha256: Hash of its content: the file that a run was made with.
     """
@@ -92,7 +92,7 @@ class EndPoints(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _filled(cls, data: Any) -> Any:
-        """Take the name of a file alone, and look at the file for what is not said.
+        """Accept the name of a file alone, and read from the file what is not given.
 
         Raises:
             ConfigurationError: If the file cannot be read.
@@ -115,7 +115,7 @@ class RunConfig(BaseModel):
     """A run: the grid of models × optimizers × selections × oracles × seeds on one dataset.
 
     Attributes:
-        models: As a person writes them: ``painn:preset=small``; by default none where there are end points.
+        models: As the user writes them: ``painn:preset=small``; by default none where there are end points.
         optimizers: Optimizers that walk, in training and in the benchmark.
         selections: Rules that pick what is labelled; all of them get the same budget.
         oracles: Genuine oracles.
@@ -125,14 +125,14 @@ class RunConfig(BaseModel):
         dataset: Name of the dataset, with parameters.
         budget: K, training labels per combination; the last one of ``evaluate_at`` where only that is given.
         evaluate_at: Numbers of training labels at which a model is judged on the way to the budget. Zero is the model
-            before the training, and the budget the one after, which have rows in any case. What is judged in between
-            presumes no end, so the rate is constant, and its averaged weights are what is judged.
+            before the training, and the budget the one after, which have rows in any case. A model on the way
+            does not know the end of the training: the rate is constant, and the averaged weights are judged.
         limit: Use only so many training and test molecules (conformations).
         surrogate: The cheap oracle that watches trajectories.
-        delta: A fixed model to add: the network learns the difference. ``none`` is no model, where a run would choose
+        delta: A fixed model to add: the network learns the difference. ``none`` for no such model, where the default is
             one.
         checkpoint_format: Format of a checkpoint made elsewhere; empty for one of this suite.
-        checkpoint: What models start from that do not say it themselves (``painn:weights=...``): ``auto`` takes the
+        checkpoint: What models start from, if they do not say it themselves (``painn:weights=...``): ``auto`` takes the
             baseline that ships with the dataset or trains one; ``fresh`` (also ``none``) trains one; else a file, or
             weights that the model knows by name.
         baseline: How a baseline is trained.
@@ -145,11 +145,11 @@ class RunConfig(BaseModel):
         learner: What fits the networks: ``single``, ``committee:members=3``.
         protocol: The benchmark's protocol.
         executor: Where oracle calls run, with parameters.
-        workers: Oracle calls at a time; as many as the executor has room for if not given.
-        cache: Whose labels are believed that earlier runs on this machine paid for: ``same-version`` of the engine,
-            ``any-version``, or none (``off``). Hits are shown and never charged.
+        workers: Oracle calls at a time; by default as many as the executor has room for.
+        cache: Labels of earlier runs on this machine to use: those of the ``same-version`` of the engine, of
+            ``any-version``, or none (``off``). Hits are shown and never count as calls.
         limits: What one oracle call may take.
-        loggers: Who is told how the training goes; nothing that is computed depends on them.
+        loggers: What records how the training goes; no result depends on them.
         device: Where networks live.
         dtype: Type of the networks' parameters and arithmetic; energies and coordinates are float64 always.
     """
@@ -219,13 +219,13 @@ class RunConfig(BaseModel):
     @field_validator("delta", mode="before")
     @classmethod
     def _no_base(cls, value: Any) -> Any:
-        """Read ``none``, which is said where a run would choose a base by itself."""
+        """Read ``none``: the user wants no base, where the default is one."""
         return None if value == "none" else value
 
     @field_validator("evaluate_at")
     @classmethod
     def _within_the_budget(cls, values: tuple[int, ...], info: ValidationInfo) -> tuple[int, ...]:
-        """Order the points, and refuse those that would never be reached."""
+        """Sort the points, and refuse those that are never reached."""
         budget = info.data.get("budget", math.inf)
         if beyond := [labels for labels in values if labels > budget]:
             raise ValueError(f"{beyond[0]} labels are never reached with a budget of {budget}")
@@ -275,7 +275,7 @@ def load_config(path: Path | None, overrides: Mapping[str, Any], owner: str = "c
     Args:
         path: The file, or ``None`` for the defaults.
         overrides: Values by key; ``None`` and empty ones are left out.
-        owner: Who gives them where there is no file, for messages.
+        owner: Where they are from if there is no file, for messages.
 
     Raises:
         ConfigurationError: Naming the file and the path of the key that is wrong.

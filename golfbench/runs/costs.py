@@ -1,4 +1,4 @@
-"""What networks cost: parameters, training time and processor time, one JSON line for each time that a stage worked.
+"""What networks cost: parameters, training time and processor time, one JSON line for each time that a stage ran.
 
 Timings are no part of the records: they differ from one run of the same command to the next.
 """
@@ -32,8 +32,8 @@ class CostLine(FrozenModel):
         wall_s: Wall time of these updates.
         device: Where the network lives.
         dtype: Type of its parameters.
-        labels: Labels that it has learned from, those of the initial set included; ``None`` in lines that do not say.
-        cpu_s: Processor time of the learning loop up to here; ``None`` in lines that do not say.
+        labels: Labels that it has learned from, those of the initial set included; ``None`` in lines that lack it.
+        cpu_s: Processor time of the learning loop up to here; ``None`` in lines that lack it.
         note: What a reader of the row must know of the training; see ``learning.loop.LoopProgress.note``.
     """
 
@@ -90,7 +90,7 @@ def loop_cpu_s(spent_s: Mapping[str, float], ledger: Path, combination: str) -> 
 
     Args:
         spent_s: Of this process (see ``learning.clock.Clock``), s.
-        ledger: The run's; has what engines took, those of earlier attempts and failed calls included.
+        ledger: The run's; has the processor time of engines, with that of earlier attempts and failed calls.
         combination: Whose loop it is.
     """
     engines = dict.fromkeys(ENGINES.values(), 0.0)
@@ -105,5 +105,5 @@ def _lines(texts: Iterable[str]) -> Iterable[CostLine]:
     for text in texts:
         try:
             yield CostLine.model_validate_json(text)
-        except ValidationError:  # a crash tore it: a timing more or less is no loss
+        except ValidationError:  # a crash cut it off: one timing is no loss
             continue

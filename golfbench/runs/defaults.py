@@ -1,4 +1,4 @@
-"""What a run takes where nobody chose: a dataset at the oracle's level of theory, and what a slow oracle can afford."""
+"""The defaults of a run: a dataset at the oracle's level of theory, and what is affordable with a slow oracle."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ class Suited:
 
     Attributes:
         config: The run's.
-        told: What was chosen and how to choose otherwise, one sentence each.
+        told: What was chosen and how to change it, one sentence each.
     """
 
     config: RunConfig
     told: list[str] = field(default_factory=list)
 
     def take(self, sentence: str, **values: Any) -> None:
-        """Set what nobody set; say so if there is something to say."""
+        """Set what the user left open, and keep the sentence about it, if there is one."""
         unset = {key: value for key, value in values.items() if key not in self.config.model_fields_set}
         if unset:
             self.config = self.config.model_copy(update=unset)
@@ -53,7 +53,7 @@ class Suited:
 
 
 def suited(config: RunConfig) -> Suited:
-    """Fill in what a person left open, by the oracles of the grid.
+    """Fill in what the user left open, by the oracles of the grid.
 
     The dataset is one at the oracles' level of theory. Where a call takes minutes, a few labels are asked for, picked
     by one selection, and networks that have no pretrained weights learn a correction to a cheap engine.
@@ -65,7 +65,7 @@ def suited(config: RunConfig) -> Suited:
     if config.points:
         result.told.append(
             f"models are judged on the way, with {', '.join(map(str, config.points))} labels: the learning rate is "
-            "constant, since a falling one would presume the end"
+            "constant, since a falling one would need to know the end"
         )
     specs = [registry().component(OracleSpec, oracle) for oracle in config.oracles]
     methods = {oracle.spec.level_of_theory(oracle.parameters) for oracle in specs}

@@ -46,7 +46,7 @@ class RunDirectory:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the directory for one process; its log is written meanwhile.
+        """Lock the directory for one process; its log is written meanwhile.
 
         Raises:
             ConfigurationError: If another process has it, or it cannot be written.
@@ -62,7 +62,7 @@ class RunDirectory:
 
     @contextmanager
     def logged(self) -> Iterator[None]:
-        """Write the log meanwhile, as the process that holds the directory or for it.
+        """Write the log meanwhile, as the process that holds the lock or as its child.
 
         Raises:
             ConfigurationError: If the log cannot be written.
@@ -81,7 +81,7 @@ class RunDirectory:
 
     @property
     def in_use(self) -> bool:
-        """Whether a process holds the directory; what shards share has no such lock and counts as held."""
+        """Whether a process holds the lock; the folder that shards share has no such lock and counts as locked."""
         if not self.lock.exists():
             return self.running.exists()
         try:
@@ -102,7 +102,7 @@ class RunDirectory:
 
 @contextmanager
 def locked(place: Path, file: Path) -> Iterator[None]:
-    """Hold a place for one process, by way of a lock file.
+    """Lock a directory for one process, by a lock file.
 
     Raises:
         ConfigurationError: If another process has it, or it cannot be written.
@@ -128,7 +128,7 @@ def _unwritable(place: Path, error: OSError) -> GolfbenchError:
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a JSON file whole or not at all.
+    """Write a JSON file completely or not at all.
 
     Raises:
         WriteError: If it cannot be written.
@@ -137,7 +137,7 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 
 
 class _Log(logging.FileHandler):
-    """A log that a full disk silences: what must not be lost reports it."""
+    """A log that stays silent when the disk is full: files that must not be lost report that themselves."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's name)
         """Say nothing; logging would print a traceback for each line."""
@@ -151,7 +151,7 @@ def _log_handler(path: Path) -> logging.Handler:
 
 
 def slug(text: str) -> str:
-    """Return a text as a file name; the end of a long one, which no disk takes, is a hash of the whole."""
+    """Return a text as a file name; one too long for the disk ends in a hash of the whole text."""
     name = "".join(c if c.isalnum() or c in "-=.+" else "_" for c in text)
     if len(name.encode()) <= LONGEST_NAME:
         return name

@@ -28,7 +28,7 @@ EXAMPLES = 3
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """What a person is told before a run begins.
+    """What the user is told before a run begins.
 
     Attributes:
         unjudged: Why the surrogate cannot judge a training molecule, by its id; empty if no selection looks at it.
@@ -99,9 +99,9 @@ def check_trajectories(dataset: Dataset) -> None:
 
 
 def _check_installed(config: RunConfig, oracles: Sequence[ComponentRef]) -> Iterator[str]:
-    """Look for what each component requires; engines of a distant executor are its workers' business.
+    """Look for what each component requires; a distant executor's workers look for their engines themselves.
 
-    Where labels of any version are believed, a run may need no call at all: then the lack of an oracle is told.
+    Where labels of any version are used, a run may need no call at all: a missing oracle is then only a warning.
 
     Raises:
         ComponentMissingError: If something is not installed.
@@ -120,7 +120,7 @@ def _check_component(kind: str, spec: Spec, named: Named) -> None:
     if absent := missing(spec):
         cure = spec.install_hint or f"pip install {' '.join(absent)}"
         raise ComponentMissingError(f"{kind} '{spec.name}' needs {', '.join(absent)}, not installed: {cure}")
-    if isinstance(spec, OracleSpec) and spec.isolated and not spec.requires:  # a program: only it knows
+    if isinstance(spec, OracleSpec) and spec.isolated and not spec.requires:  # only opening it tells
         with open_oracle(named, registry()) as oracle:
             _ = oracle.version
 
@@ -176,7 +176,7 @@ def _unjudged(surrogate: ComponentRef, dataset: Dataset) -> dict[str, str]:
 def _warning(
     surrogate: ComponentRef, selections: Sequence[ComponentRef], unjudged: Mapping[str, str], count: int
 ) -> str:
-    """Tell what the surrogate cannot judge.
+    """Report what the surrogate cannot judge.
 
     Raises:
         ConfigurationError: If it can judge nothing.

@@ -23,7 +23,7 @@ from golfbench.runs.starts import is_trainable, most_initial_labels
 from golfbench.sources import PARAMETER
 from golfbench.specs import ComponentRef, LearnerSpec, ModelSpec, OracleSpec, SelectionSpec
 
-#: Digits of the SHA-256 by which a row tells files of weights apart.
+#: Digits of the SHA-256 that a row names a file of weights by.
 DIGITS = 8
 
 
@@ -31,9 +31,9 @@ DIGITS = 8
 class Combination:
     """Model × optimizer × selection × oracle, and a seed.
 
-    ``selection`` is ``None`` for a model that no selection has touched (before training, or fixed), ``seed`` where
-    nothing was drawn, ``optimizer`` where end points were made elsewhere: ``model`` is what they are called then.
-    ``budget`` is set for a model that is judged on the way, when so many labels were asked for.
+    ``selection`` is ``None`` for a model that was trained with none (before training, or fixed), ``seed`` where nothing
+    is random, ``optimizer`` for end points that were made elsewhere: ``model`` is then their name. ``budget`` is set
+    for a model that is judged on the way: the labels asked for until then.
     """
 
     model: ComponentRef
@@ -45,7 +45,7 @@ class Combination:
 
     @property
     def names(self) -> dict[str, str]:
-        """Its components as a person writes them, as records have them."""
+        """Its components as the user writes them, which is how records have them."""
         return {
             "model": str(self.model),
             "optimizer": str(self.optimizer or ""),
@@ -89,7 +89,7 @@ def combinations(config: RunConfig) -> list[Combination]:
 
 
 def on_the_way(config: RunConfig, trained: Combination) -> list[Combination]:
-    """Return the rows of a trained combination's models that are judged before its budget is spent, in order."""
+    """Return the rows of a trained combination's models that are judged on the way to its budget, in order."""
     return [replace(trained, budget=budget) for budget in config.points]
 
 
@@ -105,7 +105,7 @@ def fixed_rows(config: RunConfig) -> list[Combination]:
 
 
 def shown(model: ComponentRef) -> ComponentRef:
-    """Return a model of the grid as rows name it: a file of weights by its name and hash, not by where it lies.
+    """Return a model of the grid as rows name it: a file of weights by its name and hash, not by its path.
 
     Raises:
         CheckpointError: If the file does not exist.
@@ -174,7 +174,7 @@ def _check_committee(config: RunConfig) -> None:
 
 
 def _check_explorer(config: RunConfig) -> None:
-    """Refuse a selection that watches walks where there is none.
+    """Refuse a selection that watches walks where there are no walks.
 
     Raises:
         ConfigurationError: Naming the selection.
@@ -219,7 +219,7 @@ class Plan:
         return {purpose: counts[purpose] for purpose in shown_purposes(counts.__getitem__)}
 
 
-#: Whether a row is one of those that are asked about.
+#: Whether a row is one of those in question.
 Owns = Callable[[Combination, Stage], bool]
 
 
@@ -229,7 +229,7 @@ def plan(config: RunConfig, dataset: Dataset, owns: Owns = lambda row, stage: Tr
     Args:
         config: The whole grid.
         dataset: What it is trained on and judged with.
-        owns: Leaves rows out, those of other shards for example; what all rows rest on is counted whole.
+        owns: Leaves rows out, those of other shards for example; calls that all rows need are counted in full.
     """
     dataset = limited(dataset, config.limit)
     trained = [row for row in combinations(config) if owns(row, "after")]

@@ -1,4 +1,4 @@
-"""How long the oracle calls of a plan will take, by earlier calls on this machine, or by what the oracle declares."""
+"""How long the oracle calls of a plan will take, from earlier calls on this machine or from the oracle's spec."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from golfbench.runs.config import RunConfig
 from golfbench.specs import ExecutorSpec, OracleSpec
 from golfbench.training_sets import sample
 
-#: The power of the size that the time of a call grows with, where nothing is known of the oracle: between Hartree-Fock
-#: with screening and density fitting without; and what it can be, from engines that only start up to coupled cluster.
+#: The time of a call grows with a power of the size. The power to expect where nothing is known of the oracle is
+#: between that of Hartree-Fock with screening and that of density fitting without. Its range is from engines whose time
+#: is all start-up to coupled cluster.
 POWER, POWERS = 2.5, (0.0, 7.0)
-#: Spread of the logarithm of the times of molecules of one size, and how far the power of an oracle may lie from what
-#: is expected: together they say how many calls, of how different sizes, outweigh that expectation.
+#: Spread of the logarithm of the times of molecules of one size, and spread of the power around the expected one: they
+#: decide how many calls, of how different sizes, outweigh the expectation.
 TIME_SPREAD, POWER_SPREAD = 0.3, 1.0
-#: A run is told beforehand how long its calls take where that is more than this, h.
+#: Above this time of all calls, h, it is printed before a run starts.
 WORTH_TELLING = 0.1
 
 
@@ -31,11 +32,11 @@ class Hours:
     """The time of the calls of one oracle.
 
     Attributes:
-        oracle: As a person writes it.
+        oracle: As the user writes it.
         hours: Of all calls one after the other; ``None`` where nothing is known of it.
         seconds_per_call: Their mean.
         known_calls: Earlier calls that this rests on; none where the oracle itself declares what its calls take.
-        workers: Calls at a time, ``None`` where nobody knows.
+        workers: Calls at a time, ``None`` where it is not known.
     """
 
     oracle: str
@@ -46,7 +47,7 @@ class Hours:
 
     @property
     def sentence(self) -> str:
-        """What a person is told."""
+        """The line that is printed."""
         if self.hours is None:
             return (
                 f"how long they take is not known: no earlier call of {self.oracle} is in the label cache. Start the "
@@ -65,7 +66,7 @@ class Hours:
 def hours_of(
     config: RunConfig, dataset: Dataset, calls: Mapping[str, Mapping[str, int]], cache: LabelCache
 ) -> list[Hours]:
-    """Estimate the hours of a plan's calls, oracle by oracle; those that cost milliseconds are left out.
+    """Estimate the hours of a plan's calls, by oracle; oracles whose calls take milliseconds are left out.
 
     Args:
         config: The grid.
@@ -102,14 +103,14 @@ def call_seconds(
 ) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     """Return the time of a call, s, for each size of a molecule (basis functions): a power of it.
 
-    The power is fitted to the calls that are known, and drawn towards the one that is declared where they are few or of
-    one size (ridge regression of the logarithms). Its factor is the median over the known calls, which a call that
-    waited for a busy machine does not move.
+    The power is fitted to the known calls, and shrunk towards the declared one where they are few or of one size (ridge
+    regression of the logarithms). Its factor is the median over the known calls: a single call on a busy machine does
+    not change it.
 
     Args:
         known: Size and time of earlier calls.
         declared: The same, as the oracle declares it; taken as it is where no call is known.
-        sizes: Of the molecules that are asked about.
+        sizes: Of the molecules in question.
     """
     power = _power(declared, POWER)
     if known:

@@ -1,4 +1,4 @@
-"""The loggers of a run: which were asked for, where each of their logs is, and what a person is told when one fails."""
+"""The loggers of a run: which were asked for, where each of their logs is, and the warning when one fails."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class Loggers:
     """The loggers of a run.
 
     Args:
-        names: Which: ``wandb:project=x``.
+        names: Their names with parameters: ``wandb:project=x``.
         directory: The run directory.
         run: Id of the run.
-        tell: Shows a person a sentence; once for each logger that fails, however often it does.
+        tell: Shows a sentence to the user; once for each logger that fails, however often it fails.
         found: Where to look; the installed plugins if not given.
     """
 
@@ -45,7 +45,7 @@ class Loggers:
         self._chosen = [chosen for name in names if (chosen := self._choose(name, found or registry()))]
 
     def _choose(self, named: Named, found: Registry) -> Component[LoggerSpec] | None:
-        """Return a logger, or warn: one that is installed for another interpreter only stops no run."""
+        """Return a logger, or warn: a run does not stop for one that is installed in another interpreter only."""
         try:
             return found.component(LoggerSpec, named)
         except Exception as error:  # noqa: BLE001 - names were checked where the run began
@@ -54,7 +54,7 @@ class Loggers:
 
     @contextmanager
     def log(self, combination: str) -> Iterator[Log]:
-        """Give the log of a combination, and close it."""
+        """Yield the log of a combination, and close it afterwards."""
         opened = Log({str(c): self._opener(c, combination) for c in self._chosen}, self._warn)
         try:
             yield opened

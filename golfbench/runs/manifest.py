@@ -15,7 +15,7 @@ D = TypeVar("D", bound=BaseModel)
 
 
 class Document(BaseModel):
-    """A part of a manifest. What a newer suite says besides is left aside."""
+    """A part of a manifest. Additional fields of a newer suite are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -54,7 +54,7 @@ class Provenance(Document):
         source: Its checkout; ``None`` for an installed package.
         python_version: Version of Python.
         platform: Operating system and architecture.
-        versions: Versions of the libraries that decide numbers.
+        versions: Versions of the libraries that results depend on.
         plugins: Versions of the plugins.
         hardware: The machine.
         threads: Variables that limit threads.
@@ -81,8 +81,8 @@ class RunData(Document):
         sha256: Hash of its content.
         initial_labels: Labels of its initial set.
         test_molecules: Its test molecules.
-        sampled_labels: Labels of a large initial set that stand for all: those that the hash covers, and that checks
-            and reference energies rest on.
+        sampled_labels: Labels of a large initial set that were drawn as a sample of it: the hash covers these, and
+            checks and reference energies use these.
     """
 
     name: str
@@ -134,7 +134,7 @@ class MergedShard(Place):
 
 
 class Merged(Document):
-    """That a run was joined from shards."""
+    """The shards that a run was joined from."""
 
     merged_utc: str
     shards: tuple[MergedShard, ...]
@@ -162,11 +162,11 @@ class _Run(Document):
         run_id: Id of the run.
         started_utc: ISO 8601.
         finished_utc: ISO 8601; ``None`` until then.
-        config: The configuration, as JSON: that of another version of the suite may be none of this one.
+        config: The configuration, as JSON, since one of another version of the suite may not be valid in this one.
         dataset: The dataset.
         baselines: See ``PartFacts``.
         unjudged: See ``PartFacts``.
-        environments: Processes in environments of their own, by model.
+        environments: The process in its own environment, by model.
     """
 
     schema_version: Literal[1] = 1
@@ -206,7 +206,7 @@ class Manifest(Provenance, _Run):
         return read_document(cls, path)
 
     def write(self, path: Path) -> None:
-        """Write it whole or not at all.
+        """Write it completely or not at all.
 
         Raises:
             WriteError: If it cannot be written.
@@ -221,11 +221,11 @@ class Manifest(Provenance, _Run):
 
 
 class Common(Document):
-    """``manifest.json`` of what shards share.
+    """``manifest.json`` of the folder that shards share.
 
     Attributes:
         schema_version: Version of this document.
-        id: Drawn by the first shard.
+        id: Drawn at random by the first shard.
         dataset_sha256: Hash of the content of the dataset.
     """
 

@@ -1,8 +1,7 @@
 """Merging the shards of a run: strict, and complete or nothing.
 
 Everything is checked before anything is written. The merged run is built in a folder of its own; one rename declares
-it complete, and from then on a crash only delays its files on their way to the run directory, the manifest being the
-last of them.
+it complete. After that a crash only delays the moves of its files to the run directory; the manifest is moved last.
 """
 
 from __future__ import annotations
@@ -44,19 +43,19 @@ from golfbench.runs.provenance import code_of, differences, libraries_of
 from golfbench.runs.shards import COMMON, FOLDER, SEAL, RowKey, Shard, broken_seals, deal, results_in, shards_in
 from golfbench.runs.summary import rows_of, summary_content
 
-#: Forces (Hartree/Å) closer than this are the same: above what the order of additions changes on another machine.
+#: Forces (Hartree/Å) closer than this are the same: more than another order of additions on another machine changes.
 FORCE_TOLERANCE_HARTREE_PER_ANGSTROM = 1e-5
-#: Folders of a merged run that is being built, and of one that only waits to be moved to its place.
+#: Folders of a merged run that is being built, and of a complete one that is not yet moved to its place.
 READY = "merge.ready"
 #: Molecules that a line about missing records names.
 EXAMPLES = 3
 
 
 class MergeError(GolfbenchError):
-    """Shards that do not make a whole run.
+    """Shards that do not make a complete run.
 
     Attributes:
-        problems: One line for each thing that is missing or contradicts another.
+        problems: One line for each thing that is missing or contradictory.
     """
 
     def __init__(self, problems: Sequence[str]) -> None:
@@ -66,7 +65,7 @@ class MergeError(GolfbenchError):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One shard as it lies there.
+    """One shard as it is on disk.
 
     Attributes:
         shard: Which one.
@@ -90,10 +89,10 @@ def merge(path: Path, warn: Callable[[str], None]) -> RunDirectory:
 
     Args:
         path: The run directory.
-        warn: Told what differs between shards without contradicting each other.
+        warn: Is given the differences between shards that are no contradiction.
 
     Raises:
-        MergeError: If anything is missing or contradicts another; nothing is written then.
+        MergeError: If anything is missing or contradictory; nothing is written then.
         NothingToDoError: If there are no shards, or they are merged already.
         ConfigurationError: If the directory is in use, or holds a run that was not made in shards.
     """
@@ -105,7 +104,7 @@ def merge(path: Path, warn: Callable[[str], None]) -> RunDirectory:
     with locked(path, path / "lock"):
         if not (path / READY).exists():
             _refuse_other_run(whole)
-            _finished(path, shards)  # a shard that runs is in nobody's way here, but has not finished
+            _finished(path, shards)  # a running shard does no harm here; later it is found unfinished
             with _all_held(path, shards):
                 _build(_checked(path, shards, warn), path)
         _install(path)
@@ -132,10 +131,10 @@ def _all_held(path: Path, shards: Sequence[Shard]) -> Iterator[None]:
 
 
 def _checked(path: Path, shards: Sequence[Shard], warn: Callable[[str], None]) -> list[Part]:
-    """Return the parts, with their records, of a whole run.
+    """Return the parts of a complete run, with their records.
 
     Raises:
-        MergeError: If they are not one.
+        MergeError: If they do not make one.
     """
     found = _finished(path, shards)
     _raise([*_disagreements(found), *_altered(path, found)])
@@ -174,7 +173,7 @@ def _missing(shards: Sequence[Shard]) -> list[str]:
 
 
 def _read_part(path: Path, shard: Shard) -> Part | str:
-    """Return a shard that has finished, or why there is none."""
+    """Return a shard that has finished, or what is wrong with it."""
     directory = RunDirectory(path / FOLDER / shard.name)
     try:
         manifest = directory.read_manifest()
@@ -189,7 +188,7 @@ def _read_part(path: Path, shard: Shard) -> Part | str:
 
 
 def _disagreements(parts: Sequence[Part]) -> list[str]:
-    """Return what would make rows of different shards rows of different runs."""
+    """Return the differences between shards that make them parts of different runs."""
     first = parts[0]
     lines = []
     for part in parts:
@@ -231,7 +230,7 @@ def _deviations(parts: Sequence[Part]) -> list[str]:
 
 
 def _altered(path: Path, parts: Sequence[Part]) -> list[str]:
-    """Return the files that are not what their shard left when it finished."""
+    """Return the files that have changed since their shard finished."""
     lines = [part.says(line) for part in parts for line in broken_seals(part.directory.path, part.manifest.files or {})]
     common = RunDirectory(path / FOLDER / COMMON)
     try:
@@ -243,7 +242,7 @@ def _altered(path: Path, parts: Sequence[Part]) -> list[str]:
     lines += [part.says(f"it shared another {COMMON}") for part in parts if part.manifest.common != identity]
     trained = {name: _hash_of(part, name) for part in parts for name in part.manifest.baselines}
     for name, expected in trained.items():
-        if not name.endswith(".safetensors"):  # else it was there before the run
+        if not name.endswith(".safetensors"):  # otherwise it was there before the run
             lines += _baseline_problems(common.checkpoints / name / "baseline.safetensors", name, expected)
     return lines
 
@@ -291,7 +290,7 @@ def _shown(row: RowKey) -> str:
 
 
 def _row_problems(config: RunConfig, parts: Sequence[Part]) -> list[str]:
-    """Return the rows that are not complete, or lie where they do not belong."""
+    """Return the rows that are not complete, or do not belong to their shard."""
     owner = deal(config, len(parts))
     found: dict[RowKey, set[str]] = {}
     lines = []
@@ -317,11 +316,11 @@ def _row_problems(config: RunConfig, parts: Sequence[Part]) -> list[str]:
 
 
 def expected_rows(config: RunConfig, found: Mapping[RowKey, Any]) -> list[RowKey]:
-    """Return every row of a whole run, in the order of a run in one process.
+    """Return every row of a complete run, in the order of a run in one process.
 
     Args:
         config: The grid.
-        found: Rows that are there: they tell whether seeds share a baseline or each one has its own.
+        found: Rows that are there: they show whether seeds share a baseline or each one has its own.
     """
     rows: dict[RowKey, None] = {}
     for oracle in config.oracles:
@@ -339,7 +338,7 @@ def _before(combination: Combination, found: Mapping[RowKey, Any]) -> RowKey:
 
 
 def _label_problems(path: Path, parts: Sequence[Part]) -> list[str]:
-    """Return the questions that two shards have different answers to, and answers that no ledger accounts for."""
+    """Return the geometries that two shards have different labels of, and labels whose call is in no ledger."""
     known: dict[str, tuple[str, Label]] = {}
     lines = []
     for name, directory in _sources(path, parts):
@@ -372,7 +371,7 @@ class _StoredLabel:
 
     @property
     def refused(self) -> bool:
-        """Whether the gate refused it; it is kept for the reader only."""
+        """Whether the gate refused it; it is kept to be looked at, not to be used."""
         return self.call.outcome == "rejected"
 
 
@@ -389,7 +388,7 @@ def _stored_labels(path: Path) -> Iterator[_StoredLabel]:
 
 
 def _sources(path: Path, parts: Sequence[Part]) -> list[tuple[str, RunDirectory]]:
-    """Return what is merged, by the name that a person reads: first what all shards share."""
+    """Return what is merged, by the name in messages: first what all shards share."""
     common = (COMMON, RunDirectory(path / FOLDER / COMMON))
     return [common, *((f"shard {part.shard.name}", part.directory) for part in parts)]
 
@@ -398,7 +397,7 @@ def _sources(path: Path, parts: Sequence[Part]) -> list[tuple[str, RunDirectory]
 
 
 def _build(parts: Sequence[Part], path: Path) -> None:
-    """Build the merged run in a folder beside its place, and declare it complete."""
+    """Build the merged run in a folder beside the run directory, and declare it complete."""
     with replacing(path / READY) as unfinished:
         _build_in(unfinished, parts, path)
 
@@ -457,7 +456,7 @@ def _ordered(config: RunConfig, records: Sequence[Record]) -> list[Record]:
 
 
 def _manifest(parts: Sequence[Part]) -> Manifest:
-    """Return the manifest of the whole: the first shard's, and what each one says of where and when it ran."""
+    """Return the manifest of the merged run: the first shard's, with where and when each one ran."""
     manifests = [part.manifest for part in parts]
     first, shards = manifests[0], [_kept_of(manifest) for manifest in manifests]
     return first.model_copy(
@@ -483,7 +482,7 @@ def _kept_of(manifest: Manifest) -> MergedShard:
 
 
 def _install(path: Path) -> None:
-    """Move the files of a complete merged run to their place, the manifest last; called again, it goes on."""
+    """Move the files of a complete merged run to their place, the manifest last; a second call continues."""
     ready = path / READY
     for file in sorted(ready.iterdir(), key=lambda file: file.name == "manifest.json"):
         os.replace(file, path / file.name)

@@ -40,12 +40,12 @@ def split(config: RunConfig) -> tuple[RunConfig, dict[Environment, RunConfig]]:
 
 
 def run_part(environment: Environment, config: RunConfig, share: Share, directory: Path, unsafe: bool) -> PartFacts:
-    """Let another interpreter run its part of a grid in a run directory that this process holds.
+    """Let another interpreter run its part of a grid in a run directory that this process has locked.
 
     Args:
         environment: Whose interpreter.
         config: Its part.
-        share: The rows that are this shard's.
+        share: The rows of this shard.
         directory: The run directory.
         unsafe: Whether files may be read that can run code.
 
@@ -53,7 +53,7 @@ def run_part(environment: Environment, config: RunConfig, share: Share, director
         What the manifest says of it.
 
     Raises:
-        GolfbenchError: If it failed; it has said why on stderr.
+        GolfbenchError: If it failed; it has printed why on stderr.
     """
     command = [str(environment.python), "-m", "golfbench.cli.part", str(directory), *(["--unsafe"] if unsafe else [])]
     with subprocess.Popen(

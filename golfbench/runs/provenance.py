@@ -16,7 +16,7 @@ import golfbench
 from golfbench.registry import registry
 from golfbench.runs.manifest import Hardware, Provenance, Source
 
-#: Distributions whose versions decide the numbers.
+#: Distributions whose versions results depend on.
 DECISIVE = (
     "torch",
     "numpy",
@@ -48,7 +48,7 @@ def provenance(arguments: Iterable[str]) -> Provenance:
 
 
 def code_of(facts: Provenance) -> dict[str, str]:
-    """Return the versions of the suite and its plugins, by name: what decides the meaning of a row."""
+    """Return the versions of the suite and its plugins, by name: the meaning of a row depends on them."""
     commit = facts.source.commit if facts.source else ""
     return {"golfbench": facts.golfbench_version, "commit": commit, **facts.plugins}
 
@@ -60,7 +60,7 @@ def libraries_of(facts: Provenance) -> dict[str, str]:
 
 
 def differences(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
-    """Return what is not the same in another process, a line each."""
+    """Return what differs in another process, a line each."""
     names = [name for name in {**one, **other} if one.get(name, "") != other.get(name, "")]
     return [f"{name} is {other.get(name) or 'missing'} there, {one.get(name) or 'missing'} elsewhere" for name in names]
 
@@ -104,5 +104,5 @@ def _cpu_model() -> str:
 
 
 def _without_folder(argument: str) -> str:
-    """Shorten an absolute path: it would tell the user's name, and nothing about the run."""
+    """Shorten an absolute path: it would show the user's name, and nothing about the run."""
     return os.path.basename(argument) if os.path.isabs(argument) else argument

@@ -1,4 +1,4 @@
-"""A run: the grid, in order, each stage skipped where its records are there already."""
+"""A run: the grid, in order. A stage is skipped if its records are there already."""
 
 from __future__ import annotations
 
@@ -82,9 +82,9 @@ def run(
         output: Folder that holds run directories.
         arguments: The command line, for the manifest.
         report: Shows progress.
-        permission: What the person allows; nothing unsafe by default.
+        permission: What the user allows; nothing unsafe by default.
         shard: Which part of the grid; all of it by default.
-        ends: The end points of the files that the configuration names, by the names that it gives them.
+        ends: The end points of the files in the configuration, by the names that it gives them.
 
     Returns:
         The summary (see ``summary_content``).
@@ -113,7 +113,7 @@ def run(
             baselines |= theirs.baselines
             unjudged |= theirs.unjudged
             processes[environment.name] = theirs.provenance
-        directory.records.open("a").close()  # a shard without a row has a table without rows
+        directory.records.open("a").close()  # a shard without rows has a table without rows
         found = {"baselines": baselines, "unjudged": unjudged, "environments": processes}
         files = seal(directory.path) if shard else None
         manifest.model_copy(update={**found, "finished_utc": utc_now("seconds"), "files": files}).write(
@@ -123,7 +123,7 @@ def run(
 
 
 def _tell_hours(config: RunConfig, dataset: Dataset, share: Share, permission: Permission) -> None:
-    """Say before a run starts how long its oracle calls will take, where that is long and can be known."""
+    """Print before a run starts how long its oracle calls will take, if that is long and can be estimated."""
     calls = plan(config, dataset, share.owns).calls_by_oracle
     for one in hours_of(config, dataset, calls, LabelCache(default_path())):
         if one.hours is not None and one.hours > WORTH_TELLING:
@@ -131,7 +131,7 @@ def _tell_hours(config: RunConfig, dataset: Dataset, share: Share, permission: P
 
 
 def _shard_facts(shard: Shard | None, share: Share, dataset: Dataset, permission: Permission) -> dict[str, Any]:
-    """Return what the manifest of a shard says besides, and tell a person whose shard has no row."""
+    """Return the additional fields in the manifest of a shard, and warn if the shard has no row."""
     if shard is None:
         return {}
     if not share.rows:
@@ -148,7 +148,7 @@ def run_here(
     share: Share,
     ends: Mapping[str, GivenEnds],
 ) -> PartFacts:
-    """Run or resume what this process runs of a grid, in a directory that it, or its parent, holds.
+    """Run or resume this process's part of a grid, in a directory that it, or its parent, has locked.
 
     Returns:
         What the manifest says of it.
@@ -173,12 +173,12 @@ def run_here(
 
 
 def _take_known_labels(config: RunConfig, dataset: Dataset, permission: Permission) -> None:
-    """Put what earlier runs on this dataset paid for into the label cache, where it is not there yet."""
+    """Put the labels that come with the dataset into the label cache, if they are not there yet."""
     if not dataset.known_labels or config.cache == "off":
         return
     try:
         added = LabelCache(default_path()).load(Path(dataset.known_labels)).added
-    except GolfbenchError as error:  # a cache saves calls and is never needed
+    except GolfbenchError as error:  # a cache only saves calls: a run works without it
         permission.tell(f"warning: the labels that come with dataset '{dataset.name}' are not used: {error}")
         return
     if added:
@@ -188,7 +188,7 @@ def _take_known_labels(config: RunConfig, dataset: Dataset, permission: Permissi
 def _prepare_for_all(
     grids: Sequence[_Grid], config: RunConfig, share: Share, common: Path, permission: Permission
 ) -> None:
-    """Ask for what the rows of all shards rest on: one shard at a time, so that nothing is asked twice."""
+    """Compute what the rows of all shards need: one shard at a time, so that no call is made twice."""
     with share.locked("labels and minima", permission.tell):
         try:
             with _opened(config, common, grids[0].report) as service:
@@ -212,7 +212,7 @@ def _opened(config: RunConfig, path: Path, report: Report) -> Iterator[OracleSer
 
 
 def _check_same_data(directory: RunDirectory, dataset: Dataset) -> None:
-    """Refuse to go on with another content of the dataset: records of both would meet in one table."""
+    """Refuse to go on with another content of the dataset: one table would mix records of both."""
     if directory.manifest.exists() and directory.read_manifest().dataset.sha256 != dataset.content_hash:
         raise ConfigurationError(
             f"{directory.path} was made with another content of its dataset '{dataset.name}': remove it, or give "
@@ -239,7 +239,7 @@ def _manifest(config: RunConfig, dataset: Dataset, arguments: Sequence[str]) -> 
 
 
 def _name(start: Start) -> str:
-    """Return how the manifest names a baseline: by a file, where it was there before the run or serves all seeds."""
+    """Return how the manifest names a baseline: by a file, if it was there before the run or all seeds share it."""
     path = start.path
     if start.seed is not None:
         return path.parent.name
@@ -273,9 +273,9 @@ class _Grid:
         dataset: As it was read.
         oracle: The genuine oracle.
         report: Shows progress.
-        permission: What the person allows.
-        share: The rows that are this shard's.
-        known: What is known beforehand.
+        permission: What the user allows.
+        share: The rows of this shard.
+        known: What is known before the run.
     """
 
     def __init__(
@@ -297,13 +297,13 @@ class _Grid:
 
     @property
     def lacks_labels(self) -> bool:
-        """Whether the oracle is asked for something before any row is made."""
+        """Whether oracle calls are needed before any row is made."""
         return expected_calls(
             self.dataset, self.method, self.config.protocol, most_initial_labels(self.config, self.dataset, self.method)
         ) != Expected(0, 0)
 
     def prepare(self, service: OracleService) -> Context:
-        """Let a service be asked from now on, first of all for labels and minima that the dataset lacks."""
+        """Use a service from now on, first for the labels and minima that the dataset lacks."""
         config = self.config
         run_id = self.directory.read_manifest().run_id
         context = Context(
@@ -368,7 +368,7 @@ class _Grid:
             run_learn(context, combination, start)
         except TrainingError as error:
             failure = error
-        for row in (*on_the_way(self.config, combination), combination):  # what was learned before a failure is judged
+        for row in (*on_the_way(self.config, combination), combination):  # what was trained before a failure is judged
             if (path := learned_path(context, row)).exists():
                 run_network(context, row, "after", path, updates_in(context, path))
             elif failure is not None:
@@ -376,7 +376,7 @@ class _Grid:
 
 
 def _references(dataset: Dataset) -> Mapping[int, float]:
-    """Return reference energies for the label gate; none where the initial set is too small to say."""
+    """Return reference energies for the label gate; none where the initial set is too small for a fit."""
     labels = sample(dataset.initial)
     elements = {int(z) for item in labels for z in item.molecule.numbers}
     if not labels or len(labels) < LABELS_PER_REFERENCE * len(elements):

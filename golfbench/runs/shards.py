@@ -1,8 +1,8 @@
-"""Shards: the rows of a grid dealt out to processes on any number of machines, which share nothing but a folder.
+"""Shards: parts of a grid, run by processes on any number of machines, which share nothing but a folder.
 
 ``<out>/<run_id>/shards/2-of-8/`` has the files of a run, for the rows of that shard. What all shards need (labels of
-the initial set and reference minima at another level of theory, baselines) is made once, by the first shard that gets
-there, in ``shards/common/``; ``merge`` puts the whole together.
+the initial set and reference minima at another level of theory, baselines) is made once, by the first shard that needs
+it, in ``shards/common/``; ``merge`` joins all shards.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from golfbench.specs import ComponentRef
 FOLDER, COMMON = "shards", "common"
 #: File with the hashes of what the shards share.
 SEAL = "files.json"
-#: Names a row: the id of its combination, and its stage.
+#: Key of a row: the id of its combination, and its stage.
 RowKey = tuple[str, Stage]
-#: Seconds between two looks at a lock that another shard holds.
+#: Seconds between two attempts at a lock that another shard holds.
 POLL_S = 0.5
 _NAME = re.compile(r"([1-9]\d*)-of-([1-9]\d*)")
 
@@ -89,7 +89,7 @@ class Shard:
 
 
 def _of_job_array() -> Shard:
-    """Return the shard of this task of a Slurm job array, whatever number the array begins with."""
+    """Return the shard of this task of a Slurm job array; the array may begin with any number."""
     first, step = _slurm("MIN"), _slurm("STEP", 1)
     index, rest = divmod(_slurm("ID") - first, max(step, 1))
     if rest:
@@ -113,8 +113,8 @@ def before_rows(combination: Combination) -> tuple[RowKey, RowKey]:
 def deal(config: RunConfig, count: int) -> dict[RowKey, int]:
     """Return which shard, from 1, has each row of a grid.
 
-    Combinations are dealt out like cards, those of one model and selection one after the other, so that each shard
-    gets its share of the expensive ones. A baseline's row goes to the first combination that has it.
+    Combinations go to the shards in turn, those of one model and selection one after the other, so that each shard gets
+    its share of the expensive ones. A baseline's row goes to the shard of the first combination that has it.
     """
     turn = itertools.cycle(range(1, count + 1))
     owner: dict[RowKey, int] = {}
@@ -140,7 +140,7 @@ def _place(config: RunConfig, row: Combination) -> tuple[int, ...]:
 
 
 class Share(BaseModel):
-    """What of a grid a process runs, and where it finds what it shares with others.
+    """The part of a grid that a process runs, and the folder of what it shares with others.
 
     Attributes:
         rows: Its rows; ``None``: all of them.
@@ -157,18 +157,18 @@ class Share(BaseModel):
         return self.rows is None or (row.id, stage) in self.rows
 
     def oracles(self, config: RunConfig) -> list[ComponentRef]:
-        """Return the oracles of a grid, or of a part of one, that judge a row of this share."""
+        """Return the oracles of a grid, or of a part of one, that judge at least one row of this share."""
         listed = [row.oracle for row in fixed_rows(config) if self.owns(row, "reference")]
         listed += [row.oracle for row in combinations(config) if self.owns(row, "after")]
         return [oracle for oracle in config.oracles if oracle in listed]
 
     @contextmanager
     def locked(self, what: str, tell: Callable[[str], None]) -> Iterator[None]:
-        """Hold the lock on something that all shards need; a run in one piece has no lock.
+        """Hold the lock on something that all shards need; a run without shards has no lock.
 
         Args:
-            what: What is made; another shard may make something else meanwhile.
-            tell: Told when another shard is at it.
+            what: What is locked; another shard may make something else meanwhile.
+            tell: Is given a sentence when another shard has the lock.
         """
         if self.common is None:
             yield
@@ -196,8 +196,8 @@ def locate(config: RunConfig, path: Path, shard: Shard | None) -> tuple[RunDirec
         shard: Which part; ``None``: all of it.
 
     Raises:
-        ConfigurationError: If the run was begun in one piece and now in shards, or the other way round, or in another
-            number of them.
+        ConfigurationError: If the run was begun without shards and is now to have some, or the other way round, or
+            with another number of them.
     """
     whole, begun = RunDirectory(path), shards_in(path)
     started = whole.manifest.exists()
@@ -214,7 +214,7 @@ def locate(config: RunConfig, path: Path, shard: Shard | None) -> tuple[RunDirec
 
 
 def share_of(config: RunConfig, path: Path, shard: Shard | None) -> Share:
-    """Return what a process runs."""
+    """Return the share of a process."""
     if shard is None:
         return Share()
     mine = frozenset(row for row, index in deal(config, shard.count).items() if index == shard.index)
@@ -230,14 +230,14 @@ def shards_in(path: Path) -> list[Shard]:
 
 
 def join(share: Share, dataset_sha256: str) -> str:
-    """Return the id of what the shards share, which the first of them gives it.
+    """Return the id of what the shards share; the first of them draws it.
 
     Raises:
         ConfigurationError: If it was made with another content of the dataset.
     """
     assert share.common is not None
     path = share.common / "manifest.json"
-    with share.locked("manifest", lambda text: None):  # for milliseconds
+    with share.locked("manifest", lambda text: None):  # held for milliseconds
         if not path.exists():
             write_json(path, Common(id=uuid.uuid4().hex, dataset_sha256=dataset_sha256).model_dump())
     facts = read_document(Common, path)
@@ -249,11 +249,11 @@ def join(share: Share, dataset_sha256: str) -> str:
 
 
 def seal(path: Path) -> dict[str, str]:
-    """Return SHA-256 of the files that a shard leaves to be merged, by their names relative to its folder."""
+    """Return SHA-256 of the files of a shard that are merged, by their names relative to its folder."""
     directory = RunDirectory(path)
     single = [directory.records, directory.calls, directory.costs, directory.labels]
     files = [file for file in single if file.exists()]
-    if path.name != COMMON:  # where other shards may be training a baseline, which carries a hash of its own
+    if path.name != COMMON:  # other shards may be training a baseline there; a baseline has a hash of its own
         files += [*results_in(directory.trajectories), *results_in(directory.checkpoints)]
     return {str(file.relative_to(path)): _sha256(file) for file in files}
 

@@ -97,9 +97,9 @@ class Context:
         method: Its level of theory.
         service: Where its labels come from.
         report: Shows progress.
-        permission: What the person allows.
-        share: The rows that are this shard's.
-        loggers: Who is told how the training goes.
+        permission: What the user allows.
+        share: The rows of this shard.
+        loggers: What records how the training goes.
         unjudged: Ids of training molecules that the surrogate cannot judge.
         ends: End points that were made elsewhere, by name.
     """
@@ -132,7 +132,7 @@ class Context:
         return start_of(asked, self.dataset, config)
 
     def initial(self, choice: ModelChoice) -> InitialSet:
-        """Return D_0 without the bases; they are asked once, for all rows that share them."""
+        """Return D_0 without the bases, which are computed once for all rows that share them."""
         count = initial_labels(self.config, choice)
         if count not in self._initial:
             labels, bases = spread(self.dataset.initial, count), self.bases("", "before")
@@ -140,7 +140,7 @@ class Context:
         return self._initial[count]
 
     def rows(self, choice: ModelChoice) -> Sequence[Remainder] | Sequence[LabelledMolecule]:
-        """Return what a model learns of D_0: nothing, for weights that were made elsewhere and shall not."""
+        """Return the labels of D_0 that a model learns: by default none for weights that were made elsewhere."""
         return [] if initial_labels(self.config, choice) == 0 else self.initial(choice).rows
 
     def starts(self, choice: ModelChoice) -> Sequence[Molecule] | None:
@@ -150,11 +150,11 @@ class Context:
         return self.dataset.unlabelled or [item.molecule for item in sample(self.dataset.initial)]
 
     def bases(self, combination: str, stage: str) -> list[Model]:
-        """Return the bases of delta learning, whose calls are charged to a row."""
+        """Return the bases of delta learning, whose calls count for a row."""
         return [base_of_run(self.config.delta, self.service, combination, stage)] if self.config.delta else []
 
     def load(self, path: Path, row: Combination, stage: str) -> tuple[Potential, Header]:
-        """Load a potential whose base calls are charged to a row."""
+        """Load a potential whose base calls count for a row."""
         return load_potential(
             path,
             self.config.device,
@@ -247,7 +247,7 @@ def _adopted(context: Context, choice: ModelChoice, folder: Path) -> Path:
 
 
 def run_learn(context: Context, combination: Combination, start: Start) -> None:
-    """Let a combination learn, unless it has, or its training failed before and would again; see ``learned_path``.
+    """Train a combination, unless it is trained, or its training failed before and would again; see ``learned_path``.
 
     Raises:
         TrainingError: If its training blows up.
@@ -326,7 +326,7 @@ def _settings(config: RunConfig, header: Header) -> tuple[TrainSettings, GolfSet
 
 
 def _references(context: Context, header: Header, potential: Potential, pool: Pool) -> FollowingReferences | None:
-    """Return what fits reference energies to the labels, for weights that know another level of theory."""
+    """Return the fit of reference energies to the labels, for weights that were trained at another level of theory."""
     imported = header.get("imported")
     known = not imported or (imported["method"] == context.method and not potential.bases)
     return None if known or not pool.in_memory else FollowingReferences(potential)
@@ -376,11 +376,11 @@ def _explorer(
 
 
 def surrogate_of_run(context: Context, combination: Combination, forces: bool) -> Surrogate:
-    """Return the surrogate; an engine is asked through the service, on an account of its own.
+    """Return the surrogate; the service asks an engine, on an account of its own.
 
     Args:
         context: Of the oracle.
-        combination: Who is charged.
+        combination: Whose calls they are.
         forces: Whether the selection looks at forces, too.
     """
     surrogate = registry().component(OracleSpec, context.config.surrogate)
@@ -440,7 +440,7 @@ def run_judge(
         stage: Of the records.
         model: Opened only if a record is missing.
         updates: Of the network so far, for the log.
-        labels: That it has learned from.
+        labels: How many labels it has learned from.
     """
     done, count = context.records.judged(row.id, stage), len(context.dataset.test)
     if len(done) == count:
@@ -479,7 +479,7 @@ def give_up(context: Context, row: Combination, stage: Stage, reason: TrainingEr
 
 
 def _scalars(row: Row) -> Mapping[str, float]:
-    """Return the numbers of a row, for a log; what it does not have is left out."""
+    """Return the numbers of a row, for a log, without those that are missing."""
     metrics = row.model_dump(include=set(Summary.model_fields) - {"statuses"})
     metrics |= {f"oracle_calls_{purpose}": count for purpose, count in row.oracle_calls.model_dump().items()}
     return {f"evaluation/{name}": float(value) for name, value in metrics.items() if value is not None}

@@ -1,4 +1,4 @@
-"""What the models of a grid start from: weights that are given, that ship, that have a name, or are trained here."""
+"""What the models of a grid start from: weights that are given, shipped, known by name, or trained here."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def start_of(choice: ModelChoice, dataset: Dataset, config: RunConfig) -> ModelC
     """Return what a model starts from, with the file or the named weights that ``auto`` stands for, if any.
 
     Args:
-        choice: What a person said.
+        choice: What the user wrote.
         dataset: With the baselines that are at the run's level of theory (see ``shipping``).
         config: Of the run.
     """

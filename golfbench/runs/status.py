@@ -20,13 +20,13 @@ class PurposeStatus(BaseModel):
     Attributes:
         purpose: See ``ledger.PURPOSES``.
         labels: Calls that gave a label.
-        failed: Calls that gave none; attempts that another one followed are among them.
-        cache_hits: Answers that cost no call.
+        failed: Calls that gave none; attempts that were repeated are among them.
+        cache_hits: Answers from the cache, without a call.
         wall_s: Wall time of all calls.
         cpu_s: Their CPU time, where engines measure it.
         span_s: From the start of the first call to the end of the last one, pauses of the run included.
         workers: Workers that served them.
-        busy_pct: ``wall_s`` in percent of what these workers had in that span.
+        busy_pct: ``wall_s`` in percent of the time that these workers had in that span.
         awaited_s: Time that the run stood still for answers.
         last_utc: When the last call started.
     """
@@ -47,7 +47,7 @@ class PurposeStatus(BaseModel):
 
 
 class FailureGroup(BaseModel):
-    """Failed calls that say the same but for names and numbers.
+    """Failed calls with the same message, apart from names and numbers.
 
     Attributes:
         outcome: Kind of failure.
@@ -55,7 +55,7 @@ class FailureGroup(BaseModel):
         message: The text of the first of them.
         calls: Failed calls.
         molecules: Molecules that they are of.
-        given_up: Molecules of them that have no label in the end.
+        given_up: How many of these molecules have no label in the end.
         examples: Some of these molecules.
     """
 
@@ -114,7 +114,7 @@ class _Tally:
 
 
 def running_of(calls: Iterable[RunningCall], now: datetime) -> str:
-    """Return how many calls are running, for how long, and the one that began first; an empty text if none is."""
+    """Return how many calls are running, for how long, and the one that began first; an empty text if there is none."""
     calls = sorted(calls, key=lambda call: call.started_utc)
     if not calls:
         return ""

@@ -15,11 +15,11 @@ from golfbench.runs.directory import SCHEMA_VERSION, RunDirectory, write_json
 
 
 class Bill(NamedTuple):
-    """What calls of a ledger are added up by.
+    """Key by which calls of a ledger are added up.
 
     Attributes:
-        oracle: Who was asked; empty for another engine than the oracle of the row.
-        combination: For whom; empty when the run shares it.
+        oracle: Who was asked; empty for an engine that is not the oracle of the row.
+        combination: Whose call it is; empty when all combinations of the run share it.
         stage: ``before``, ``after`` or ``reference``.
         purpose: See ``ledger.PURPOSES``.
     """
@@ -31,17 +31,17 @@ class Bill(NamedTuple):
 
 
 def bill_of(call: OracleCall) -> Bill:
-    """Return what a call is added to."""
+    """Return the key of a call."""
     return Bill(
         "" if call.purpose in OF_OTHER_ENGINES else str(call.oracle), call.combination, call.stage, call.purpose
     )
 
 
 def bills_of(row: Identity) -> list[Bill]:
-    """Return what a row rests on.
+    """Return the keys of all calls that a row depends on.
 
-    That is its own calls and what the run shares: reference minima in all rows of their oracle, labels of the initial
-    set, and what the base says of them, in the rows of trained models.
+    That is its own calls and those that the run shares: reference minima in all rows of their oracle; labels of the
+    initial set, and those of the base for it, in the rows of trained models.
     """
     accounts: list[tuple[str, str, Purpose]] = [(row.combination, row.stage, purpose) for purpose in PURPOSES]
     accounts.append(("", "reference", "reference"))
@@ -58,11 +58,11 @@ def training_of(row: Identity) -> str:
 def calls_by_then(row: Identity, calls: Iterable[OracleCall]) -> Iterator[OracleCall]:
     """Yield the calls of a training until a row's model was judged on the way.
 
-    Nothing is on its way at such a point: all calls for labels up to its budget are in the ledger before any for the
-    next label. Those of other engines count up to there.
+    No call is running at such a point: all calls for labels up to its budget are in the ledger before any for the next
+    label. Those of other engines count up to there.
 
     Args:
-        row: With a budget; for another one there is nothing.
+        row: With a budget; a row without one yields nothing.
         calls: In the order of the ledger.
     """
     known: set[str] = set()
@@ -92,7 +92,7 @@ def rows_of(directory: RunDirectory) -> list[Row]:
 def write_summary(directory: RunDirectory) -> dict[str, Any]:
     """Recompute the summary, write ``summary.json`` and return what was written."""
     content = summary_content(directory, rows_of(directory))
-    # The file travels with its directory: where that lies on this machine is nobody's business.
+    # The file is copied and published with its directory: no path of this machine is written to it.
     write_json(directory.summary, {**content, "run_dir": directory.path.resolve().name})
     return content
 

@@ -1,1 +1,1 @@
-"""The page: one self-contained HTML file of tracks or of a person's own runs. It needs no server and no network."""
+"""The page: one self-contained HTML file of tracks or of the user's own runs. It needs no server and no network."""

@@ -15,7 +15,7 @@ from golfbench import __version__
 from golfbench.leaderboard.content import Section, content_of
 from golfbench.site.geometries import geometries
 
-#: In the order in which they need each other.
+#: In the order of their dependencies.
 SCRIPTS = ("dom", "data", "state", "tables", "figures", "plots", "standings", "models", "viewer", "molecules", "page")
 _PLACE = re.compile(r"\{\{([a-z]+)\}\}")
 
@@ -67,7 +67,7 @@ def _data(id: str, content: Any) -> str:
 def _policy(*scripts: str) -> str:
     """Return a policy under which nothing but these scripts runs and nothing is loaded.
 
-    Plotly sets styles by itself, which is why these are allowed; images are what it draws for a download.
+    Inline styles are allowed because Plotly sets them; images are needed for its downloads.
     """
     hashes = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(s.encode()).digest()).decode()}'" for s in scripts)
     return (

@@ -1,4 +1,4 @@
-"""The page of a person's own runs: what is comparable stands side by side, and nothing that was asked for is left out.
+"""The page of the user's own runs: what is comparable is shown side by side, and every given run is shown.
 
 Entries are made in memory as for a leaderboard, but an unfinished run, a walk without an end point or a network
 without its checkpoint is no reason for refusal.
@@ -44,7 +44,7 @@ def report_page(runs: Sequence[Path]) -> str:
 
     Raises:
         NothingToDoError: If one is not a run directory.
-        ConfigurationError: If a manifest is of another version, or its dataset is not at hand as it was.
+        ConfigurationError: If a manifest is of another version, or its dataset is missing or has changed.
     """
     sections: dict[str, _Comparable] = {}
     for path in dict.fromkeys(path.resolve() for path in runs):
@@ -60,7 +60,7 @@ def report_page(runs: Sequence[Path]) -> str:
 
 
 class _OwnTrack(Track):
-    """A track that has its dataset: that of a run, which may be cut short or labelled by another method."""
+    """A track with its dataset at hand: that of a run, which may be limited or labelled by another method."""
 
     _data: Dataset = PrivateAttr()
 
@@ -69,7 +69,7 @@ class _OwnTrack(Track):
 
 
 class _OwnMaker(making.Maker):
-    """Makes an entry of whatever a run has."""
+    """Makes an entry of what a run has."""
 
     def _end_points(self, records: Sequence[Record]) -> dict[str, FloatArray]:
         first = records[0]
@@ -109,7 +109,7 @@ class _Comparable:
     budgets: set[int] = field(default_factory=set)
 
     def join(self, other: _Comparable) -> None:
-        """Take in what another run has for this section."""
+        """Add what another run has for this section."""
         if other is not self:
             for name in ("parts", "notes", "run_ids"):
                 getattr(self, name).extend(getattr(other, name))

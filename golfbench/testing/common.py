@@ -28,7 +28,7 @@ def listing(subject: Subject) -> Finding:
 
 @check(CHECKS)
 def description(subject: Subject) -> Finding:
-    """The spec says what people need: a name in kebab case, a summary, a help text for each parameter."""
+    """The spec has what users need: a name in kebab case, a summary, a help text for each parameter."""
     spec = subject.spec
     problems = [f"'{name}' is not in kebab case" for name in (spec.name, *spec.aliases) if not _NAME.fullmatch(name)]
     if not spec.summary.strip() or "\n" in spec.summary:
@@ -44,7 +44,7 @@ def description(subject: Subject) -> Finding:
 
 @check(CHECKS)
 def parameters(subject: Subject) -> Finding:
-    """Every default has the parameter's type, is one of its choices and survives being written on a command line."""
+    """Every default has the parameter's type, is one of its choices, and is read back from a command line unchanged."""
     declared = subject.spec.parameters
     problems = [problem for parameter in declared for problem in _parameter_problems(parameter)]
     names = [p.name for p in declared]

@@ -1,4 +1,4 @@
-"""Examining one component: its checks in order, each judged once, the doubtful ones left out."""
+"""Examining one component: its checks in order, each once; a check is skipped if one that it needs has failed."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Examination:
 
     @cached_property
     def checks(self) -> dict[str, Check]:
-        """Every check that says something of this component, by name, in order."""
+        """Every check that applies to this component, by name, in order."""
         listed: list[Check] = [*common.CHECKS, *self._module.CHECKS]
         return {c.name: c for c in listed if c.when(self.spec)}
 
@@ -94,7 +94,7 @@ class Examination:
             yield self.result(name)
 
     def close(self) -> None:
-        """End whatever the examination started."""
+        """End what the examination has started."""
         if hasattr(self._bench, "close"):
             self._bench.close()
         self._bench = None

@@ -1,4 +1,4 @@
-"""Checks of executors: that they are what ``concurrent.futures.Executor`` says."""
+"""Checks of executors: that they do what ``concurrent.futures.Executor`` documents."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Bench:
 
 
 def double(value: dict[str, float]) -> dict[str, float]:
-    """Double a number: plain data in, plain data out, as an oracle call."""
+    """Double a number: plain data in, plain data out, as in an oracle call."""
     return {"value": 2 * value["value"]}
 
 
@@ -63,7 +63,7 @@ def results(bench: Bench) -> Finding:
 
 @check(CHECKS, "results")
 def exceptions(bench: Bench) -> Finding:
-    """What a call raises comes back as itself, and the next call is answered."""
+    """The exception of a call comes back with its own type, and the next call is answered."""
     problems = []
     with bench.open() as executor:
         error = executor.submit(fail, "no convergence").exception(PATIENCE_S)
@@ -76,7 +76,7 @@ def exceptions(bench: Bench) -> Finding:
 
 @check(CHECKS, "results")
 def callbacks(bench: Bench) -> Finding:
-    """Whoever waits for a call is told when it is done, and afterwards at once."""
+    """A callback is called when the call is done, and at once if it is added afterwards."""
     told = Event()
     with bench.open() as executor:
         future: Future[dict[str, float]] = executor.submit(double, {"value": 1.0})

@@ -1,4 +1,4 @@
-"""Checks of fixed models: what oracles have to do, and the same in batches."""
+"""Checks of fixed models: those of oracles, and the same in batches."""
 
 from __future__ import annotations
 

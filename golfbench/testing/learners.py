@@ -27,7 +27,7 @@ _CONFORMATIONS, _NOISE = 4, 0.1
 
 
 class _Springs(torch.nn.Module):
-    """Energy of pairs from their distances; with ``stiffness`` it is what is learned."""
+    """Energy of pairs from their distances; with ``stiffness`` it is the potential to learn."""
 
     cutoff: float | None = 5.0
 
@@ -69,7 +69,7 @@ def _rows() -> list[Remainder]:
 
 
 def task_for(members: int) -> tuple[Task, Pool]:
-    """Return what a learner of so many networks is made for, and what it learns."""
+    """Return the task for a learner of so many networks, and the labels to learn."""
     rows = _rows()
     with torch_seed(0, "weights"):
         networks = [_Springs() for _ in range(members)]
@@ -107,7 +107,7 @@ def _same(a: list[torch.Tensor], b: list[torch.Tensor]) -> bool:
 
 @check(CHECKS)
 def counts(bench: Bench) -> Finding:
-    """It does as many updates as it is asked for, and says so; none when it is asked for none."""
+    """It does as many updates as it is asked for, also none, and reports their number."""
     learner, pool = bench.begin()
     learner.fit(pool, 0)
     begun = learner.update
@@ -137,7 +137,7 @@ def repeatable(bench: Bench) -> Finding:
 
 @check(CHECKS, "repeatable")
 def resumes(bench: Bench) -> Finding:
-    """What it returned as its state goes on like the uninterrupted training, bit by bit."""
+    """Resumed from the state that it returned, the training goes on like an uninterrupted one, bit by bit."""
     whole, pool = bench.begin()
     whole.fit(pool, 5)
     state, update = {name: tensor.clone() for name, tensor in whole.state().items()}, whole.update

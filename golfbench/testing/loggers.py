@@ -1,4 +1,4 @@
-"""Checks of loggers: that they keep what they are told, at any value, and never stand in the way."""
+"""Checks of loggers: that they keep what they are given, at any value, and never disturb the training."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from golfbench.testing.subject import Subject
 CHECKS: list[Check] = []
 #: What a factory is called with beside the parameters.
 RESERVED = frozenset({"folder", "run", "combination"})
-#: Time that a point of a log may take, ms: a hundredth of what the updates between two points take at 25 ms each.
+#: Time that a point of a log may take, ms: a hundredth of the time of the updates between two points, at 25 ms each.
 MOST_MS = 5.0
 _POINTS = 100
 _VALUES = {"train/loss_of_scaled_targets": 0.5, "train/learning_rate": 1e-3, "train/labels": 64.0}
@@ -65,7 +65,7 @@ def reserved(bench: Bench) -> Finding:
 
 @check(CHECKS)
 def writing(bench: Bench) -> Finding:
-    """What it is told is in the log's folder, or beside it, when it is closed; the values are left as they are."""
+    """What it is given is in the log's folder, or beside it, when it is closed; the values are not changed."""
     values, problems = dict(_VALUES), []
     with _scratch() as scratch:
         with closing(bench.open(scratch / "one")) as logger:
@@ -87,7 +87,7 @@ def odd_values(bench: Bench) -> Finding:
         for step, values in enumerate([{}, *({name: value} for name, value in odd.items())]):
             try:
                 logger.scalars(step, values)
-            except Exception as error:  # noqa: BLE001 - a stranger's logger may raise anything
+            except Exception as error:  # noqa: BLE001 - a plugin's logger may raise anything
                 refused.append(f"{values}: {type(error).__name__}: {error}")
         logger.scalars(10**12, _VALUES)
     return Finding.of_problems(refused, "values")
@@ -95,7 +95,7 @@ def odd_values(bench: Bench) -> Finding:
 
 @check(CHECKS, "writing")
 def closed_twice(bench: Bench) -> Finding:
-    """It may be closed twice, and without having been told anything."""
+    """It may be closed twice, and without having been given anything."""
     with _scratch() as scratch:
         told = bench.open(scratch / "one")
         told.scalars(1, _VALUES)
@@ -147,10 +147,10 @@ def no_trace(bench: Bench) -> Finding:
 
 @check(CHECKS, "writing")
 def quick(bench: Bench) -> Finding:
-    """A point of a log takes so little that training is not held up."""
+    """A point of a log takes so little time that training is not slowed down."""
     values = {f"train/value_{k}": float(k) for k in range(8)}
     with _scratch() as scratch, closing(bench.open(scratch / "one")) as logger:
-        logger.scalars(0, values)  # the first one may open what it writes to
+        logger.scalars(0, values)  # the first one may open its files
         started = time.perf_counter()
         for step in range(1, _POINTS + 1):
             logger.scalars(step, values)

@@ -1,6 +1,6 @@
 """Checks of trainable networks. Their outputs have no unit, so errors are shares of the largest energy or force.
 
-Derivatives and symmetries are judged in float64 (``network.double()``), where rounding hides nothing.
+Derivatives and symmetries are judged in float64 (``network.double()``), where rounding errors are small.
 """
 
 from __future__ import annotations
@@ -37,15 +37,16 @@ GRADIENT_TOLERANCE = 1e-6
 JUMP_TOLERANCE = 1e-4
 #: Å.
 DIFFERENCE_STEP = 1e-4
-#: Noise on the weights before gradients are looked for: a layer that starts at zero hides those before it.
+#: Noise on the weights before gradients are looked for: a layer that starts at zero hides the gradients of those before
+#: it.
 WEIGHT_NOISE = 0.01
-#: Below this (no unit) a network's outputs count as zero and shares of them say nothing.
+#: Below this (no unit) a network's outputs count as zero, and shares of them mean nothing.
 _NOTHING = 1e-12
 _SHARE = "of the largest"
 
 
 class Bench:
-    """A network, and what is asked of it.
+    """A network, and what is computed with it.
 
     Args:
         subject: The component.
@@ -74,7 +75,7 @@ class Bench:
 
     @cached_property
     def molecules(self) -> list[Molecule]:
-        """The standard molecules, as far as its elements go."""
+        """The standard molecules that have only its elements."""
         return samples(STANDARD, self.spec.elements)
 
     def batch(self, molecules: Sequence[Molecule]) -> Batch:
@@ -172,7 +173,7 @@ def finite(bench: Bench) -> Finding:
 
 @check(CHECKS, "repeatable", "finite")
 def float64(bench: Bench) -> Finding:
-    """Converted to float64, it computes in float64 and says the same but for rounding."""
+    """Converted to float64, it computes in float64 and gives the same result up to rounding."""
     precise = bench.precise(bench.batch(bench.molecules))
     if precise.dtype != torch.float64:
         return Finding(float("inf"), FLOAT32_TOLERANCE, _SHARE, f"after double() energies are {precise.dtype}")
@@ -204,19 +205,19 @@ def _symmetry(bench: Bench, error: Any) -> Finding:
 
 @check(CHECKS, "float64")
 def translation(bench: Bench) -> Finding:
-    """Carrying the molecule away changes nothing."""
+    """Moving the molecule changes nothing."""
     return _symmetry(bench, physics.translation_error)
 
 
 @check(CHECKS, "float64")
 def rotation(bench: Bench) -> Finding:
-    """Turning the molecule leaves its energy and turns its forces along."""
+    """Rotating the molecule keeps its energy and rotates its forces with it."""
     return _symmetry(bench, physics.rotation_error)
 
 
 @check(CHECKS, "float64")
 def permutation(bench: Bench) -> Finding:
-    """Another order of the atoms leaves the energy and puts the forces in that order."""
+    """Another order of the atoms keeps the energy and puts the forces in that order."""
     return _symmetry(bench, physics.permutation_error)
 
 
@@ -232,7 +233,7 @@ def batch_equals_single(bench: Bench) -> Finding:
 
 @check(CHECKS, "float64")
 def features(bench: Bench) -> Finding:
-    """What it shows of its atoms is (n_atoms, n_features), the same when the molecule is turned or not alone."""
+    """The features of its atoms are (n_atoms, n_features), the same when the molecule is rotated or not alone."""
     if not isinstance(bench.precise, HasFeatures):
         raise CheckSkipped("it shows no features")
     errors, largest = [], []
@@ -266,7 +267,7 @@ def _cutoff(bench: Bench) -> float:
 
 @check(CHECKS, "float64")
 def locality(bench: Bench) -> Finding:
-    """Two molecules farther apart than the cutoff do not feel each other."""
+    """Two molecules farther apart than the cutoff do not interact."""
     cutoff = _cutoff(bench)
     near, far = bench.energies(bench.precise, [_pair_at(bench, cutoff * factor) for factor in (1.01, 2.0)])
     return Finding(_share(abs(float(near - far)), abs(float(far))), EXACT_TOLERANCE, _SHARE)
@@ -287,7 +288,7 @@ def gradients(bench: Bench) -> Finding:
     with torch_seed(0, "noise"), torch.no_grad():
         for parameter in network.parameters():
             parameter += WEIGHT_NOISE * torch.randn_like(parameter)
-    ions = [_cation(bench.molecules[0])] if bench.spec.charged else []  # what embeds a charge gets no zeros
+    ions = [_cation(bench.molecules[0])] if bench.spec.charged else []  # to reach an embedding of the charge
     energies, forces = energies_and_forces(network, bench.batch([*bench.molecules, *ions]), create_graph=True)
     loss = energies.square().mean() + (forces - 0.1).square().mean()
     loss.backward()

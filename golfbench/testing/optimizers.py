@@ -1,4 +1,4 @@
-"""Checks of optimizers: on quadratic bowls, where everything is known, and on ethanol under MMFF94."""
+"""Checks of optimizers: on quadratic bowls, where the minimum is known, and on ethanol under MMFF94."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ CHECKS: list[Check] = []
 #: Curvatures of the bowls, Hartree/Å²: a bend, a C-C stretch, the stiffest stretch of a drug molecule (a C=O bond).
 STIFFNESS = (0.3, 1.5, 5.0)
 BOWL_STEPS = 400
-#: What may remain of the largest force.
+#: Share of the largest force that may remain.
 REMAINING_IN_BOWL = 1e-3
 ETHANOL_STEPS = 200
 REMAINING_IN_ETHANOL = 0.1
-#: Paths that must be the same, Å. Bit-identical is possible, and what the suite's own optimizers do.
+#: Paths that must be the same, Å. Bit-identical paths are possible: the suite's own optimizers have them.
 PATH_TOLERANCE = 1e-9
 _PATH_STEPS = 6
 _SLOTS, _ATOMS = 4, 12
@@ -34,7 +34,7 @@ _MADE_OF = ("O", "CCO", "CC(F)F", "CO")
 
 
 class Bowl:
-    """A molecule in a quadratic bowl that goes along with it: E = ½ Σ k_i |x_i − R x₀_i − t|².
+    """A molecule in a quadratic bowl that moves and rotates with it: E = ½ Σ k_i |x_i − R x₀_i − t|².
 
     Rotation R and translation t are those with the lowest energy (weighted superposition, Kabsch 1976): as for every
     molecule, neither place nor orientation changes the energy, and optimizers in internal coordinates may rely on it.
@@ -71,7 +71,7 @@ def _bowls() -> list[Bowl]:
 
 
 class Walk:
-    """An optimizer driven by hand, slot by slot.
+    """An optimizer that is called step by step and slot by slot.
 
     Args:
         optimizer: A fresh one.
@@ -142,7 +142,7 @@ class Bench:
 
     @staticmethod
     def path(walk: Walk, slot: int, step: Callable[[], None]) -> torch.Tensor:
-        """Return where a slot's molecule goes when ``step`` is called over and over, (steps, atoms, 3), Å."""
+        """Return the path of a slot's molecule when ``step`` is called again and again, (steps, atoms, 3), Å."""
         places = []
         for _ in range(_PATH_STEPS):
             step()
@@ -282,7 +282,7 @@ def _to_the_bottom(bench: Bench, share: Callable[[int], float]) -> Finding:
 
 @check(CHECKS, "repeatable")
 def ethanol(bench: Bench) -> Finding:
-    """It takes ethanol downhill under MMFF94."""
+    """It lowers the energy of ethanol under MMFF94."""
     found = bench.subject.registry
     if not found.has("oracle", "mmff94"):
         raise CheckSkipped("mmff94 is not installed (pip install golfbench-rdkit)")

@@ -1,4 +1,4 @@
-"""Checks of oracles, asked as the suite asks them: behind its own checks, and in a process of their own if isolated."""
+"""Checks of oracles, called as the suite calls them: with its own checks, and in a process of their own if isolated."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TIME_LIMIT_S = 600.0
 
 
 class Bench:
-    """An oracle, opened with the first question.
+    """An oracle, opened with the first call.
 
     Args:
         subject: The component.
@@ -55,12 +55,12 @@ def _is_isolated(spec: Spec) -> bool:
 
 @check(CHECKS)
 def method(bench: Bench) -> Finding:
-    """The level of theory is a name with every parameter filled in, and the engine says its version."""
+    """The level of theory is a name with every parameter filled in, and the engine has a version."""
     problems = []
     theory = bench.spec.level_of_theory(bench.subject.ref.parameters)
     if not theory.strip() or "None" in theory or set("{}") & set(theory):
         problems.append(f"the level of theory is '{theory}'")
-    bench.evaluate(samples(SMALLEST, bench.elements)[-1])  # an isolated engine says its version when it runs
+    bench.evaluate(samples(SMALLEST, bench.elements)[-1])  # the version of an isolated engine is known when it runs
     if not bench.oracle.version.strip():
         problems.append("no version")
     return Finding.of_problems(problems)
@@ -110,7 +110,7 @@ def bad_input(bench: Bench) -> Finding:
 
 
 def _impossible(good: Molecule, elements: frozenset[int] | None) -> dict[str, Molecule]:
-    """Return molecules that no engine should be asked about, by what is wrong with them."""
+    """Return molecules that no engine should be given, by what is wrong with them."""
     nowhere, overlapping = good.positions.copy(), good.positions.copy()
     nowhere[0, 0] = np.nan
     overlapping[0] = overlapping[1] + 0.01
@@ -130,7 +130,7 @@ def _impossible(good: Molecule, elements: frozenset[int] | None) -> dict[str, Mo
 
 @check(CHECKS, "repeatable")
 def energy_alone(bench: Bench) -> Finding:
-    """The energy that is asked for alone is the energy of the label."""
+    """The energy computed without forces is the energy of the label."""
     errors = [abs(bench.oracle.energy(m) - bench.evaluate(m)[0]) for m in samples(SMALLEST, bench.elements)]
     return Finding(max(errors), potentials.REPEAT_TOLERANCE, "Hartree")
 

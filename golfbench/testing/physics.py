@@ -17,9 +17,9 @@ Evaluate = Callable[[Molecule], tuple[float, FloatArray]]
 
 #: Random directions along which energies are differentiated.
 DIRECTIONS = 3
-#: How far a molecule is carried by ``translation_error``, Å.
+#: How far ``translation_error`` moves a molecule, Å.
 SHIFT = np.array([7.0, -4.0, 11.0])
-#: What multiplies forces that do not belong to their energies, and why.
+#: Factors of forces that do not belong to their energies, and the usual mistake behind each.
 _FACTORS = {
     "their sign is flipped": -1.0,
     "forces in eV/Å beside energies in Hartree": HARTREE_TO_EV,
@@ -73,12 +73,12 @@ def difference(a: tuple[float, FloatArray], b: tuple[float, FloatArray]) -> floa
 
 
 def translation_error(evaluate: Evaluate, molecule: Molecule) -> float:
-    """Return by how much energy or forces change when the molecule is carried away."""
+    """Return by how much energy or forces change when the molecule is moved."""
     return difference(evaluate(molecule.at(molecule.positions + SHIFT)), evaluate(molecule))
 
 
 def rotation_error(evaluate: Evaluate, molecule: Molecule) -> float:
-    """Return by how much the energy changes, or the forces do not turn along, when the molecule is turned."""
+    """Return by how much the energy changes, or the forces do not rotate with it, when the molecule is rotated."""
     turn = rotation()
     energy, forces = evaluate(molecule.at(molecule.positions @ turn.T))
     return difference((energy, forces @ turn), evaluate(molecule))
@@ -92,7 +92,7 @@ def rotation() -> FloatArray:
 
 
 def permutation_error(evaluate: Evaluate, molecule: Molecule) -> float:
-    """Return by how much the energy changes, or the forces do not go along, when the atoms are in another order."""
+    """Return by how much the energy changes, or forces are not in the new order, when the atoms are reordered."""
     shuffled, order = reordered(molecule)
     energy, forces = evaluate(shuffled)
     reference_energy, reference_forces = evaluate(molecule)
@@ -100,7 +100,7 @@ def permutation_error(evaluate: Evaluate, molecule: Molecule) -> float:
 
 
 def stretch_cost(evaluate: Evaluate) -> float:
-    """Return what stretching an O-H bond of water costs, kcal/mol: the mean of both ways, so no minimum is needed."""
+    """Return the energy to change an O-H bond of water, kcal/mol: mean of longer and shorter: no minimum is needed."""
     water = sample("O", noise=0.0)
     bond = water.positions[1] - water.positions[0]
     shift = np.zeros_like(water.positions)

@@ -15,12 +15,12 @@ from golfbench.testing.results import Check, CheckSkipped, Finding, check
 from golfbench.testing.samples import SMALLEST, molecules_by_element, samples
 
 CHECKS: list[Check] = []
-#: The same question twice, Hartree and Hartree/Å. A self-consistent field that started from the last one's orbitals
-#: would differ by more.
+#: Tolerance of the same call twice, Hartree and Hartree/Å. A self-consistent field that started from the orbitals of
+#: the last one would differ by more.
 REPEAT_TOLERANCE = 1e-8
 #: Forces against differences of energies, Hartree/Å: 0.3 kcal/mol/Å, the noise of a DFT integration grid.
 FORCE_TOLERANCE = 5e-4
-#: Energies (Hartree) and forces (Hartree/Å) that symmetry says are the same; again what a DFT grid allows.
+#: Energies (Hartree) and forces (Hartree/Å) that are the same by symmetry; again what a DFT grid allows.
 SYMMETRY_TOLERANCE = 1e-4
 #: Å.
 DIFFERENCE_STEP = 0.005
@@ -30,7 +30,7 @@ _BOTH = "Hartree, Hartree/Å"
 
 
 class PotentialBench(Protocol):
-    """What these checks look at."""
+    """The component that these checks examine."""
 
     elements: frozenset[int] | None
 
@@ -109,19 +109,19 @@ def energy_unit(bench: PotentialBench) -> Finding:
 
 @check(CHECKS, "repeatable")
 def translation(bench: PotentialBench) -> Finding:
-    """Carrying the molecule away changes nothing."""
+    """Moving the molecule changes nothing."""
     return _worst(bench, physics.translation_error)
 
 
 @check(CHECKS, "repeatable")
 def rotation(bench: PotentialBench) -> Finding:
-    """Turning the molecule leaves its energy and turns its forces along."""
+    """Rotating the molecule keeps its energy and rotates its forces with it."""
     return _worst(bench, physics.rotation_error)
 
 
 @check(CHECKS, "repeatable")
 def permutation(bench: PotentialBench) -> Finding:
-    """Another order of the atoms leaves the energy and puts the forces in that order."""
+    """Another order of the atoms keeps the energy and puts the forces in that order."""
     return _worst(bench, physics.permutation_error)
 
 

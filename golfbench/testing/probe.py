@@ -28,14 +28,14 @@ from golfbench.specs import LearnerSpec, LoggerSpec, ModelSpec, Spec, load_facto
 
 #: Modules that cost more than a listing may.
 HEAVY = frozenset({"ase", "jax", "lightning", "matplotlib", "numpy", "pandas", "rdkit", "scipy", "tensorflow", "torch"})
-#: Calls of a network that are compared with each other.
+#: How many calls of a network are compared with each other.
 CALLS = 3
 #: Environment variables that torch's own compiler sets when something imports it.
 _TORCH_VARIABLES = frozenset({"TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"})
 
 
 def main() -> None:
-    """Answer one question; what a component prints goes to stderr."""
+    """Answer one request; output of the component goes to stderr."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     question = json.load(sys.stdin)
@@ -62,7 +62,7 @@ def _heavy_modules(plugin_module: str) -> list[str]:
 
 
 def _missing(spec: Spec) -> list[str]:
-    """Return the required modules that are not installed; some need a cure from the plugin to be imported."""
+    """Return the required modules that are not installed; some can be imported only after the plugin patches them."""
     return [name for name in spec.requires if importlib.util.find_spec(name.partition(".")[0]) is None]
 
 
@@ -80,7 +80,7 @@ def _build(spec: Spec, question: Mapping[str, Any]) -> dict[str, Any]:
             component = factory(**arguments)
         states.append(global_state())
         calls = _first_calls(component, spec) if question["with_torch"] and isinstance(spec, ModelSpec) else []
-    except Exception as error:  # noqa: BLE001 - a stranger's factory may raise anything
+    except Exception as error:  # noqa: BLE001 - a plugin's factory may raise anything
         return {"error": " ".join(str(error).split()), "error_type": type(error).__name__}
     loaded_torch = "torch" in sys.modules and not (question["with_torch"] or question["isolated"])
     found = {"import_changed": changed(*states[:2]), "build_changed": changed(*states[1:])}
@@ -122,13 +122,13 @@ def _seeded(with_torch: bool) -> contextlib.AbstractContextManager[None]:
     """Build as the suite does: drawing weights may use torch's generator."""
     if not with_torch:
         return contextlib.nullcontext()
-    from golfbench.seeds import torch_seed  # takes numpy, which no listing may have met
+    from golfbench.seeds import torch_seed  # imports numpy, which a listing must not load
 
     return torch_seed(0, "weights")
 
 
 def _load_the_suite(with_torch: bool) -> None:
-    """Load what a run loads anyway, so that its side effects are not blamed on the plugin."""
+    """Load what a run loads anyway, so that its side effects do not count as the plugin's."""
     for module in ("golfbench.chemistry", "ase.db", "rich.style"):
         importlib.import_module(module)
     if with_torch:
@@ -169,7 +169,7 @@ def _digest(value: Any) -> str:
 
 
 def changed(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
-    """Return what is not as it was; for environment variables which."""
+    """Return what has changed; for environment variables their names."""
     found = []
     for name, value in before.items():
         if after[name] == value:

@@ -1,4 +1,4 @@
-"""What a check says, and how checks are declared. Imports nothing heavy."""
+"""The result of a check, and how checks are declared. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ class Finding:
 
 
 class CheckSkipped(Exception):  # noqa: N818 - it is no error
-    """A check that says nothing here; the text says why."""
+    """A check that does not apply here; the text says why."""
 
 
-#: A check looks at a bench (what its kind of component is examined with) and says what it measured.
+#: A check takes a bench (what its kind of component is examined with) and returns what it measured.
 CheckFunction = Callable[[Any], Finding]
 F = TypeVar("F", bound=CheckFunction)
 
@@ -52,8 +52,8 @@ class Check:
     Attributes:
         name: Its name in reports, in kebab case.
         run: The check.
-        needs: Checks that must pass before this one can say anything.
-        when: Whether it says anything of a component with that spec.
+        needs: Checks that must pass before this one runs.
+        when: Whether it applies to a component with that spec.
     """
 
     name: str
@@ -63,7 +63,7 @@ class Check:
 
     @property
     def statement(self) -> str:
-        """What passing it proves: the first line of its docstring."""
+        """What passing it shows: the first line of its docstring."""
         return (self.run.__doc__ or self.name).strip().partition("\n")[0].rstrip(".")
 
 
@@ -83,11 +83,11 @@ class CheckResult:
 
     Attributes:
         name: Name of the check.
-        status: ``skipped`` when nothing could be said.
+        status: ``skipped`` when it could not be judged.
         measured: The number, ``None`` when there is none.
         tolerance: The largest number that passes, ``None`` when nothing was measured.
         unit: Unit of both.
-        explanation: One line: what passing proves, and what is wrong.
+        explanation: One line: what passing shows, and what is wrong.
     """
 
     name: str
@@ -117,7 +117,7 @@ class CheckResult:
 
 
 def conclude(tested: Check, bench: Callable[[], Any]) -> CheckResult:
-    """Run a check; whatever it raises is a failure.
+    """Run a check; any exception is a failure.
 
     Args:
         tested: The check.
@@ -127,7 +127,7 @@ def conclude(tested: Check, bench: Callable[[], Any]) -> CheckResult:
         finding = tested.run(bench())
     except CheckSkipped as reason:
         return skipped(tested, str(reason))
-    except Exception as error:  # noqa: BLE001 - a stranger's component may raise anything
+    except Exception as error:  # noqa: BLE001 - a plugin's component may raise anything
         reason_line = " ".join(f"{type(error).__name__}: {error}".split())
         return CheckResult(tested.name, "failed", None, None, "", f"{tested.statement}: raised {reason_line}")
     passed = finding.measured <= finding.tolerance
@@ -138,5 +138,5 @@ def conclude(tested: Check, bench: Callable[[], Any]) -> CheckResult:
 
 
 def skipped(tested: Check, reason: str) -> CheckResult:
-    """Return the result of a check that says nothing."""
+    """Return the result of a skipped check."""
     return CheckResult(tested.name, "skipped", None, None, "", reason)

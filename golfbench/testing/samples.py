@@ -1,4 +1,4 @@
-"""The molecules that components are examined with: made from SMILES, the same everywhere, slightly out of shape."""
+"""The molecules that components are examined with: made from SMILES, the same everywhere, slightly distorted."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from golfbench.testing.results import CheckSkipped
 
 #: Small drug-like molecules of H C N O F S Cl Br, 3 to 12 atoms.
 STANDARD = ("CCO", "O", "CC(N)=O", "Clc1ccncc1", "CS(N)(=O)=O", "CC(F)F", "Brc1ccoc1")
-#: For engines whose every call costs: 6 and 3 atoms.
+#: For engines whose calls are expensive: 6 and 3 atoms.
 SMALLEST = ("NC=O", "O")
 #: The smallest everyday molecule with each element.
 BY_ELEMENT = {
@@ -38,7 +38,7 @@ _SEED = 7
 
 @lru_cache
 def sample(smiles: str, noise: float = NOISE) -> Molecule:
-    """Return the molecule of a SMILES, embedded and put out of shape by a fixed seed."""
+    """Return the molecule of a SMILES, embedded and distorted by a fixed seed."""
     molecule = embed(smiles, smiles, 1, _SEED)[0]
     shift = derived(_SEED, "sample", smiles).normal(scale=noise, size=molecule.positions.shape) if noise else 0.0
     return molecule.at(molecule.positions + shift)
@@ -66,7 +66,7 @@ def molecules_by_element(elements: frozenset[int] | None) -> dict[str, Molecule]
 
 
 def reordered(molecule: Molecule) -> tuple[Molecule, IntArray]:
-    """Return the molecule with its atoms in another order that its SMILES, written anew, agrees with.
+    """Return the molecule with its atoms in another order, and a new SMILES in that order.
 
     Returns:
         The molecule, and for each of its atoms the index that it had.

@@ -37,7 +37,7 @@ _MOLECULE = "CCO"
 
 @dataclass(slots=True)
 class Course:
-    """What a selection did along a trajectory.
+    """The decisions of a selection along a trajectory.
 
     Attributes:
         labelled: Steps that it wants labelled, in order; -1 for a state that it was never shown.
@@ -65,7 +65,7 @@ def trajectory(surrogate_kcal_mol: Sequence[float], broken: Sequence[int] = ()) 
         model_energy, force = (np.nan, np.nan) if bad else (-10.0 - 0.1 * step, 0.1 / (1 + step))
         last = step == len(surrogate_kcal_mol) - 1
         forces = np.full_like(positions, force / np.sqrt(3))
-        # The surrogate pulls the more the higher it is: a rule may look at its forces instead of its energy.
+        # Forces grow with the surrogate's energy: a selection may look at its forces instead of its energy.
         pull = np.full_like(positions, energy * KCAL_MOL_TO_HARTREE)
         states.append(
             State(
@@ -107,7 +107,7 @@ class Bench:
         assert isinstance(subject.spec, SelectionSpec)
         self.spec = subject.spec
         self.selection: Any = subject.create()
-        #: Whether it looks at what the surrogate, or a twin of the network, says of a state.
+        #: Whether it looks at values of the surrogate, or of a twin of the network, for a state.
         self.watches = self.spec.needs_surrogate or "twin" in self.spec.sees
 
     def follow(self, states: Sequence[State], seed: int = 0, surrogate: bool | None = None) -> Course:
@@ -198,7 +198,7 @@ def ends(bench: Bench) -> Finding:
 
 @check(CHECKS, "observed-only")
 def repeatable(bench: Bench) -> Finding:
-    """The same trajectory and random numbers give the same decisions, whatever the global generators are at."""
+    """The same trajectory and random numbers give the same decisions, for any state of the global generators."""
     differing = []
     python, numpy = random.getstate(), np.random.get_state()
     try:
@@ -242,7 +242,7 @@ def input_untouched(bench: Bench) -> Finding:
 
 @check(CHECKS, "repeatable")
 def surrogate(bench: Bench) -> Finding:
-    """It looks at the surrogate's energy where needs_surrogate says so, and only there."""
+    """It uses the surrogate's energy if needs_surrogate says so, and only then."""
     made = trajectories()
     if not isinstance(bench.selection, Selection):
         raise CheckSkipped("it decides in rounds, not along trajectories")
@@ -268,16 +268,17 @@ def surrogate(bench: Bench) -> Finding:
 
 @check(CHECKS, "observed-only")
 def asks_oracle(bench: Bench) -> Finding:
-    """It labels something where asks_oracle says so, and nothing where it does not."""
+    """It labels something if asks_oracle says so, and nothing otherwise."""
     labels = sum(len(bench.follow(states, seed).labelled) for states in trajectories().values() for seed in range(5))
     if bool(labels) == bench.spec.asks_oracle:
         return Finding.of_problems([])
     return Finding.of_problems([f"{labels} labels, asks_oracle is {bench.spec.asks_oracle}"])
 
 
-# --- Rules that look at a whole round --------------------------------------------------------------------------------
+# --- Selections that look at a whole round
+# --------------------------------------------------------------------------------
 
-#: Everything that a rule may see of a state, by what its spec names.
+#: Everything that a selection may see of a state, by the names in its spec.
 _SHOWN = {
     "surrogate": ("surrogate_energy",),
     "surrogate_forces": ("surrogate_energy", "surrogate_forces"),
@@ -299,7 +300,7 @@ def round_of(count: int, budget: int, sees: frozenset[str], seed: int = 0) -> Ro
     """
     rng = derived(seed, "round", count)
     made = [_candidate(k, rng, sees) for k in range(count)]
-    # All of it is drawn, so that what is shown is the same whatever else is.
+    # All is drawn always, so that each value is the same with and without the others.
     features, tangents, known = (rng.normal(size=(rows, _FEATURES)) for rows in (6, count, 6))
     labelled = [_labelled(k, rng) for k in range(3)]
     return Round(
@@ -365,7 +366,7 @@ def chosen_in_range(bench: Bench) -> Finding:
 
 @check(CHECKS, "chosen-in-range")
 def spends_the_budget(bench: Bench) -> Finding:
-    """It asks for something where there are candidates and a budget: a round that asks for nothing is lost."""
+    """It asks for something where there are candidates and a budget: a round without a label is wasted."""
     if not bench.spec.asks_oracle:
         return Finding.of_problems([])
     return Finding.of_problems([name for name, chosen in _choices(bench, bench.spec.sees).items() if not chosen])
@@ -373,7 +374,7 @@ def spends_the_budget(bench: Bench) -> Finding:
 
 @check(CHECKS, "chosen-in-range")
 def choice_repeatable(bench: Bench) -> Finding:
-    """The same round gives the same choice, whatever the global generators are at."""
+    """The same round gives the same choice, for any state of the global generators."""
     python, numpy = random.getstate(), np.random.get_state()
     try:
         found = []

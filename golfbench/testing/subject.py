@@ -23,7 +23,7 @@ _PROBE_LIMIT_S = 300.0
 
 @dataclass(frozen=True)
 class Subject:
-    """A component with the parameters it is examined at.
+    """A component with the parameters that it is examined with.
 
     Attributes:
         kind: Its kind.
@@ -68,7 +68,7 @@ class Subject:
             RuntimeError: If that process died.
         """
         answer = self._ask_probe(with_torch=self.kind in ("model", "optimizer"))
-        # torch takes seconds to load: it is there from the start only where somebody's import could change it
+        # torch takes seconds to load: it is loaded first only where an import could change its state
         return self._ask_probe(with_torch=True) if answer.get("loaded_torch") else answer
 
     def _ask_probe(self, with_torch: bool) -> dict[str, Any]:

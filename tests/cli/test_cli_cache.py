@@ -193,7 +193,7 @@ def test_clear_removes_what_it_is_told_to(run):
 def test_clear_refuses_where_there_is_nobody_to_ask(run, path):
     done = run("clear")
     assert done.returncode == 2
-    assert done.stderr == f"golfbench: error: Remove 3 labels from {path}? There is nobody to ask: give --yes\n"
+    assert done.stderr == f"golfbench: error: Remove 3 labels from {path}? There is no terminal to ask at: give --yes\n"
     assert LabelCache(path).count() == 3
 
 

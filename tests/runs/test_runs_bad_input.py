@@ -304,7 +304,7 @@ def test_train_refuses_what_run_refuses(refused, tmp_path):
     assert refused("train", *output, "--model", "pain").startswith("unknown model 'pain'")
     assert refused("train", *output, "--learning-rate", "-1").startswith("command line: baseline.learning_rate: ")
     (tmp_path / "model.safetensors").write_text("")
-    assert refused("train", *output) == "model.safetensors exists already: remove it to train anew"
+    assert refused("train", *output) == "model.safetensors exists already: remove it to train again"
 
 
 @pytest.fixture

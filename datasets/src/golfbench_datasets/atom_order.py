@@ -1,4 +1,4 @@
-"""The order of atoms: files of others have their own, a ``Molecule`` has that of its SMILES."""
+"""The order of atoms: files from elsewhere have their own, a ``Molecule`` has that of its SMILES."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from golfbench.molecules import Molecule
 from golfbench.stereo import with_stereo_of
 
 IntArray = npt.NDArray[np.int64]
-#: Ways to lay the atoms of a file on those of a SMILES that are tried for one with the right stereochemistry.
+#: Mappings of the atoms of a file to those of a SMILES that are tried to find the right stereochemistry.
 MOST_MATCHES = 1000
 
 

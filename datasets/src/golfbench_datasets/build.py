@@ -1,4 +1,4 @@
-"""Build a dataset that ships from nothing: select, embed, label, minimize, write.
+"""Build a shipped dataset from scratch: select, embed, label, minimize, write.
 
     golfbench datasets build druglike-mini --output druglike-mini
 
@@ -81,7 +81,7 @@ def _fill(plan: Plan, laboratory: Laboratory, output: Path) -> None:
 
 
 def _finish(name: str, output: Path, recipe: Recipe, work: Path) -> None:
-    """Describe what was written and prove it."""
+    """Describe what was written and check it."""
     stated = Description(name=name, method=recipe.method, test_of=TEST_OF.get(name, ""))
     dataset = load(output, stated)
     description = describe(dataset, str(recipe.oracle))

@@ -99,7 +99,7 @@ _WALKS = """\
   version of the engine.
 """
 
-#: What a card says of the level of theory: of the walks, of the build, of the sources and of the limits.
+#: Texts of a card for each level of theory: walks, build, sources and limits.
 _XTB = {
     "walk": "  L-BFGS reaches from that start on the {method} surface.",
     "and_engine": " (GFN2-xTB and L-BFGS)",
@@ -169,7 +169,7 @@ Content SHA-256: `{sha256}`
 
 
 def write_own_card(folder: Path, description: Description, dataset: Dataset, left_out: Sequence[str]) -> None:
-    """Write README.md of a dataset of a person's own molecules.
+    """Write README.md of a dataset of the user's own molecules.
 
     Args:
         folder: The dataset.
@@ -196,7 +196,7 @@ def write_own_card(folder: Path, description: Description, dataset: Dataset, lef
 
 
 def _numbers(description: Description, dataset: Dataset) -> dict[str, Any]:
-    """Return what every card says of the content."""
+    """Return the facts on the content that every card has."""
     drops = sorted(
         (item.start.energy - item.minimum.energy) * HARTREE_TO_KCAL_MOL
         for item in dataset.test

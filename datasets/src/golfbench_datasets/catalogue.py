@@ -59,7 +59,9 @@ SPICE_FILES = (
 
 
 def _energies(default: str) -> Parameter:
-    return Parameter("energies", default, "What the files hold; proven when they are opened.", ("total", "formation"))
+    return Parameter(
+        "energies", default, "Kind of energies in the files; checked when they are opened.", ("total", "formation")
+    )
 
 
 def specs() -> list[DatasetSpec]:

@@ -1,4 +1,4 @@
-"""Prove a dataset folder: what ``dataset.yaml`` states is derived again, and what holds for any dataset is looked at.
+"""Check a dataset folder: the statements of ``dataset.yaml`` are derived again, and what holds for any dataset.
 
 golfbench datasets check folder:path=FOLDER --recompute 10
 """
@@ -35,7 +35,7 @@ def check(folder: Path, recompute: int = 0) -> list[str]:
 
 
 def check_statements(folder: Path) -> list[str]:
-    """Return one line for each statement of a folder that its content does not bear out."""
+    """Return one line for each statement of a folder that its content contradicts."""
     try:
         description = read_description(folder)
         dataset = load(folder, description)
@@ -45,7 +45,7 @@ def check_statements(folder: Path) -> list[str]:
 
 
 def describe(dataset: Dataset, oracle: str) -> Description:
-    """Return the description that the content of a dataset calls for."""
+    """Return the description that follows from the content of a dataset."""
     elements: set[int] = set()
     sizes: set[int] = set()
     for part in (dataset.initial, dataset.test):

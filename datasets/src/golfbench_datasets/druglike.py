@@ -71,7 +71,7 @@ class Compound:
 
 @cache
 def _embedded(compound: Compound, count: int) -> tuple[Molecule, ...]:
-    """Embed once what is first looked at and then labelled; see ``Compound.conformers``."""
+    """Embed once for the pick and the labels; see ``Compound.conformers``."""
     made = embed(compound.smiles, compound.name, count, SEED)
     if len(made) < count:
         raise MoleculeError(f"{compound.name}: only {len(made)} of {count} conformers embed")
@@ -210,7 +210,7 @@ def _diverse(
 def _usable(compound: Compound, conformers: int) -> Compound | None:
     """Return the compound with settled stereochemistry, or ``None`` if it cannot be embedded.
 
-    Imines whose configuration hangs on an explicit ``[H]`` are left out too: it would stand among the heavy atoms.
+    Imines whose configuration depends on an explicit ``[H]`` are left out too: it would stand among the heavy atoms.
     """
     try:
         settled = settle_stereo(compound)

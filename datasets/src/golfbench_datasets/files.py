@@ -117,7 +117,7 @@ def read_initial(path: Path, method: str) -> list[LabelledMolecule]:
 
     Raises:
         ConfigurationError: If the file is missing, damaged, empty, in other units or of another method, or if a row
-            has no label or a molecule that no engine should see.
+            has no label or a molecule that no engine should be given.
     """
     return [labelled_of(row, path, method) for row in _rows(path, method)]
 
@@ -280,7 +280,7 @@ def _label(row: AtomsRow, path: Path, molecule: Molecule, method: str, prefix: s
 
 
 def write_initial(path: Path, method: str, rows: Iterable[LabelledMolecule]) -> None:
-    """Write the initial training set, whole or not at all.
+    """Write the initial training set, completely or not at all.
 
     Raises:
         WriteError: If the file cannot be written.
@@ -289,7 +289,7 @@ def write_initial(path: Path, method: str, rows: Iterable[LabelledMolecule]) -> 
 
 
 def write_trajectories(path: Path, method: str, states: Iterable[Molecule]) -> None:
-    """Write the geometries of walks in their order, whole or not at all.
+    """Write the geometries of walks in their order, completely or not at all.
 
     Raises:
         WriteError: If the file cannot be written.
@@ -298,7 +298,7 @@ def write_trajectories(path: Path, method: str, states: Iterable[Molecule]) -> N
 
 
 def write_test(path: Path, method: str, rows: Iterable[TestMolecule], formulas: Mapping[str, str]) -> None:
-    """Write the test part, whole or not at all.
+    """Write the test part, completely or not at all.
 
     Args:
         path: The file.
@@ -348,7 +348,7 @@ def _write(path: Path, method: str, entries: Sequence[tuple[Molecule, dict[str, 
 
 
 def _compact(path: Path) -> None:
-    """Write the file anew in pages that hold several rows: with SQLite's own size a row leaves most of a page empty."""
+    """Rewrite the file in pages that hold several rows: with SQLite's default size, most of a page would be empty."""
     with closing(sqlite3.connect(path, isolation_level=None)) as database:
         database.execute(f"PRAGMA page_size = {PAGE_BYTES}")
         database.execute("VACUUM")
@@ -386,7 +386,7 @@ def content_hash(
     """Return SHA-256 over everything a run can see, independent of file layout.
 
     Covered: method, ids, SMILES, charges, multiplicities, and the exact float64 values of positions, energies and
-    forces, of starts and of minima. Of a large initial set: the number of its labels, and those that stand for all
+    forces, of starts and of minima. Of a large initial set: the number of its labels, and a sample of them
     (see ``golfbench.training_sets``). The order of the rows does not matter where all of them are covered.
     """
     digest = hashlib.sha256(json.dumps({"method": method}).encode())

@@ -1,4 +1,4 @@
-"""Several training sets as one, none of which is read for that."""
+"""Several training sets as one, without reading them."""
 
 from __future__ import annotations
 

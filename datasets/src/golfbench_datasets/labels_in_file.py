@@ -1,4 +1,4 @@
-"""An initial training set that stays in its file: rows are read when they are asked for."""
+"""An initial training set that stays in its file: rows are read on demand."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from golfbench.errors import ConfigurationError
 from golfbench.training_sets import Part
 from golfbench_datasets.files import labelled_of, name_of, open_database, unreadable
 
-#: Rows that are kept once they are read: what stands for the whole set is looked at several times.
+#: Rows that are kept in memory: those of the sample are read several times.
 _KEPT = 4096
-#: What a damaged row makes ASE raise.
+#: What ASE raises for a damaged row.
 _DAMAGE = (sqlite3.Error, ValueError, KeyError, TypeError, IndexError, AttributeError, EOFError, OverflowError)
 
 
@@ -31,7 +31,7 @@ class Rows(Protocol):
     """How the rows of a file are read."""
 
     def open(self) -> SQLite3Database:
-        """Open the file and prove what it says of itself."""
+        """Open the file and check its metadata."""
         ...
 
     def name(self, facts: dict[str, Any], row: int) -> str:
@@ -88,7 +88,7 @@ class LabelsInFile(Sequence[LabelledMolecule]):
             self._connection = sqlite3.connect(
                 f"file:{quote(str(path.absolute()))}?mode=ro", uri=True, check_same_thread=False
             )
-            # Not ordered by SQLite: it reads an index for this, and would read the whole table for the order.
+            # Sorted here: SQLite reads an index for this, and would read the whole table to sort.
             self._rows = np.sort(np.fromiter((n for (n,) in self._all("SELECT id FROM systems")), dtype=np.int64))
         self._read = lru_cache(_KEPT)(self._read_row)
         self._ids: list[str] = []

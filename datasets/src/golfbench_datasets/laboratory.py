@@ -1,4 +1,4 @@
-"""Making labels and minima: what every build does, of a dataset that ships and of a person's own molecules."""
+"""Making labels and minima: what every build does, of a shipped dataset and of the user's own molecules."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from golfbench_datasets.files import INITIAL, TEST, WALKS, molecule_name, write_
 #: When the first model's walk ends.
 FIRST_RULE = StoppingRule(force_max=0.02, max_steps=1000)
 _REFERENCE = Account("", "reference", "reference")
-#: Seconds between two lines of steps: of a cheap oracle not every one is told.
+#: Seconds between two lines of steps: of a cheap oracle not every step is printed.
 _LINE_INTERVAL_S = 10.0
 _T = TypeVar("_T")
 
@@ -164,7 +164,7 @@ class Laboratory:
             self.walks += _states(start, points, self.recipe.method)
 
     def _first_walks(self, starts: Sequence[Molecule]) -> list[Molecule]:
-        """Return where the first model's walks end; kept, because the oracle's labels hang on every digit of them.
+        """Return where the first model's walks end; kept, because the oracle's labels depend on every digit of them.
 
         A molecule that the model does not take, or whose bonds it changes, begins at its start.
         """
@@ -230,5 +230,5 @@ def closing(service: OracleService) -> Iterator[OracleService]:
 
 
 def say(line: str) -> None:
-    """Tell on stderr how far a build is, with the time."""
+    """Print on stderr how far a build is, with the time."""
     print(f"{time.strftime('%H:%M:%S')} {line}", file=sys.stderr, flush=True)

@@ -143,7 +143,7 @@ def check_formation(path: Path) -> None:
 
 
 def _check_file(path: Path, energies: Energies) -> None:
-    """Prove the first rows of a file that was fetched.
+    """Check the first rows of a file that was fetched.
 
     Raises:
         ConfigurationError: If it is no such file.

@@ -1,8 +1,7 @@
-"""Readers of molecules that others collected, to test on what no dataset of the suite was made of.
+"""Readers of molecules that others collected, to test on molecules from outside the suite.
 
-They have no training set: that of a dataset that ships is learned from, at the same level of theory. Files are read
-where a person has them, a checkout of the repository. Molecules whose geometry is not that of their SMILES are left
-out, and named.
+They have no training set: that of a shipped dataset at the same level of theory is used. Files are read from the user's
+checkout of the repository. Molecules whose geometry is not that of their SMILES are left out, and named.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from golfbench_datasets.loading import data_folder
 from golfbench_datasets.reader import FolderReader
 
 METHOD = "GFN2-xTB"
-#: Å, standard deviation of each coordinate: so far is a start from the minimum that it is made of.
+#: Å, standard deviation of each coordinate: how far a start is from the minimum that it is made of.
 DISPLACEMENT = 0.05
 NO_MINIMA = (
     "its geometries are no minima: at B3LYP/6-311G** the largest force on an atom is 0.031 Hartree/bohr on average and "
@@ -104,7 +103,7 @@ class MpconfReader:
         return self._found().dataset("mpconf196gen", self.path, self.train)
 
     def check(self) -> list[str]:
-        """Return what is wrong; with labels recomputed, the suite proves CREST's minima."""
+        """Return what is wrong; with labels recomputed, the suite checks CREST's minima."""
         found = self._found()
         return [*found.left_out, *found.renamed]
 

@@ -1,8 +1,8 @@
-"""Build a dataset of a person's own molecules, like the D_0 and the test set of the GOLF paper.
+"""Build a dataset of the user's own molecules, like the D_0 and the test set of the GOLF paper.
 
     golfbench datasets build mine.smi --oracle psi4 --output mine
 
-What is to be labelled is written down before the first oracle call (``plan.json`` beside the output), so that the same
+The geometries to label are written before the first oracle call (``plan.json`` beside the output), so that the same
 command goes on with the same geometries after an interruption.
 """
 
@@ -41,12 +41,12 @@ from golfbench_datasets.laboratory import Laboratory, Recipe, closing, say
 from golfbench_datasets.loading import load
 from golfbench_datasets.structures import Structure, all_centroids, apart, read_structures, renamed, split
 
-#: Tells a person a line.
+#: Prints a line for the user.
 Tell = Callable[[str], None]
 OPTIMIZER = "rfo-internal"
 #: The first walk of an expensive oracle, and the word for none.
 FIRST, NONE, AUTO = "aimnet2", "none", "auto"
-#: eV/Å and steps; the noise of a DFT grid is beyond a smaller force.
+#: eV/Å and steps; a smaller force would be below the noise of a DFT grid.
 RULE, RULE_EXPENSIVE = StoppingRule(force_max=0.005, max_steps=1000), StoppingRule(force_max=0.01, max_steps=300)
 #: Steps of the oracle to a minimum, for the estimate: from a conformer of a drug, and from a minimum of AIMNet2 (5 to 8
 #: with Psi4).
@@ -87,7 +87,7 @@ def build(order: BuildOrder, tell: Tell) -> int:
 
     Args:
         order: What of, and how.
-        tell: Told what a person should know before it begins, and what is wrong in the end.
+        tell: Prints what the user should know before it begins, and what is wrong in the end.
 
     Returns:
         The number of molecules and conformers that were left out, and of things that are wrong with the labels.
@@ -197,7 +197,7 @@ def _read_plan(work: Path, facts: Mapping[str, Any]) -> Plan | None:
 
 
 def _remove_traces(output: Path, work: Path) -> None:
-    """Remove the folders of a build that has not begun, unless somebody has put something there."""
+    """Remove the folders of a build that has not begun, unless they hold other files."""
     shutil.rmtree(work)
     if not any(output.iterdir()):
         output.rmdir()
@@ -230,7 +230,7 @@ def _make_plan(order: BuildOrder, oracle: Component[OracleSpec], tell: Tell) -> 
 def _geometries(
     structures: Sequence[Structure], most: int, seed: int, oracle: Component[OracleSpec], left_out: list[str]
 ) -> list[list[Molecule]]:
-    """Return conformers of what embeds and the oracle takes."""
+    """Return conformers of the molecules that embed and that the oracle takes."""
     made = []
     for done, (structure, found) in enumerate(zip(structures, all_centroids(structures, most, seed), strict=True), 1):
         try:

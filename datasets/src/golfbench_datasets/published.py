@@ -1,9 +1,9 @@
 """The ASE databases that others published: rows as ``files`` reads them, energies that may be formation energies.
 
 A formation energy is a total energy less the energies of the free atoms, which the metadata of the file hold as
-``atomrefs``; labels of the suite are total energies. What kind a file has is declared, and proven on its first rows:
-bonds are worth some 0.17 Hartree an atom, the atoms themselves a hundred times that. So are units. Every row is checked
-again when it is read.
+``atomrefs``; labels of the suite are total energies. The kind of a file is declared, and checked on its first rows,
+as are its units: bonds contribute some 0.17 Hartree an atom, the atoms themselves a hundred times that. Every row is
+checked again when it is read.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from golfbench.units import HARTREE_TO_EV, HARTREE_TO_KCAL_MOL
 from golfbench_datasets.files import labelled_of, name_of, open_database, tested_of
 
 Energies = Literal["total", "formation"]
-#: Rows that prove what kind of energies and which units a file has.
+#: Rows by which the kind of energies and the units of a file are checked.
 FIRST = 20
 #: Hartree per atom that bonds are worth, and what they typically are; 50 rows of nabla2DFT have -0.19 to -0.16.
 BONDS, TYPICAL_BONDS = (-0.4, -0.02), -0.17
@@ -35,7 +35,7 @@ BONDS, TYPICAL_BONDS = (-0.4, -0.02), -0.17
 MOST_FORCE = 0.4
 #: Sums of covalent radii: no bond is longer than this. A hydrogen that moved to a neighbour has 1.7.
 LONGEST_BOND = 1.8
-#: What a Hartree is in units that energies are found in by mistake.
+#: What a Hartree is in units that are often mistaken for it.
 UNITS = {"eV": HARTREE_TO_EV, "kcal/mol": HARTREE_TO_KCAL_MOL, "kJ/mol": 4.184 * HARTREE_TO_KCAL_MOL}
 _SQLITE, _HEADER_BYTES = b"SQLite format 3\0", 100
 
@@ -118,7 +118,7 @@ class PublishedRows:
         return ConfigurationError(f"{self.path}, row {row.id}: {molecule.id}: {reason}")
 
     def prove(self, rows: Sequence[AtomsRow]) -> None:
-        """Prove the kind of energies, and the units of energies and forces, on rows that have them.
+        """Check the kind of energies, and the units of energies and forces, on rows that have them.
 
         Raises:
             ConfigurationError: With the numbers, and what the file has instead.
@@ -129,7 +129,7 @@ class PublishedRows:
             return
         if not self.references:
             raise ConfigurationError(
-                f"{self.path}: its metadata have no atomrefs, without which nobody can tell what its energies are"
+                f"{self.path}: its metadata have no atomrefs, without which the kind of its energies is not known"
             )
         atoms = [_sum(molecule, self.references) for molecule, _ in known]
         energies = np.array([label.energy for _, label in known])
@@ -158,7 +158,7 @@ def label_fault(molecule: Molecule, label: Label) -> str:
 
 
 def _sum(molecule: Molecule, references: Mapping[int, float]) -> float:
-    """Return the energies of the free atoms; NaN where one is not known: such a molecule proves nothing."""
+    """Return the energies of the free atoms; NaN where one is not known: such a molecule is not checked."""
     return sum(references.get(z, np.nan) for z in molecule.numbers.tolist())
 
 
@@ -182,7 +182,7 @@ def _prove_energies(path: Path, declared: Energies, energies: np.ndarray, atoms:
         return bool(BONDS[0] < np.median(values) < BONDS[1])
 
     def oddity(values: np.ndarray) -> float:
-        """Say how far values are from what bonds are worth, and from each other."""
+        """Return how far values are from the usual energy of bonds, and from each other."""
         return abs(float(np.log(np.median(values) / TYPICAL_BONDS))) + 10.0 * float(
             np.std(values) / abs(np.mean(values))
         )

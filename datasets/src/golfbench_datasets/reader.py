@@ -38,13 +38,13 @@ class FolderReader:
         return dataset
 
     def check(self) -> list[str]:
-        """Return what the folder says of itself and is not so; see ``golfbench_datasets.check``."""
+        """Return the statements of the folder that are wrong; see ``golfbench_datasets.check``."""
         from golfbench_datasets.check import check_statements
 
         return check_statements(self.folder)
 
     def build(self, output: Path) -> None:
-        """Build the dataset of this name anew; see ``golfbench_datasets.build``."""
+        """Build the dataset of this name again; see ``golfbench_datasets.build``."""
         from golfbench_datasets.build import build
 
         build(self.folder.name, output)

@@ -1,7 +1,7 @@
 """Reader of SPICE (Eastman et al., 10.1038/s41597-022-01882-6): one HDF5 file, a group for each molecule.
 
-Positions are in bohr, gradients in Hartree/bohr, and the SMILES has a number for each atom. Conformations are read when
-they are asked for; the index of the molecules is read when the file is opened.
+Positions are in bohr, gradients in Hartree/bohr, and the SMILES has a number for each atom. Conformations are read on
+demand; the index of the molecules is read when the file is opened.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class SpiceFile:
         return self._text(name, "smiles")
 
     def prove(self, names: Sequence[str]) -> None:
-        """Prove the units and the kind of the energies on the first conformation of some molecules.
+        """Check the units and the kind of the energies on the first conformation of some molecules.
 
         Raises:
             ConfigurationError: With the numbers.
@@ -231,7 +231,7 @@ class SpiceLabels(Sequence[LabelledMolecule]):
         return f"{self._file.path}, {name}, conformation {conformation}"
 
     def examples(self, most: int) -> Sequence[int]:
-        """Return no index: only reading all of the file would tell where an element is."""
+        """Return no index: the whole file would have to be read to find an element."""
         return []
 
     def structures(self, smiles: Collection[str]) -> set[str]:
@@ -240,7 +240,7 @@ class SpiceLabels(Sequence[LabelledMolecule]):
 
 
 def check_file(path: Path) -> None:
-    """Prove the first molecules of a file that was fetched.
+    """Check the first molecules of a file that was fetched.
 
     Raises:
         ConfigurationError: If it is no such file.

@@ -1,4 +1,4 @@
-"""A person's own molecules for a dataset: each molecule once, named, and apart from the others by scaffold."""
+"""The user's own molecules for a dataset: each molecule once, named, and split by scaffold."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ def read_structures(inputs: Sequence[str], left_out: list[str], notes: list[str]
 
     Args:
         inputs: Names of files, or SMILES.
-        left_out: Told what is no molecule, with the reason.
-        notes: Told what was understood or assumed.
+        left_out: Is given each input that is no molecule, with the reason.
+        notes: Is given how inputs were read, and what was assumed.
 
     Returns:
         Each molecule once, in the order of the input, with a name of its own.
@@ -163,7 +163,7 @@ def apart(training: Sequence[Structure], test: Sequence[Structure], left_out: li
     Args:
         training: See there.
         test: See there.
-        left_out: Told the others.
+        left_out: Is given the others, with the reason.
     """
     families = {structure.family: structure.name for structure in reversed(test)}
     kept = []

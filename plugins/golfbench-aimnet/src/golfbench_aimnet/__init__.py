@@ -14,7 +14,7 @@ _PARAMETERS = (
     Parameter("radial", None, "Radial functions, instead of the preset's.", kind=int),
     Parameter("vectors", None, "Combinations whose vectors are squared, instead of the preset's.", kind=int),
     Parameter("hidden", None, "Widths of the hidden layers of a pass, separated by blanks.", kind=str),
-    Parameter("summary", None, "Width of what the last pass says of an atom.", kind=int),
+    Parameter("summary", None, "Number of features of an atom after the last pass.", kind=int),
     Parameter("readout", None, "Width of the layers that turn it into an energy.", kind=int),
     Parameter("cutoff", 5.0, "Cutoff of the message passing, Å; Coulomb energy and dispersion have none."),
 )
@@ -50,7 +50,7 @@ _WEIGHTS = (
         "aimnet2_wb97m_ens_f.jpt",
         46388977,
         "e34e147e3dd67bfe3e5ae8c2a2a097d59ff3a8260d98e42552004f710bb3a68b",
-        "Four networks that are a committee as they come; the first is that of wb97m-d3.",
+        "Four networks that can be used as a committee; the first is that of wb97m-d3.",
     ),
 )
 

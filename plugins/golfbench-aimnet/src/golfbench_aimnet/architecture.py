@@ -27,7 +27,7 @@ class Architecture:
         radial: Radial functions.
         vectors: Combinations of the radial functions whose vectors are squared, for each feature.
         hidden: Widths of the hidden layers of the first two passes, separated by blanks; the third repeats the last.
-        summary: Width of what the last pass says of an atom.
+        summary: Number of features of an atom after the last pass.
         readout: Width of the layers between that and the energy of the atom.
         cutoff: Å, of the message passing; the Coulomb energy and the dispersion reach over the whole molecule.
     """

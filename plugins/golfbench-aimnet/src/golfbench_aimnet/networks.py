@@ -182,7 +182,7 @@ class AimNet2(nn.Module):
     def _passes(
         self, batch: Batch, pairs: torch.Tensor, vectors: torch.Tensor, distances: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return what the last pass says of each atom (n_atoms, summary), and its charge (n_atoms,)."""
+        """Return the features of each atom after the last pass (n_atoms, summary), and its charge (n_atoms,)."""
         around = self._surroundings(batch, pairs, vectors, distances)
         features = self.afv(batch.numbers)
         charges: torch.Tensor | None = None
@@ -250,7 +250,7 @@ def perceptron(widths: Sequence[int], ends_linear: bool = True) -> nn.Sequential
 def _neutralized(batch: Batch, charges: torch.Tensor, softness: torch.Tensor) -> torch.Tensor:
     """Return charges (n_atoms,) that add up to the charge of each molecule.
 
-    What is missing is shared out in proportion to the square of ``softness`` (n_atoms,).
+    The missing charge is divided among the atoms in proportion to the square of ``softness`` (n_atoms,).
     """
     weights = softness.square()
     sums = charges.new_zeros(len(batch), 2).index_add(0, batch.molecule, torch.stack([charges, weights], dim=1))

@@ -1,6 +1,6 @@
 """Reader of the TorchScript files in which AIMNet2 was published.
 
-Such a file holds code: ``read_script`` belongs into a process of its own. What it returns is plain: parameters that
+Such a file holds code: call ``read_script`` in a process of its own. What it returns is plain: parameters that
 rebuild the architecture, and tensors.
 """
 
@@ -71,7 +71,7 @@ def _load(path: str | Path) -> Any:
     if not Path(path).is_file():
         raise CheckpointError(f"{path} does not exist")
     try:
-        # The format is declared unsafe: this runs only where the file is known by its hash, or a person asked for it,
+        # The format is declared unsafe: this runs only where the file is known by its hash, or the user asked for it,
         # in a process of its own.
         return torch.jit.load(str(path), map_location="cpu").eval()
     except Exception as error:  # reading raises whatever the file makes it raise
@@ -170,7 +170,7 @@ def _check_agreement(
 ) -> None:
     """Evaluate the file's network and the rebuilt one on clusters of all elements, neutral and charged.
 
-    Whatever the parameters cannot express, here it shows.
+    This finds everything that the parameters cannot express.
 
     Raises:
         ValueError: If they disagree.
@@ -191,7 +191,7 @@ def _check_agreement(
 
 
 def script_energy(script: Any, molecule: Molecule) -> float:
-    """Return what the file's network says of a molecule, eV."""
+    """Return the energy of a molecule by the file's network, eV."""
     data = {
         "coord": torch.tensor(molecule.positions)[None],
         "numbers": torch.tensor(molecule.numbers)[None],

@@ -21,7 +21,7 @@ PARAMETERS = (
 
 @dataclass(frozen=True, kw_only=True)
 class AseOracleSpec(OracleSpec):
-    """An oracle whose level of theory a person may name."""
+    """An oracle whose level of theory the user may name."""
 
     def level_of_theory(self, parameters: Mapping[str, Any]) -> str:
         """Return the method that was given, or else the calculator with its arguments."""
@@ -37,7 +37,7 @@ def _spec(name: str, attribute: str, told: bool, summary: str) -> OracleSpec:
         parameters=PARAMETERS,
         charged=told,
         open_shell=told,
-        isolated=True,  # a stranger's engine may crash, leak, print and change the process
+        isolated=True,  # an unknown engine may crash, leak, print and change the process
         citation="10.1088/1361-648X/aa680e",
         license="LGPL-2.1-or-later",
         requires=("ase",),

@@ -110,7 +110,7 @@ def _load(reference: str) -> Any:
         return load_factory(reference, f"ase:calculator={reference}")
     except GolfbenchError:
         raise
-    except Exception as error:  # a stranger's module may raise anything
+    except Exception as error:  # a user's module may raise anything
         raise ConfigurationError(f"ase: {reference} cannot be imported: {_described(error)}") from error
 
 

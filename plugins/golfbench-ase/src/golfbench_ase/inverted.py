@@ -1,4 +1,4 @@
-"""Optimizers of other libraries as ``golfbench.contracts.Optimizer``: their loop turned inside out.
+"""Optimizers of other libraries as ``golfbench.contracts.Optimizer``: their loop, called step by step.
 
 A library's optimizer owns its loop and asks for forces; here the driver owns the loop and asks for the next
 displacement. So the library runs in a thread, one for each molecule in flight, and is handed a function ``measure`` in
@@ -7,7 +7,8 @@ the driver has measured. At any time one thread runs and all others wait.
 
 Each place that the library asks about is one force call of the driver, those of line searches and rejected steps
 included. To ask again about the same place costs nothing, as with any calculator that remembers its last result. A
-library cannot be told that the model failed where it asked and that the driver took another step: it begins anew there.
+library cannot be told that the model failed where it asked and that the driver took another step: it starts again
+there.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ SAME_PLACE = 1e-10
 #: Below this force (Hartree/Å) a molecule stays where it is and the library is not asked: what is left is rounding, on
 #: which quasi-Newton updates break down. Every threshold of convergence is far above it.
 RESTING_FORCE = 1e-9
-#: Questions about one and the same place, after which a library is taken to have stopped moving.
+#: Calls for the same positions, after which a library counts as no longer moving.
 REPEATS = 1000
 #: How long an ended library may take to finish what it is doing, s.
 PATIENCE_S = 10.0

@@ -1,4 +1,4 @@
-"""A client of a scheduler that runs, or of a small cluster of this machine; ended without remains."""
+"""A client of a running scheduler, or of a small cluster on this machine; everything is ended with it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _CLOSE_LIMIT_S = 10.0
 
 
 class IgnoreInterrupt(WorkerPlugin):  # type: ignore[misc]  # Dask is not typed throughout
-    """A Ctrl-C at the terminal is the business of the process that asks for labels; running calls end."""
+    """Only the process that asks for labels reacts to a Ctrl-C at the terminal; running calls end."""
 
     def setup(self, worker: Worker) -> None:
         """Run in each worker as it starts."""
@@ -59,7 +59,7 @@ class Cluster:
 
     Raises:
         ConfigurationError: If the address or the file makes no sense.
-        ComponentMissingError: If nobody answers.
+        ComponentMissingError: If no scheduler answers.
     """
 
     def __init__(self, scheduler: str, workers: int) -> None:
@@ -77,7 +77,7 @@ class Cluster:
         return sum(self.client.nthreads().values()) or None
 
     def close(self) -> None:
-        """Disconnect and end what was started; whatever is running here is killed."""
+        """Disconnect and end what was started; processes running here are killed."""
         if self._closed.acquire(blocking=False):
             self._stack.close()
 

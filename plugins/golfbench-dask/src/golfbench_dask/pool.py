@@ -1,4 +1,4 @@
-"""A Dask client in the shape of ``concurrent.futures.Executor``."""
+"""A Dask client with the interface of ``concurrent.futures.Executor``."""
 
 from __future__ import annotations
 

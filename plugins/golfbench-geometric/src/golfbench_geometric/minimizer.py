@@ -21,7 +21,7 @@ with importable():
     from geometric.optimize import Optimize
     from geometric.params import OptParams
 
-# It tells of every step, on a logger that it sets to INFO.
+# It logs every step, on a logger that it sets to INFO.
 logging.getLogger("geometric").setLevel(logging.CRITICAL)
 logging.getLogger("geometric.nifty").setLevel(logging.CRITICAL)
 

@@ -1,6 +1,6 @@
 """Reader of the whole models that mace-torch pickles (``.model`` files).
 
-Such a file holds Python objects, and unpickling it may run any code: ``read_model`` belongs into a process of its own.
+Such a file holds Python objects, and unpickling it may run any code: call ``read_model`` in a process of its own.
 What it returns is plain: parameters that rebuild the architecture, and tensors.
 """
 
@@ -71,7 +71,7 @@ def _unpickle(path: str | Path) -> Any:
     with importable():
         try:
             # The file is a pickled object, which weights_only=True refuses whatever is in it. The format is declared
-            # unsafe: this runs only where a person asked for it, in a process of its own.
+            # unsafe: this runs only where the user asked for it, in a process of its own.
             model = torch.load(path, map_location="cpu", weights_only=False)
         except FileNotFoundError:
             raise CheckpointError(f"{path} does not exist") from None
@@ -200,7 +200,7 @@ def _rebuild(sizes: Architecture, state: Mapping[str, torch.Tensor]) -> tuple[Ma
 def _check_agreement(model: Any, network: MaceNetwork) -> None:
     """Evaluate the file's model and the rebuilt one on a cluster of all its elements.
 
-    Whatever the parameters cannot express, here it shows.
+    This finds everything that the parameters cannot express.
 
     Raises:
         ValueError: If they disagree.
@@ -230,7 +230,7 @@ def _cluster(n_elements: int, cutoff: float) -> tuple[torch.Tensor, torch.Tensor
 def _interaction_energies(
     model: Any, kinds: torch.Tensor, positions: torch.Tensor, pairs: torch.Tensor
 ) -> torch.Tensor:
-    """Return what the file's model says of each atom without its reference energies (n_atoms,), eV.
+    """Return the energies of the atoms by the file's model without its reference energies (n_atoms,), eV.
 
     The references are zeroed rather than subtracted: those of heavy elements leave few digits to their sum.
     """

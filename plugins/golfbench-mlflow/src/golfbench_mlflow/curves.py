@@ -14,7 +14,7 @@ from golfbench.imports import contained
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Contain the client, and keep its telemetry at home."""
+    """Import the client without side effects, and switch off its telemetry."""
     with contained():
         os.environ |= {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
         yield
@@ -63,7 +63,7 @@ class MlflowRun:
         return self._client.create_run(experiment, run_name=combination, tags=tags).info.run_id, False
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        """Hold the values, and write what is held when it is much or old."""
+        """Buffer the values, and write the buffer when it is large or old."""
         now_ms = int(1000 * time.time())
         new = [Metric(name, value, now_ms, step) for name, value in values.items() if step > self._last_step(name)]
         self._held += new
@@ -86,7 +86,7 @@ class MlflowRun:
         self._written_s = time.monotonic()
 
     def close(self) -> None:
-        """Write what is held and end the MLflow run."""
+        """Write the buffer and end the MLflow run."""
         self._write()
         with _quiet():
             self._client.set_terminated(self._id)

@@ -1,9 +1,9 @@
 """NequIP 0.19 as ``golfbench.contracts.Network``: the energy model of NequIP's own builder, without its force module.
 
-Batzner et al., Nat. Commun. 13, 2453 (2022). NequIP's builders are decorated: the decorator asserts that the process
-was handed over to NequIP (default dtype, seeds, options of e3nn and of torch's compilers), draws weights from a seed
-of its own and wraps the network. The function under it needs none of that and is what is called here, so weights come
-from torch's generator and nothing of the process changes.
+Batzner et al., Nat. Commun. 13, 2453 (2022). NequIP's builders are decorated: the decorator asserts that NequIP
+has set up the process (default dtype, seeds, options of e3nn and of torch's compilers), draws weights from a seed of
+its own and wraps the network. The function under it needs none of that and is called here directly, so weights come
+from torch's generator and the state of the process does not change.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ class NequIPNetwork(nn.Module):
         return energies.to(next(self.parameters()).dtype)
 
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> NequIPNetwork:
-        """Convert, then bring along what NequIP and e3nn fixed when the network was built.
+        """Convert, then correct what NequIP and e3nn fixed when the network was built.
 
         NequIP's embeddings of pairs remember the dtype they return. The inverse of the cutoff and the Wigner 3j symbols
         are buffers: rounded to float32 and carried into float64, they would be wrong in the eighth digit, and with
@@ -177,7 +177,7 @@ class NequIPNetwork(nn.Module):
 
 @contextmanager
 def _eager() -> Iterator[None]:
-    """Let e3nn build plain modules, whatever version of torch there is."""
+    """Let e3nn build plain modules, under any version of torch."""
     before = e3nn.get_optimization_defaults()
     e3nn.set_optimization_defaults(jit_mode="eager")
     try:

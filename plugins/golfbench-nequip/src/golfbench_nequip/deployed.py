@@ -48,7 +48,7 @@ _TOLERANCE = 1e-3
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads tuples as lists, and whatever else Python may have put into a configuration as nothing."""
+    """Reads tuples as lists, and other Python objects in a configuration as nothing."""
 
 
 def _python_object(loader: _Loader, suffix: str, node: yaml.Node) -> list[Any] | None:

@@ -174,7 +174,7 @@ class NequIPNetwork(nn.Module):
         }
 
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> NequIPNetwork:
-        """Convert, then compute the Wigner 3j symbols anew.
+        """Convert, then compute the Wigner 3j symbols again.
 
         As buffers they are rounded to float32 when the network is built; carried into float64 like that, they would
         break its rotational symmetry in the eighth digit.

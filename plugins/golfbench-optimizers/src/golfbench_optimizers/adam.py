@@ -16,8 +16,8 @@ MEAN_DECAY, SQUARE_DECAY, EPSILON = 0.9, 0.999, 1e-8
 class Adam:
     """d = rate · m̂ / (√v̂ + ε) with means m̂ of the force and v̂ of its square (``golfbench.contracts.Optimizer``).
 
-    Each coordinate moves by about ``rate`` as long as its force keeps its sign, whatever its stiffness. Means are
-    taken per Cartesian component, so the path of a molecule depends on how it lies in space.
+    Each coordinate moves by about ``rate`` as long as its force keeps its sign, at any stiffness. Means are
+    taken per Cartesian component, so the path of a molecule depends on its orientation.
 
     Args:
         rate: Displacement of a coordinate in the first step, Å.
@@ -53,7 +53,7 @@ class Adam:
     def step(
         self, slots: torch.Tensor, positions: torch.Tensor, energies: torch.Tensor, forces: torch.Tensor
     ) -> torch.Tensor:
-        """Return displacements (m, atoms, 3), Å; a molecule with a force that is not finite stays, and starts anew."""
+        """Return displacements (m, atoms, 3), Å; a molecule with a force that is not finite stays, and starts again."""
         usable = finite_rows(forces)
         forces = torch.where(usable[:, None, None], forces, 0.0)
         self._mean[slots] = MEAN_DECAY * self._mean[slots] + (1 - MEAN_DECAY) * forces

@@ -13,8 +13,8 @@ class GradientDescent:
     """d_t = rate · F_t + momentum · d_{t-1}, capped per atom (``golfbench.contracts.Optimizer``).
 
     The stiffest motion of a drug molecule, a C=O or S=O stretch, has a curvature of up to 6.7 Hartree/Å² (MMFF94):
-    without momentum a rate above 2/6.7 = 0.30 Å²/Hartree oscillates. What enters the next step is the displacement
-    after the cap, and as far as the molecule went, so that momentum does not wind up while steps are being cut.
+    without momentum a rate above 2/6.7 = 0.30 Å²/Hartree oscillates. Momentum uses the displacement after
+    the cap, and as far as the molecule really went, so that it does not grow while steps are being shortened.
 
     Args:
         rate: Displacement per force, Å²/Hartree.

@@ -14,7 +14,7 @@ ALPHA, ALPHA_DECAY = 0.25, 0.99
 GROW, SHRINK = 1.1, 0.5
 LONGEST, SHORTEST = 10.0, 0.02
 DELAY = 20
-#: Å; farther from where it was sent a molecule was stopped by the driver.
+#: Å; a molecule farther than this from its proposed position was stopped by the driver.
 STOPPED = 1e-9
 
 
@@ -22,8 +22,8 @@ class FIRE:
     """FIRE 2.0 with semi-implicit Euler integration (``golfbench.contracts.Optimizer``).
 
     Velocities follow v ← (1 - α)(v + Δt F) + α |v + Δt F| F/|F|, positions x ← x + Δt v. As long as F·v > 0 the time
-    step grows and α falls, after ``DELAY`` steps. Otherwise it shrinks, α starts anew, and the molecule goes back by
-    half a step and stops. As published, nothing shrinks in the first ``DELAY`` steps. The way back is a displacement of
+    step grows and α falls, after ``DELAY`` steps. Otherwise it shrinks, α is reset, and the molecule goes back by half
+    a step and stops. As published, nothing shrinks in the first ``DELAY`` steps. The way back is a displacement of
     its own, so that the next force is measured where it is used. Where the driver took another step, because the model
     failed at the end of this one, the molecule stops, too.
 
@@ -69,7 +69,7 @@ class FIRE:
     def step(
         self, slots: torch.Tensor, positions: torch.Tensor, energies: torch.Tensor, forces: torch.Tensor
     ) -> torch.Tensor:
-        """Return displacements (m, atoms, 3), Å; a molecule with a force that is not finite stays, and starts anew."""
+        """Return displacements (m, atoms, 3), Å; a molecule with a force that is not finite stays, and starts again."""
         usable = finite_rows(forces)
         f = flat(torch.where(usable[:, None, None], forces, 0.0))
         stopped = slots[longest_move(strayed(positions, self._expected[slots])) > STOPPED]

@@ -56,7 +56,7 @@ class GolfLBFGS:
     def step(
         self, slots: torch.Tensor, positions: torch.Tensor, energies: torch.Tensor, forces: torch.Tensor
     ) -> torch.Tensor:
-        """Return displacements (m, atoms, 3), Å; a molecule with a force that is not finite stays, and starts anew."""
+        """Return displacements (m, atoms, 3), Å; a molecule with a force that is not finite stays, and starts again."""
         usable = finite_rows(forces)
         g = flat(torch.where(usable[:, None, None], -forces, 0.0))
         moved = self._moved[slots]

@@ -89,7 +89,7 @@ def contact_pairs(topology: Topology) -> IntArray:
 def contacts(pairs: IntArray, numbers: IntArray, positions: FloatArray) -> tuple[IntArray, FloatArray, FloatArray]:
     """Return the pairs that are close, the unit vectors along them, and their curvatures.
 
-    Repulsion and hydrogen bonds resist approach long before an internal coordinate knows of it. A pair has the
+    Repulsion and hydrogen bonds act at distances at which no internal coordinate describes them. A pair has the
     curvature along its line only, c·exp(-3(r - R)), where R is the sum of the van der Waals radii.
 
     Returns:

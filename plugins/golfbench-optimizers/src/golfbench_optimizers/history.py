@@ -31,7 +31,7 @@ class History:
         self._stored = torch.zeros(slots, dtype=torch.int64, device=device)
 
     def forget(self, slots: torch.Tensor | int) -> None:
-        """Drop all pairs of these slots; what their rings hold is unreachable from now on."""
+        """Drop all pairs of these slots."""
         self._stored[slots] = 0
 
     def add(self, slots: torch.Tensor, s: torch.Tensor, y: torch.Tensor, curvature: torch.Tensor) -> None:

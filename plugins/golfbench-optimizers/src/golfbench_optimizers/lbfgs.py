@@ -26,8 +26,8 @@ class LBFGS:
     Every step costs one force call. Stored per slot, in float64: up to ``memory`` pairs of displacement s and gradient
     change y in a ring, the number of pairs ever stored, and the last positions and gradient. The inverse Hessian
     starts from s·y / y·y of the newest pair (ibid., Eq. 7.20), or from ``FIRST_INVERSE_CURVATURE`` without one. A
-    direction that is not finite or does not go downhill makes the molecule forget its pairs and take the step that
-    the initial inverse Hessian alone proposes.
+    direction that is not finite or does not go downhill drops the pairs of the molecule, and the step is that of
+    the initial inverse Hessian alone.
 
     Args:
         memory: Pairs kept.

@@ -64,15 +64,15 @@ class LBFGSInternal(LBFGS):
     """``LBFGS`` whose initial Hessian is BᵀKB + c·1 at the current geometry (``golfbench.contracts.Optimizer``).
 
     B are the derivatives of bonds, angles, torsions, impropers and linear bends, K their force constants and those of
-    close contacts (``hessian_guess``): soft torsions and stiff bonds come out as they are, and the pairs only have to
-    teach what the model gets wrong. The pairs are Cartesian, so they stay good when coordinates are chosen anew,
-    because a bond broke or an angle straightened. But a pair corrects the model of its time, and the older it is the
-    less it fits the present one: two pairs serve better than five or a hundred. A model that cannot be factorized, for
-    example because atoms coincide, is replaced by ``FIRST_INVERSE_CURVATURE``. Molecules of more than ``large.LARGEST``
-    atoms walk by ``LBFGS`` alone.
+    close contacts (``hessian_guess``): it describes soft torsions and stiff bonds, and the pairs only have to
+    correct the model's errors. The pairs are Cartesian, so they stay valid when coordinates are chosen again
+    because a bond broke or an angle straightened. But a pair corrects the model at its own geometry, and the older it
+    is, the less it fits the present one: two pairs work better than five or a hundred. A model that cannot be
+    factorized, for example because atoms coincide, is replaced by ``FIRST_INVERSE_CURVATURE``. Molecules of more than
+    ``large.LARGEST`` atoms walk by ``LBFGS`` alone.
 
-    Straight steps along soft motions stretch bonds, and a few pairs forgive little: where the energy rises the bound
-    on displacements shrinks, and where it rises much the walk goes on from the point before.
+    Straight steps along soft motions stretch bonds, and a few pairs do not correct that: where the energy rises, the
+    bound on displacements shrinks, and where it rises much, the walk goes on from the point before.
 
     Args:
         memory: Pairs kept.
@@ -109,7 +109,7 @@ class LBFGSInternal(LBFGS):
             self._large[slot], self._told = CartesianWalk(molecule, self._told), True
 
     def constrain(self, slot: int, constraint: Constraint) -> None:
-        """Step along what is free to move alone; see ``golfbench.contracts.TakesConstraints``."""
+        """Take constraints into account; see ``golfbench.contracts.TakesConstraints``."""
         self._constraints[slot] = constraint
 
     def step(
@@ -184,7 +184,7 @@ class LBFGSInternal(LBFGS):
         return solve
 
     def _frame(self, slot: int, padded: FloatArray) -> Frame | None:
-        """Return the coordinates of the molecule in ``slot``, chosen anew where they no longer suit its positions.
+        """Return the coordinates of the molecule in ``slot``, chosen again where they no longer fit its positions.
 
         ``None`` where coordinates are of no use.
         """

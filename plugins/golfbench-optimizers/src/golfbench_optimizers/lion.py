@@ -15,8 +15,8 @@ WEIGHT, MEAN_DECAY = 0.9, 0.99
 class Lion:
     """d = rate · sign(0.9 m + 0.1 F) with the mean force m (``golfbench.contracts.Optimizer``).
 
-    Every coordinate moves by the whole rate in every step, towards the minimum or past it, so that a constant rate
-    never comes closer than about that. As wherever Lion is used, the rate therefore falls with time: by ``decay`` per
+    Every coordinate moves by the whole rate in every step, towards the minimum or past it, so that a walk at a constant
+    rate ends about that far from it. As usual with Lion, the rate therefore falls with time: by ``decay`` per
     step, and no coordinate can move farther than rate / (1 - decay) in all.
 
     Args:
@@ -41,7 +41,7 @@ class Lion:
         self._rate = torch.zeros(slots, dtype=torch.float64, device=device)
 
     def admit(self, slot: int, molecule: Molecule) -> None:
-        """Forget the molecule that was in ``slot``."""
+        """Reset ``slot`` for a new molecule."""
         self._restart(torch.tensor([slot]))
 
     def _restart(self, slots: torch.Tensor) -> None:
@@ -51,7 +51,7 @@ class Lion:
     def step(
         self, slots: torch.Tensor, positions: torch.Tensor, energies: torch.Tensor, forces: torch.Tensor
     ) -> torch.Tensor:
-        """Return displacements (m, atoms, 3), Å; a molecule with a force that is not finite stays, and starts anew."""
+        """Return displacements (m, atoms, 3), Å; a molecule with a force that is not finite stays, and starts again."""
         usable = finite_rows(forces)
         forces = torch.where(usable[:, None, None], forces, 0.0)
         mean, rate = self._mean[slots], self._rate[slots]

@@ -7,7 +7,7 @@ import numpy as np
 from golfbench.contracts import FloatArray
 
 #: Smallest and largest curvature along a combination of coordinates, in units of what the force constants of
-#: ``hessian_guess`` give it: what is negative or tiny, or wild, is no basis for a step.
+#: ``hessian_guess`` give it: negative, very small or very large ones are no basis for a step.
 SOFTEST, STIFFEST = 0.2, 10.0
 #: Of the largest singular value: combinations below are those that no internal coordinate sees.
 _EXTERNAL = 1e-6

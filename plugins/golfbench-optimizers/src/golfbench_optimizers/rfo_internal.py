@@ -39,7 +39,7 @@ RISE = 0.003
 #: are saved by that and by the cycles that it ends.
 GAIN = 3e-4
 INSIDE = 0.1
-#: Predicted energy changes (Hartree) smaller than this drown in the rounding of float32 models: the change is then
+#: Predicted energy changes (Hartree) smaller than this are below the rounding of float32 models: the change is then
 #: taken from the gradients.
 ENERGY_NOISE = 2e-5
 #: Weight of Cartesian displacements (1/Å²) in the metric of the trust radius: only what nothing else restrains.
@@ -51,7 +51,7 @@ MAX_ITERATIONS, SETTLED = 3, 1e-3
 #: Å; positions closer than this are the same.
 ROUNDING = 1e-10
 #: Points of the walk that are expressed in new coordinates, divided by how often they were chosen: each point costs
-#: as much as a step, and a walk that chooses again and again learns little from what lies far behind.
+#: as much as a step, and a walk that chooses again and again learns little from early points.
 CARRIED = 40
 #: Å; displacement of an atom where internal coordinates fail.
 CARTESIAN_CAP = 0.1
@@ -123,7 +123,7 @@ class Walk:
         radius: First and largest trust radius.
 
     Attributes:
-        constraint: What does not move; the gradients given are without what would move it.
+        constraint: The constraints; the given gradients are without their components.
         hessian: Second derivatives where the walk starts, if they are known, (3·n_atoms, 3·n_atoms), Hartree/Å².
     """
 
@@ -179,7 +179,7 @@ class Walk:
         return self._proposed
 
     def forget(self) -> None:
-        """Start anew, with coordinates chosen at the next positions."""
+        """Start again, with coordinates chosen at the next positions."""
         self._visited, self._base, self._evaluated, self._radius = [], None, None, self._largest
 
     def _choose_coordinates(self, positions: FloatArray) -> None:
@@ -204,7 +204,7 @@ class Walk:
         """Express a geometry and its gradient in all coordinates.
 
         Redundant coordinates leave the gradient open; this one is what the model itself would have at a displacement
-        with that Cartesian gradient. Pairs of an energy surface like the model's then teach nothing wrong.
+        with that Cartesian gradient. Pairs of an energy surface like the model's are then right.
         """
         values, matrix = self._coordinates(positions.reshape(-1))
         cartesian = CARTESIAN * np.eye(positions.size)
@@ -229,7 +229,7 @@ class Walk:
         return step, after.generalized - before.generalized
 
     def _learn(self, point: Point) -> None:
-        """Take in the point that the last step led to: Hessian, trust radius, and where to go on from."""
+        """Evaluate the last step: update Hessian and trust radius, and choose the point to go on from."""
         assert self._base is not None
         assert self._evaluated is not None
         before = self._evaluated
@@ -363,9 +363,9 @@ class RFOInternal:
 
     One force call per step. The Hessian is a model (``hessian_guess``), renewed at every geometry, and the BFGS
     update from up to ``memory`` pairs in internal and Cartesian coordinates together; the step is restricted in the
-    metric of internal coordinates, and follows them (``Walk._curved``). Each molecule is worked on by itself, so its
-    path is bit for bit the same in any company. Where the internal coordinates fail, for example because atoms
-    coincide, the molecule follows its forces for one step and starts anew. Molecules of more than ``large.LARGEST``
+    metric of internal coordinates, and follows them (``Walk._curved``). Each molecule is treated by itself, so its path
+    is bit for bit the same in any batch. Where the internal coordinates fail, for example because atoms coincide,
+    the molecule follows its forces for one step and starts again. Molecules of more than ``large.LARGEST``
     atoms walk by L-BFGS in Cartesian coordinates.
 
     Args:
@@ -399,7 +399,7 @@ class RFOInternal:
         self._sizes[slot] = len(molecule)
 
     def constrain(self, slot: int, constraint: Constraint) -> None:
-        """Step along what is free to move alone; see ``golfbench.contracts.TakesConstraints``."""
+        """Take constraints into account; see ``golfbench.contracts.TakesConstraints``."""
         if isinstance(walk := self._walks[slot], Walk):
             walk.constraint = constraint
 

@@ -17,13 +17,13 @@ BoolArray = npt.NDArray[np.bool_]
 
 #: Atoms closer than this multiple of the sum of their covalent radii are bonded (Bakken & Helgaker 2002 use 1.3).
 BONDED = 1.3
-#: A bond is given up beyond this multiple, and one is added below ``FORMED``: between the two nothing changes, so that
-#: a distance near ``BONDED`` does not make the coordinates flicker.
+#: A bond is removed beyond this multiple, and one is added below ``FORMED``: between the two nothing changes, so that a
+#: distance near ``BONDED`` does not change the coordinates again and again.
 BROKEN = 1.6
 FORMED = 1.15
 #: An angle above this has no usable derivative of its own or of the torsions at its ends: two linear bends instead.
 LINEAR = np.deg2rad(165.0)
-#: Coordinates are chosen anew when an angle opens beyond the first, or a linear bend closes below the second.
+#: Coordinates are chosen again when an angle opens beyond the first, or a linear bend closes below the second.
 OPENED, CLOSED = np.deg2rad(175.0), np.deg2rad(155.0)
 #: A centre of three bonds is planar enough for an improper torsion when its unit bond vectors span less than this.
 PLANAR_VOLUME = 0.5

@@ -56,7 +56,7 @@ def longest_move(displacements: torch.Tensor) -> torch.Tensor:
 
 
 def strayed(positions: torch.Tensor, expected: torch.Tensor) -> torch.Tensor:
-    """Return how far molecules (m, atoms, 3) are from where they were sent, Å; zero where nothing was expected (NaN).
+    """Return how far molecules (m, atoms, 3) are from their proposed positions, Å; zero where there are none (NaN).
 
     The driver takes another step where the model fails at the end of the proposed one. Everywhere else this is an
     exact zero: the driver adds what was proposed as its sender does.

@@ -95,7 +95,7 @@ class Kernel:
         return total
 
     def close(self) -> None:
-        """End everything that was started and remove the files; whatever is running is killed."""
+        """End everything that was started and remove the files; running processes are killed."""
         if not self._closed.acquire(blocking=False):
             return
         self._closing.set()

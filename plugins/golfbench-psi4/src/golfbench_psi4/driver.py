@@ -104,8 +104,8 @@ def _gradient(psi4: Any, request: dict[str, Any]) -> dict[str, Any]:
     except Exception as error:
         if "point group" not in str(error):
             raise
-    # Psi4 1.3.2 looks for symmetry even where it is told to use none, and stumbles over atoms that are symmetric but
-    # for rounding. Turned away from the axes of the frame, nothing is symmetric.
+    # Psi4 1.3.2 looks for symmetry even if it is told to use none, and fails for atoms that are symmetric up to
+    # rounding. Rotated away from the axes of the frame, nothing is symmetric.
     _clean(psi4)
     return _turned_gradient(psi4, request, _TURN)
 
@@ -160,7 +160,7 @@ def _describe(error: Exception) -> dict[str, str]:
 
 
 def _reason(error: Exception) -> str:
-    """Return one line: a RuntimeError is C++ code's, which buries its reason in a page or loses it altogether."""
+    """Return one line: a RuntimeError comes from C++ code, with its reason within a page of text or without one."""
     lines = [line.replace("Fatal Error:", "").strip() for line in str(error).splitlines()]
     told = next(filter(None, lines), "")
     return f"{told} (output ends: {_last_words()})".strip() if isinstance(error, RuntimeError) else told

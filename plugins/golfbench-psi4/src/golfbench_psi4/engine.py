@@ -22,7 +22,7 @@ from golfbench_psi4.process import DriverProcess
 #: The grid and the integral threshold of the nabla2DFT data set, which are Psi4's defaults, written out so that they
 #: hold for every version. Convergence is left to Psi4's gradients (1e-8 for SCF methods), as in the GOLF paper.
 KEYWORDS = {"dft_radial_points": 75, "dft_spherical_points": 302, "ints_tolerance": 1e-12}
-#: How the SCF is found, by the parameter ``scf``. The guess of bare nuclei (core) is none of them: from it the triplet
+#: How the SCF is found, by the parameter ``scf``. The guess of bare nuclei (core) is not used: from it the triplet
 #: of O2 and the doublet of NO2 converge to excited states, 0.25 and 0.08 Hartree too high at HF/STO-3G. With 40 %
 #: damping the methyl radical oscillates for ever, with 20 % it does not.
 WAYS: Mapping[str, Mapping[str, Any]] = {

@@ -39,8 +39,8 @@ def candidates(location: str) -> Iterator[Installation]:
     """Yield where Psi4 may be.
 
     Args:
-        location: The psi4 program, its Python interpreter or the folder of its environment: then it is there or
-            nowhere. Empty: in the current interpreter, on PATH, in Debian's packages, in a conda environment.
+        location: The psi4 program, its Python interpreter or the folder of its environment: then only that
+            place is tried. Empty: in the current interpreter, on PATH, in Debian's packages, in a conda environment.
     """
     if location:
         yield from _at(Path(location).expanduser())

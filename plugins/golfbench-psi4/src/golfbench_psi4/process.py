@@ -19,11 +19,11 @@ from golfbench_psi4.location import Installation
 _DRIVER = Path(__file__).with_name("driver.py")
 #: An answer has 75 bytes for each atom; more than this (bytes) is no answer.
 _LONGEST_ANSWER = 1 << 26
-#: The last word of C++ code without memory.
+#: The last message of C++ code that runs out of memory.
 _BAD_ALLOC = "bad_alloc"
 _LOG = "log.txt"
 _LOG_TAIL_LINES = 2
-#: A process whose pipe is closed gets this long (s) to finish dying, so that its own signal is seen.
+#: A process whose pipe is closed gets this long (s) to end, so that its own signal is seen.
 _DYING_S = 5.0
 
 
@@ -70,7 +70,7 @@ class DriverProcess:
         self.version = str(hello["provenance"]["version"])
 
     def is_dead(self) -> bool:
-        """Tell whether it ended while nobody was asking."""
+        """Return whether it ended between two calls."""
         return self._process.poll() is not None
 
     def compute(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -81,7 +81,7 @@ class DriverProcess:
                 ``engine`` for an answer outside the protocol; then the process is ended.
         """
         assert self._process.stdin is not None
-        # a process that is gone says why where it is read from
+        # why a process has ended is found when its answer is read
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.write(json.dumps(request).encode() + b"\n")
             self._process.stdin.flush()

@@ -20,7 +20,7 @@ PARAMETERS = (
 
 @dataclass(frozen=True, kw_only=True)
 class QcengineOracleSpec(OracleSpec):
-    """An oracle whose basis may be empty, and whose level of theory a person may name."""
+    """An oracle whose basis may be empty, and whose level of theory the user may name."""
 
     def level_of_theory(self, parameters: Mapping[str, Any]) -> str:
         """Return the level that was given, or else method, basis and keywords."""

@@ -1,8 +1,8 @@
 """MMFF94 (Halgren 1996) and UFF (Rappé et al. 1992) through RDKit, in Hartree and Hartree/Å.
 
-A force field is built once for each SMILES and evaluated at the positions of each call. So that a label depends on
-nothing but the molecule, no nonbonded pair is left out for being far away when the field was built, and all fragments
-of a molecule interact. For one fragment the numbers are those of RDKit's default settings.
+A force field is built once for each SMILES and evaluated at the positions of each call. A label depends on the
+molecule alone: all nonbonded pairs are included, however far apart they were when the field was built, and all
+fragments of a molecule interact. For one fragment the numbers are those of RDKit's default settings.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ with importable():
 
 
 class LeanPaiNN(PaiNN):  # type: ignore[misc]
-    """SchNetPack's PaiNN, evaluated another way: the same numbers but for rounding, in half the time or less.
+    """SchNetPack's PaiNN, evaluated another way: the same numbers up to rounding, in half the time or less.
 
     On a CPU its time is memory traffic over pairs, most of all where forces are differentiated. So here
 

@@ -1,4 +1,4 @@
-"""Selections: GOLF's rule and the controls it is compared with."""
+"""Selections: ``golf`` and the controls that it is compared with."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def golfbench_selections() -> list[SelectionSpec]:
         SelectionSpec(
             name="end-mismatch",
             factory="golfbench_selections.ends:EndMismatch",
-            summary="Label the ends of trajectories where a second cheap level pulls most.",
+            summary="Label the ends of trajectories where a second cheap level has the largest forces.",
             parameters=(SHARE,),
             license="MIT",
             sees=frozenset({"surrogate_forces"}),

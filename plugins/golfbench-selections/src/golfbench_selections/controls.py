@@ -1,4 +1,4 @@
-"""The controls: what GOLF's rule has to beat at the same number of oracle calls."""
+"""The controls: selections that ``golf`` has to beat at the same number of oracle calls."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class RandomTrajectory:
         self._kept: State | None = None
 
     def observe(self, state: State) -> Decision:
-        """Keep or pass over the next state; label the kept one at the end, if there is one."""
+        """Keep the next state or not; label the kept one at the end, if there is one."""
         if state.step >= 1 and is_finite(state):
             self._seen += 1
             if self._rng.integers(self._seen) == 0:
@@ -41,8 +41,8 @@ class RandomTrajectory:
 class First:
     """Labels the start of each trajectory, and walks no further.
 
-    One geometry of many molecules, wherever the model would go: what a training set drawn at random has. A start that
-    is labelled already, one of the initial set that was learned from, costs nothing and teaches nothing.
+    One geometry of many molecules, independent of the model, as in a training set drawn at random. A start that
+    is labelled already, one of the initial set that was learned from, costs no call and adds nothing.
     """
 
     def begin(self, molecule: Molecule, rng: np.random.Generator) -> FirstTrajectory:

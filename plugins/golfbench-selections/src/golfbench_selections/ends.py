@@ -1,8 +1,8 @@
-"""Rules about the ends of trajectories, the minima that a model claims: which of them to spend a label on.
+"""Selections of ends of trajectories, the minima of the model: which of them to label.
 
-What a model will be asked for is its minima, and a label there says how wrong it is: a true minimum has no forces. A
-round offers one end for each trajectory. These rules label the more promising half of them (``share``) and pass over
-the rest, which costs walks on the network and no label. They are this suite's own.
+A model is used for its minima, and a label there shows how wrong it is: a true minimum has no forces. A round offers
+one end for each trajectory. These selections label the more promising half of them (``share``) and leave out the rest,
+which costs walks on the network and no label. They are this suite's own.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Ends:
     """Labels a share of the ends of a round.
 
     Args:
-        share: Of the trajectories of a round, how many are labelled, at least one.
+        share: Share of the trajectories of a round that is labelled; at least one is.
 
     Raises:
         ConfigurationError: If it is no share.
@@ -55,16 +55,16 @@ class Ends:
 
 
 def compound_of(molecule: Molecule) -> str:
-    """Return the compound of a state, whatever its conformer and step: ``aspirin`` of ``aspirin/3@12``."""
+    """Return the compound of a state from its id: ``aspirin`` of ``aspirin/3@12``."""
     return group_of(molecule.id.rpartition("@")[0])
 
 
 class EndMismatch(Ends):
-    """Labels the ends where a second cheap level of theory pulls most: there the minimum is the most doubtful.
+    """Labels the ends where a second cheap level of theory has the largest forces: these minima are the most doubtful.
 
-    The model's forces vanish at its minimum, so what is left is the surrogate's force. ``--surrogate gfn1-xtb`` asks a
-    better one than MMFF94, at the price of a call for each state. Disagreement of two levels of theory as a warning is
-    the idea of GOLF (Tsypin et al., arXiv:2311.06295), here of the end alone and without a threshold.
+    The model's forces vanish at its minimum, so the difference is the surrogate's force. ``--surrogate gfn1-xtb`` is a
+    better surrogate than MMFF94 and costs a call for each state. To take the disagreement of two levels of theory as a
+    warning is the idea of GOLF (Tsypin et al., arXiv:2311.06295), here for the end alone and without a threshold.
 
     Args:
         share: See ``Ends``.
@@ -78,8 +78,8 @@ class EndMismatch(Ends):
 class Unsettled(Ends):
     """Labels the ends of compounds that were never labelled, then of those whose last label had the largest forces.
 
-    A compound whose claimed minimum turned out to be one, with hardly a force under the oracle, is settled for now: the
-    next label goes to another. FINETUNA verifies at the claimed minimum, too, for one system (Musielewicz et al., Mach.
+    A compound whose last label had small forces, so that the model's minimum was nearly right, comes last: the next
+    label goes to another one. FINETUNA verifies at the claimed minimum, too, for one system (Musielewicz et al., Mach.
     Learn.: Sci. Technol. 3, 03LT01, 2022, arXiv:2205.01223).
 
     Args:

@@ -38,8 +38,8 @@ def shrunk_covariance(rows: FloatArray, size: int) -> FloatArray:
 def greedy_variances(offered: FloatArray, learned: FloatArray, noise: float, count: int) -> list[int]:
     """Return rows by what a Gaussian process with a linear kernel knows least of, one after the other.
 
-    Each pick is taken as known before the next one. The process is kept by its weights, so that time grows with the
-    number of rows, and not with its cube.
+    Each pick counts as known before the next one. The process is represented by its weights, so that time grows with
+    the number of rows, and not with its cube.
 
     Args:
         offered: (n, size), what is chosen from.

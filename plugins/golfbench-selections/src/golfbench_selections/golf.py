@@ -48,8 +48,8 @@ class GolfNeural:
     """GOLF's rule with a twin of the network in the place of the surrogate.
 
     The twin is an exponential moving average of the network over rounds (``golf.twin_decay``), as in a branch of the
-    code published with GOLF, where the averaged network stands in for the force field. A rise of its energy says that
-    the network goes where it would not have gone some labels ago.
+    code published with GOLF, where the averaged network stands in for the force field. A rise of its energy shows that
+    the network now leads to a state that it would have avoided some labels ago.
 
     Args:
         patience: As for ``Golf``.

@@ -21,8 +21,8 @@ class Mixed:
     """Follows each trajectory by one of several selections, drawn with the odds of its share.
 
     A mixture with a random part guards against a rule that looks at one corner only (epsilon-greedy choice: Sutton and
-    Barto, Reinforcement Learning, 2018, section 2.2). Of a round each part gets as many labels as trajectories that it
-    follows; what a part leaves goes to the others.
+    Barto, Reinforcement Learning, 2018, section 2.2). In a round each part gets as many labels as trajectories that it
+    follows; labels that a part does not use go to the others.
 
     Args:
         parts: Selections, separated by blanks: ``golf:patience=3 random``.

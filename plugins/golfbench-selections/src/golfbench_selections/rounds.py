@@ -1,4 +1,4 @@
-"""Rules that look at a whole round: which of all its candidates teach most."""
+"""Selections that look at a whole round: which of all its candidates are the best to learn from."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class CommitteeForce(Ranked):
 
 
 class CommitteeEnergy(Ranked):
-    """Labels the states on whose energies a committee disagrees most, for their size.
+    """Labels the states on whose energies a committee disagrees most, relative to their size.
 
     Query by committee as in ANI-1x (Smith et al., J. Chem. Phys. 148, 241733, 2018, arXiv:1801.09319): the standard
     deviation of the energies over the square root of the number of atoms. There a threshold decides; here the states of
@@ -77,8 +77,8 @@ class CommitteeEnergy(Ranked):
 class ForceNorm(Ranked):
     """Labels the states with the largest forces under the model itself.
 
-    A control of this suite, without a source: it sees nothing but the model, so a rule that pays for more has to beat
-    it. Most of what it wants lies near the starts, or where the model has gone astray.
+    A control of this suite, without a source: it uses nothing but the model, so a selection that costs more has to be
+    better. Most of its states lie near the starts, or where the walk of the model has gone wrong.
     """
 
     def score(self, candidate: Candidate) -> float:
@@ -175,7 +175,7 @@ class TangentKernel(Kernel):
 
     Two molecules are alike when training on one moves the energy of the other. In the fine-tuning of a pretrained MACE
     it needed 38 % (energies) and 28 % (forces) less data than random (arXiv:2605.03964). A backward pass for each state
-    and for each label that was learned from, in each round, is what it pays.
+    and for each label that was learned from, in each round, is its price.
     """
 
     def choose(self, round: Round) -> Sequence[int]:

@@ -1,4 +1,4 @@
-"""What all selections agree on."""
+"""What all selections share."""
 
 from __future__ import annotations
 

@@ -19,8 +19,8 @@ from golfbench_so3lr.architecture import Architecture
 with importable():
     from so3krates_torch.modules.models import SO3LR
 
-#: Where electrostatics and dispersion end, and over how many Å the dispersion fades there. Molecules are smaller: they
-#: feel all of both. The constant Coulomb shift that belongs to this cutoff is part of the energy.
+#: Where electrostatics and dispersion end, and over how many Å the dispersion fades there. Molecules are smaller:
+#: neither is cut off for them. The constant Coulomb shift that belongs to this cutoff is part of the energy.
 LONG_RANGE_CUTOFF = 100.0
 LONG_RANGE_DAMPING = 2.0
 #: Embeddings of charges have rows up to this atomic number.
@@ -255,8 +255,8 @@ def _attention_weights(
 def _remove_what_is_not_used(so3lr: Any) -> None:
     """Leave the parameters that energies depend on, each once.
 
-    References are the suite's. A layer's filters are also those of its attention. What changes no energy is not
-    trained: weights that the first layer multiplies with equivariant features, which are zero there, and the last
+    References are the suite's. A layer's filters are also those of its attention. Parameters that change no energy are
+    not trained: weights that the first layer multiplies with equivariant features, which are zero there, and the last
     bias of the partial charges, which are made to add up to the charge of the molecule.
     """
     head = so3lr.atomic_energy_output_block

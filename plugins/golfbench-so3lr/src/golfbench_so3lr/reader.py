@@ -1,6 +1,6 @@
 """Reader of the whole models that so3krates-torch pickles, such as the SO3LR that comes with it.
 
-Such a file holds Python objects, and unpickling it may run any code: ``read_model`` belongs into a process of its own.
+Such a file holds Python objects, and unpickling it may run any code: call ``read_model`` in a process of its own.
 What it returns is plain: parameters that rebuild the architecture, and tensors.
 """
 
@@ -69,7 +69,7 @@ def _unpickle(path: str | Path) -> Any:
     with importable():
         try:
             # The file is a pickled object, which weights_only=True refuses whatever is in it. The format is declared
-            # unsafe: this runs only where a person asked for it or the file's hash is known, in a process of its own.
+            # unsafe: this runs only where the user asked for it or the file's hash is known, in a process of its own.
             model = torch.load(path, map_location="cpu", weights_only=False)
         except FileNotFoundError:
             raise CheckpointError(f"{path} does not exist") from None
@@ -137,7 +137,7 @@ def _rebuild(sizes: Architecture, state: Mapping[str, torch.Tensor]) -> tuple[So
 def _check_agreement(model: Any, network: So3lrNetwork, elements: list[int]) -> None:
     """Evaluate the file's model and the rebuilt one on charged radicals of all its elements.
 
-    Whatever the parameters cannot express, here it shows.
+    This finds everything that the parameters cannot express.
 
     Raises:
         ValueError: If they disagree.

@@ -1,4 +1,4 @@
-"""Scalars as records of TensorBoard's event files, written and flushed where they arise.
+"""Scalars as records of TensorBoard's event files, each written and flushed at once.
 
 ``RecordWriter`` is used instead of ``EventFileWriter``, which has a thread of its own, keeps up to two minutes of
 events in memory and writes the name of the machine into the name of the file.
@@ -23,11 +23,11 @@ PREFIX = "events.out.tfevents."
 class EventFile:
     """See ``golfbench.contracts.Logger``. Each time that it is opened it begins another file.
 
-    A step that an earlier file has is not written again: a resumed training repeats what came after its checkpoint.
+    A step that an earlier file has is not written again: a resumed training repeats the steps after its checkpoint.
 
     Args:
         folder: Where the files are; a run of TensorBoard's list.
-        run: Not needed: it is the folder above.
+        run: Not needed: the parent folder has its name.
         combination: Not needed, likewise.
     """
 
@@ -65,7 +65,7 @@ def _last_steps(folder: Path) -> dict[str, int]:
 
 
 def _values(path: Path) -> Iterator[tuple[Any, Any]]:
-    """Yield what a file has, up to a record that a crash has torn."""
+    """Yield the records of a file, up to an incomplete one after a crash."""
     from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader  # takes 0.4 s
 
     with suppress(Exception):

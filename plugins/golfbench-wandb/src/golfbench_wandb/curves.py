@@ -13,7 +13,7 @@ from golfbench.imports import contained
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Contain the client, and keep its crash reports at home."""
+    """Import the client without side effects, and switch off its crash reports."""
     with contained():
         os.environ["WANDB_ERROR_REPORTING"] = "false"
         yield
@@ -44,7 +44,7 @@ class WandbRun:
 
     Args:
         project: Project.
-        entity: User or team; empty: the default of whoever is logged in.
+        entity: User or team; empty: the default of the user who is logged in.
         mode: ``offline`` or ``online``.
         folder: Where the client keeps its files.
         run: Group of the W&B run.

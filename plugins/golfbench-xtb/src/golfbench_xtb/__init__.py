@@ -60,7 +60,7 @@ def _spec(name: str, attribute: str, method: str, aliases: tuple[str, ...], summ
 @hookimpl
 def golfbench_oracles() -> list[OracleSpec]:
     """Offer GFN2-xTB (also found as ``xtb``) and GFN1-xTB."""
-    gfn2 = "Extended tight binding with multipole electrostatics and D4 dispersion: the oracle of a laptop."
+    gfn2 = "Extended tight binding with multipole electrostatics and D4 dispersion: an oracle for a laptop."
     gfn1 = "Extended tight binding with D3 dispersion, the predecessor of GFN2-xTB."
     return [
         _spec("gfn2-xtb", "gfn2", "GFN2-xTB", ("xtb",), gfn2, "10.1021/acs.jctc.8b01176"),

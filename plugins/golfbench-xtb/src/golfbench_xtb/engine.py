@@ -20,8 +20,8 @@ _PARAMETRISATIONS = {"GFN2-xTB": Param.GFN2xTB, "GFN1-xTB": Param.GFN1xTB}
 _HOTTER = (10 / 3, 10.0)
 #: Å, at the accuracy 1; twenty times the distance from a node at which xtb begins to leave a pair of orbitals out.
 _AT_NODE = 1e-6
-#: A rotation about no axis in particular: sines and cosines of 1, 2 and 3 rad, so that no rounded or symmetric
-#: geometry is at a node when it is turned.
+#: A rotation about an axis without symmetry: sines and cosines of 1, 2 and 3 rad, so that no rounded or symmetric
+#: geometry is at a node when it is rotated.
 _TURN = np.linalg.multi_dot(
     [
         [[np.cos(1), -np.sin(1), 0], [np.sin(1), np.cos(1), 0], [0, 0, 1]],
@@ -39,7 +39,8 @@ class XtbOracle:
 
     xtb leaves pairs of orbitals that do not overlap out of its gradient, although their overlap may have a derivative
     (github.com/grimme-lab/xtb, issue 986): forces are wrong by up to 1 eV/Å, with the right energy, where two atoms
-    share a coordinate or lie at another node of each other's orbitals. Such a molecule is turned, and its forces back.
+    share a coordinate or lie at another node of each other's orbitals. Such a molecule is rotated, and its forces are
+    rotated back.
 
     Args:
         method: GFN2-xTB or GFN1-xTB.
@@ -58,7 +59,7 @@ class XtbOracle:
     def version(self) -> str:
         """Version of the installed xtb, for example ``xtb 22.1 (nodes cured)``.
 
-        The words tell labels in a cache from those of xtb as it is, which may have the wrong forces.
+        The words in brackets distinguish labels in a cache from those of unchanged xtb, whose forces may be wrong.
         """
         return f"xtb {version('xtb')} (nodes cured)"
 
@@ -124,7 +125,7 @@ def at_node(positions: FloatArray, distance: float) -> bool:
 
     Args:
         positions: (n_atoms, 3), Å.
-        distance: How near to a node is at the node, Å.
+        distance: Atoms nearer to a node than this count as at the node, Å.
     """
     first, second = np.triu_indices(len(positions), 1)
     x, y, z = np.abs(positions[first] - positions[second]).T

@@ -1,4 +1,4 @@
-"""Which library computes: xtb-python, or tblite for solvents and on versions of Python without xtb-python."""
+"""Choice of the library: xtb-python, or tblite for solvents and on versions of Python without xtb-python."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _oracle(
 ) -> Oracle:
     """Return an oracle of xtb-python, or of tblite.
 
-    xtb-python knows the older solvation model GBSA alone, and ``xtb --alpb`` is what people compare with.
+    xtb-python has only the older solvation model GBSA, and users compare with ``xtb --alpb``.
 
     Raises:
         ComponentMissingError: If tblite is needed and not installed.
