@@ -10,5 +10,5 @@ folder=${1:?"where to: examples/from-scratch-baselines.sh FOLDER"}
 export OMP_NUM_THREADS=1
 
 golfbench train --model painn:preset=small --dataset druglike-xtb-10k --delta mmff94 \
-    --updates 8000 --batch-size 4 --learning-rate 0.002 --seed 0 \
+    --updates 10000 --batch-size 4 --learning-rate 0.002 --seed 0 \
     --logger csv --output "$folder/painn-small-delta-mmff94.safetensors"

@@ -16,14 +16,16 @@ import pytest
 from ase.db import connect
 from filelock import FileLock
 from rdkit import Chem
+from rdkit.Chem import rdForceFieldHelpers
 from rdkit.Chem.rdMolDescriptors import CalcMolFormula
 from rdkit.Chem.Scaffolds.MurckoScaffold import MurckoScaffoldSmiles
 
-from golfbench.chemistry import flat_smiles, scaffold
-from golfbench.contracts import Dataset
+from golfbench.chemistry import embed, flat_smiles, rdkit_mol, scaffold
+from golfbench.contracts import Dataset, LabelledMolecule
 from golfbench.errors import ConfigurationError
+from golfbench.molecules import Molecule
 from golfbench.oracles.ledger import Ledger, OracleCall, read_calls
-from golfbench.units import HARTREE_TO_EV
+from golfbench.units import HARTREE_TO_EV, HARTREE_TO_KCAL_MOL
 from golfbench_datasets import build as build_module
 from golfbench_datasets import druglike
 from golfbench_datasets.check import check
@@ -39,6 +41,7 @@ from golfbench_datasets.files import (
 )
 from golfbench_datasets.loading import data_folder
 from golfbench_datasets.reader import FolderReader
+from golfbench_datasets.relaxing import open_relaxer
 
 NAMES = ("druglike-mini", "druglike-xtb", "druglike-dft")
 COUNTS = {
@@ -314,13 +317,40 @@ def test_the_large_set_has_the_size_of_the_paper_and_the_test_part_of_druglike_x
     assert {z for row in data.initial for z in row.molecule.numbers.tolist()} == {1, 6, 7, 8, 9, 16, 17, 35}
 
 
-def test_the_large_set_has_the_labels_of_the_small_one() -> None:
-    ten_k = {row.molecule.id: row for row in dataset(TEN_K).initial}
-    common = [row for row in dataset("druglike-xtb").initial if row.molecule.id in ten_k]
-    assert len(common) == 275  # three conformers of one compound, two of the next, of 110
-    for row in common:
-        assert np.allclose(ten_k[row.molecule.id].molecule.positions, row.molecule.positions, atol=1e-6)
-        assert ten_k[row.molecule.id].label.energy == pytest.approx(row.label.energy, abs=1e-6)
+def mmff94_force(molecule: Molecule) -> float:
+    """Return the largest force norm by RDKit itself, kcal/mol/Å."""
+    mol = rdkit_mol(molecule)
+    field = rdForceFieldHelpers.MMFFGetMoleculeForceField(mol, rdForceFieldHelpers.MMFFGetMoleculeProperties(mol))
+    return float(np.linalg.norm(np.reshape(field.CalcGrad(), (-1, 3)), axis=1).max())
+
+
+def test_the_large_set_has_starts_of_the_small_one_and_goes_on_along_relaxations() -> None:
+    groups: dict[str, list[LabelledMolecule]] = {}
+    for row in dataset(TEN_K).initial[:275]:
+        groups.setdefault(molecule_name(row.molecule), []).append(row)
+    small = {row.molecule.id: row for row in dataset("druglike-xtb").initial}
+    assert len(groups) == 110
+    for first in (group[0] for group in groups.values() if len(group) == 3):
+        assert np.allclose(first.molecule.positions, small[first.molecule.id].molecule.positions, atol=1e-6)
+        assert first.label.energy == pytest.approx(small[first.molecule.id].label.energy, abs=1e-6)
+    forces = [[mmff94_force(row.molecule) for row in group] for group in groups.values()]
+    arrived = [largest[-1] < 0.02 / HARTREE_TO_EV * HARTREE_TO_KCAL_MOL for largest in forces]
+    assert np.mean(arrived) > 0.95  # one whose bonds MMFF94 would change stays where it was
+    assert np.mean([largest[-2] > largest[-1] for largest in forces]) > 0.95
+
+
+def test_conformers_are_moved_along_the_walk_of_the_force_field_the_same_way_each_time() -> None:
+    groups = [embed("CC(=O)Nc1ccc(O)cc1", "paracetamol", 3, 1), embed("CCO", "ethanol", 2, 1)]
+    with open_relaxer(1) as relaxer, open_relaxer(1) as again:
+        moved, same = list(relaxer.spread(groups)), list(again.spread(groups))
+    assert [[m.id for m in group] for group in moved] == [[m.id for m in group] for group in groups]
+    np.testing.assert_array_equal(moved[0][0].positions, groups[0][0].positions)
+    for before, after in zip(groups, moved, strict=True):
+        first, between, end = (mmff94_force(m) for m in (before[-2], after[-2], after[-1]))
+        assert first != between > end
+        assert end < 0.02 / HARTREE_TO_EV * HARTREE_TO_KCAL_MOL
+    for one, two in zip((m for group in moved for m in group), (m for group in same for m in group), strict=True):
+        np.testing.assert_array_equal(one.positions, two.positions)
 
 
 def test_the_large_set_is_small_enough_to_ship() -> None:

@@ -26,6 +26,7 @@ from golfbench_datasets.druglike import CONFORMERS_TEST, SCREENING_FILE, SEED, T
 from golfbench_datasets.files import DRUGS, Description, write_description
 from golfbench_datasets.laboratory import Laboratory, Recipe, closing, say
 from golfbench_datasets.loading import data_folder, load
+from golfbench_datasets.relaxing import open_relaxer
 
 XTB = Recipe(ComponentRef("gfn2-xtb"), "lbfgs", StoppingRule(force_max=0.005, max_steps=3000))
 DFT = Recipe(ComponentRef("psi4"), "rfo-internal", StoppingRule(force_max=0.01, max_steps=100), "aimnet2", walks=True)
@@ -77,7 +78,9 @@ def workplace(output: Path) -> Iterator[Path]:
 
 def _fill(plan: Plan, laboratory: Laboratory, output: Path) -> None:
     starts = [molecule for drug in plan.test for molecule in drug.conformers(CONFORMERS_TEST)]
-    laboratory.fill(output, plan.starts(), starts, {drug.name: drug.formula for drug in plan.test})
+    with open_relaxer(SEED) as relaxer:
+        training = relaxer.spread(plan.starts()) if plan.relaxed else plan.starts()
+        laboratory.fill(output, training, starts, {drug.name: drug.formula for drug in plan.test})
 
 
 def _finish(name: str, output: Path, recipe: Recipe, work: Path) -> None:

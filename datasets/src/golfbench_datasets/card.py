@@ -38,8 +38,8 @@ Elements: {elements}. All molecules are neutral, closed-shell and in one piece. 
   start to minimum by {drop_min:.0f} to {drop_max:.0f} kcal/mol (median {drop_median:.0f}), and no bond is formed or
   broken. The minimum is a local one: lower ones may exist. Drugs are listed by name, SMILES and molecular formula in
   `{drugs_of}/drugs.csv`; each formula is checked against the structure.
-- **Initial training set.** {train.molecules} compounds, {per_molecule} ETKDGv3 conformers each, labelled where they
-  stand; picked with MaxMin (Morgan fingerprints, radius 2, 2048 bits) from the eligible ones of 10 000 screening
+- **Initial training set.** {train.molecules} compounds, {per_molecule} ETKDGv3 conformers each, labelled {where};
+  picked with MaxMin (Morgan fingerprints, radius 2, 2048 bits) from the eligible ones of 10 000 screening
   compounds. No Murcko scaffold is shared with any drug of {drugs_of}; molecules without rings have no scaffold, so
   only identical ones are kept apart there. Stereocentres and double bonds that are drawn without a configuration have
   one here, the same in all conformers.
@@ -122,9 +122,12 @@ _DFT = {
 }
 
 _LARGER = """\
+- **Along relaxations.** Of each compound the last conformer was walked to its MMFF94 minimum (`rfo-internal`), and the
+  one before it to a state on the way to its own, drawn at random; of those with three the first is as ETKDGv3 made it.
+  A network that has only seen embedded conformers has not seen the bond lengths of a minimum: see `baselines/`.
 - **More of druglike-xtb.** The test part is that of druglike-xtb and is read from there. The first compounds of the
-  training set are those of druglike-xtb, with their first conformers; the pick goes on from them. Three conformers of
-  one molecule, two of the next: as many conformations, of as many molecules, as the initial set of the GOLF paper.
+  training set are those of druglike-xtb; the pick goes on from them. Three conformations of one molecule, two of the
+  next: as many conformations, of as many molecules, as the initial set of the GOLF paper.
 """
 
 
@@ -229,6 +232,7 @@ def write_card(folder: Path, description: Description, dataset: Dataset) -> None
         **_numbers(description, dataset),
         drugs=fill(", ".join(molecule_name(item.molecule) for item in dataset.test), 116, break_on_hyphens=False),
         per_molecule=_per_molecule(description.initial),
+        where="where MMFF94 takes them (below)" if description.test_of else "where they stand",
         subset=_subset(description, description.initial, description.test),
         drugs_of="druglike-dft" if is_dft else "druglike-xtb",
         **{key: text.format(method=description.method) for key, text in (_DFT if is_dft else _XTB).items()},

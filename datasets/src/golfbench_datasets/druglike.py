@@ -90,11 +90,13 @@ class Plan:
         training: Those of the initial set; many of them are looked at one after the other, while others are labelled.
         test: Those of the test part; none where it is the test part of another dataset.
         conformers: Of the training molecules in turn: (3, 2) is three of the first, two of the second, three again.
+        relaxed: Whether the last conformers of a molecule are moved along the walk of a force field (``relaxing``).
     """
 
     training: Iterable[Compound]
     test: tuple[Compound, ...]
     conformers: tuple[int, ...] = (CONFORMERS_TRAIN,)
+    relaxed: bool = False
 
     def starts(self) -> Iterator[list[Molecule]]:
         """Yield the conformers of each training molecule."""
@@ -124,7 +126,7 @@ def make_plan(name: str, drugs_csv: Path) -> Plan:
     if name == "druglike-xtb":
         return Plan(chosen, tuple(drugs))
     more = _diverse(candidates, chosen, TRAIN_10K - len(chosen), max(CONFORMERS_10K))
-    return Plan(chain(chosen, more), (), CONFORMERS_10K)
+    return Plan(chain(chosen, more), (), CONFORMERS_10K, relaxed=True)
 
 
 def read_drugs(path: Path, sizes: tuple[int, int] = SIZES) -> list[Compound]:
