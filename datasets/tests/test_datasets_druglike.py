@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import signal
 import subprocess
@@ -24,6 +25,7 @@ from golfbench.chemistry import embed, flat_smiles, rdkit_mol, scaffold
 from golfbench.contracts import Dataset, LabelledMolecule
 from golfbench.errors import ConfigurationError
 from golfbench.molecules import Molecule
+from golfbench.oracles.cache import LabelCache
 from golfbench.oracles.ledger import Ledger, OracleCall, read_calls
 from golfbench.units import HARTREE_TO_EV, HARTREE_TO_KCAL_MOL
 from golfbench_datasets import build as build_module
@@ -300,6 +302,21 @@ def test_a_build_writes_a_sound_folder_with_the_shipped_labels(tmp_path: Path) -
     (ours,) = made.test
     theirs = next(t for t in shipped.test if t.molecule.id == ours.molecule.id)
     assert ours.minimum.energy == pytest.approx(theirs.minimum.energy, abs=1e-5)
+
+
+def test_the_labels_of_published_runs_come_with_druglike_dft(tmp_path: Path) -> None:
+    data = dataset("druglike-dft")
+    found = LabelCache(tmp_path / "labels.sqlite").load(Path(data.known_labels))
+    assert (found.known, found.refused) == (0, [])
+    hashes = {json.loads(line)["geometry_sha256"] for line in Path(data.known_labels).read_text().splitlines()}
+    assert len(hashes) == found.added > 200
+    results = Path(__file__).parents[2] / "examples" / "results"
+    ledgers = sorted(results.glob("dft-*/oracle_calls.jsonl"))
+    assert len(ledgers) >= 6
+    for ledger in ledgers:
+        asked = {call.geometry_sha256 for call in read_calls(ledger) if call.oracle.name == "psi4"}
+        assert asked
+        assert asked <= hashes
 
 
 # --- druglike-xtb-10k ----------------------------------------------------------------------------------------------
