@@ -167,7 +167,8 @@ class PretrainedWeights(FrozenModel):
         Raises:
             ValidationError: If one of them is missing or malformed.
         """
-        facts = {"name": imported.get("weights", ""), "file_sha256": imported.get("file_sha256")}
+        name = imported.get("weights") or imported.get("file", "")
+        facts = {"name": name, "file_sha256": imported.get("file_sha256")}
         facts |= {name: imported[name] for name in ("license", "method", "overlap") if name in imported}
         return cls.model_validate(facts)
 

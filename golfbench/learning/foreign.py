@@ -75,6 +75,7 @@ def open_foreign(file: ForeignFile, model: ComponentRef) -> tuple[Potential, Hea
     potential = rebuilt(ref, weights, file.path)
     origin = {
         "format": form.name,
+        "file": file.path.name,
         "file_sha256": sha256_of(file.path),
         "method": weights.method,
         "notice": weights.notice,
