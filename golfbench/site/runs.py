@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from pydantic import PrivateAttr
+from pydantic import Field, NonNegativeInt, PrivateAttr
 
 from golfbench.benchmark.prepare import limited
 from golfbench.benchmark.records import Record, Stage, latest_records, read_records
@@ -60,8 +60,12 @@ def report_page(runs: Sequence[Path]) -> str:
 
 
 class _OwnTrack(Track):
-    """A track with its dataset at hand: that of a run, which may be limited or labelled by another method."""
+    """A track with its dataset at hand: that of a run, which may be limited or labelled by another method.
 
+    A run may also have no budget: then its networks are judged as they come.
+    """
+
+    budgets: tuple[NonNegativeInt, ...] = Field(min_length=1)
     _data: Dataset = PrivateAttr()
 
     def open_dataset(self) -> Dataset:

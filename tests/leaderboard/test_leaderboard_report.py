@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -108,3 +109,11 @@ def test_the_command_writes_a_page_or_prints_it(finished_run, tmp_path):
     assert runner.invoke(app, ["report", str(finished_run.path), "-f", "csv", "-o", str(table)]).stdout == ""
     assert len(table.read_text().splitlines()) == 1 + 9
     assert runner.invoke(app, ["report", str(tmp_path), "-f", "html"]).exit_code == 4
+
+
+def test_a_run_without_a_budget_is_shown():
+    run = Path(__file__).parents[2] / "examples" / "results" / "dft-published-golf-1k"
+    text = report_page([run])
+    assert "cannot be shown" not in text
+    (track,) = tracks_of(text)
+    assert {entry["stage"] for entry in track["entries"]} == {"reference", "before", "after"}
