@@ -50,7 +50,7 @@ from golfbench_psi4.location import candidates
 OWN, TAUGHT = "psi4", "taught"
 #: Run by the interpreter that has Psi4; the request is on standard input.
 OPTIMIZE = """
-import json, sys, time
+import json, sys
 sys.path += sys.argv[1:]
 import psi4
 asked = json.load(sys.stdin)
@@ -61,11 +61,9 @@ molecule = psi4.core.Molecule.from_arrays(
     geom=asked["positions"], elez=asked["numbers"], units="Angstrom", molecular_charge=asked["charge"],
     molecular_multiplicity=1, fix_symmetry="c1", verbose=0)
 psi4.set_options(asked["options"])
-started = time.process_time()
-energy, history = psi4.optimize(asked["method"], molecule=molecule, return_history=True)
+_, history = psi4.optimize(asked["method"], molecule=molecule, return_history=True)
 gradients = [gradient if isinstance(gradient, list) else gradient.np.tolist() for gradient in history["gradient"]]
-told = {"energies": history["energy"], "gradients": gradients, "cpu_s": time.process_time() - started}
-print(json.dumps(told))
+print(json.dumps({"energies": history["energy"], "gradients": gradients}))
 """
 
 
@@ -79,7 +77,6 @@ class End:
 
 def write_starts(tests: Sequence[TestMolecule], path: Path) -> None:
     """Write the starts, with bonds and names."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     with Chem.SDWriter(str(path)) as writer:
         for test in tests:
             mol = rdkit_mol(test.molecule)
@@ -97,10 +94,8 @@ def by_psi4(test: TestMolecule, force_max: float, folder: Path) -> End:
             "charge": test.molecule.charge,
             "log": str(kept.with_suffix(".log")),
             "method": "wB97X-D",
-            "options": {
-                **KEYWORDS, "basis": "def2-SVP", "reference": "rks", "geom_maxiter": 200
-            },
-        }  # fmt: skip
+            "options": {**KEYWORDS, "basis": "def2-SVP", "reference": "rks", "geom_maxiter": 200},
+        }
         place = next(candidates(""))
         done = subprocess.run(
             [*place.command, "-c", OPTIMIZE, *place.folders], input=json.dumps(asked), capture_output=True, text=True

@@ -266,13 +266,12 @@ def _done(
     finished: set[int] = set()
     tell = progress or (lambda done, total: None)
     with open_output(None, False) as kept:
-        walked = minimize_library(inputs, job, driver, kept, ends)
-        if job.verification is None:
-            walks = [walked]
-        elif job.verification.learn:
+        if job.verification is not None and job.verification.learn:
             walks = [learn_library(inputs, job, driver, kept, ends, workers)]
         else:
-            walks = [walked, verify_library(inputs, job, driver, kept, workers)]
+            walks = [minimize_library(inputs, job, driver, kept, ends)]
+            if job.verification is not None:
+                walks.append(verify_library(inputs, job, driver, kept, workers))
         for one in chain.from_iterable(walks):
             found[one.place] = one.end
             if job.verification is None or one.end is None or one.row.oracle_labels is not None:

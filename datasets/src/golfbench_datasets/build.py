@@ -78,9 +78,12 @@ def workplace(output: Path) -> Iterator[Path]:
 
 def _fill(plan: Plan, laboratory: Laboratory, output: Path) -> None:
     starts = [molecule for drug in plan.test for molecule in drug.conformers(CONFORMERS_TEST)]
+    formulas = {drug.name: drug.formula for drug in plan.test}
+    if not plan.relaxed:
+        laboratory.fill(output, plan.starts(), starts, formulas)
+        return
     with open_relaxer(SEED) as relaxer:
-        training = relaxer.spread(plan.starts()) if plan.relaxed else plan.starts()
-        laboratory.fill(output, training, starts, {drug.name: drug.formula for drug in plan.test})
+        laboratory.fill(output, relaxer.spread(plan.starts()), starts, formulas)
 
 
 def _finish(name: str, output: Path, recipe: Recipe, work: Path) -> None:
