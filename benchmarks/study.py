@@ -35,14 +35,14 @@ from statistics import median
 from golfbench.compare.figure import Axis, figure
 from golfbench.compare.label_curves import Contrast, Curve, between, contrasts, curves_of
 from golfbench.compare.label_tables import TABLES, as_csv, as_markdown
-from golfbench.compare.sides import Side, read_side
+from golfbench.compare.sides import Key, Series, Side, read_side
 from golfbench.compare.verdict import MEASURE
 from golfbench.errors import GolfbenchError, NothingToDoError
 from golfbench.runs.config import RunConfig, load_config
 from golfbench.runs.defaults import suited
 from golfbench.runs.directory import RunDirectory
 from golfbench.runs.grid import Combination, check_names, combinations
-from golfbench.runs.shards import FOLDER, Shard, deal
+from golfbench.runs.shards import FOLDER, Shard, deal, shards_in
 
 PROTOCOL = Path(__file__).parents[1] / "examples" / "study"
 #: Of cells: they take processor time that nobody else wants.
@@ -242,18 +242,42 @@ def estimate(study: Study) -> float | None:
 def sides_below(folders: Sequence[Path]) -> Iterator[Side]:
     """Yield the runs that lie in, or one or two folders below, the given ones.
 
+    Of a run whose cells are not all there yet, those that have finished are a side.
+
     Raises:
         NothingToDoError: If there is none.
     """
-    patterns = ("records.jsonl", "*/records.jsonl", "*/*/records.jsonl")
-    found = [path.parent for folder in folders for pattern in patterns for path in sorted(folder.glob(pattern))]
-    runs = [path.resolve() for path in found if (path / "manifest.json").exists()]
+    below = [path for folder in folders for pattern in ("*/", "*/*/") for path in sorted(folder.glob(pattern))]
+    found = dict.fromkeys(path.resolve() for path in (*folders, *below))
+    runs = {path: sides for path in found if (sides := list(sides_of(path)))}
     if not runs:
         raise NothingToDoError(f"no finished run below {', '.join(map(str, folders))}")
     parents = [path.parent for path in runs]
-    for path in runs:  # called by the file of the protocol, where it has a folder of its own
-        side = read_side(path)
-        yield side if parents.count(path.parent) > 1 else replace(side, name=path.parent.name)
+    for path, sides in runs.items():  # called by the file of the protocol, where it has a folder of its own
+        side = joined(sides)
+        yield replace(side, name=path.name if parents.count(path.parent) > 1 else path.parent.name)
+
+
+def sides_of(run: Path) -> Iterator[Side]:
+    """Yield a run in one piece, or its finished cells."""
+    if (run / "manifest.json").exists():
+        if (run / "records.jsonl").exists() and run.parent.name != FOLDER:
+            yield read_side(run)
+        return
+    for shard in sorted(shards_in(run), key=lambda shard: shard.index):
+        cell = RunDirectory(run / FOLDER / shard.name)
+        if cell.manifest.exists() and cell.read_manifest().finished_utc:
+            yield read_side(cell.path)
+
+
+def joined(sides: Sequence[Side]) -> Side:
+    """Return the cells of one run as one side: each series with the seeds that are there."""
+    series: dict[Key, Series] = {}
+    for one in (series for side in sides for series in side.series):
+        other = series.get(one.key, one)
+        seeds, calls = {**other.seeds, **one.seeds}, {**other.calls, **one.calls}
+        series[one.key] = replace(one, seeds=seeds, calls=calls, cpu_s={**other.cpu_s, **one.cpu_s})
+    return replace(sides[0], series=list(series.values()))
 
 
 def figures(folders: Sequence[Path], output: Path) -> int:

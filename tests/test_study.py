@@ -133,6 +133,9 @@ def test_it_runs_keeps_what_is_finished_merges_and_draws(study, small, tmp_path,
     assert drawn >= {"points.csv", "differences.md", "reached.csv", "small-residual.svg", "small-residual-cost.svg"}
     points = (figures / "points.csv").read_text().splitlines()
     assert len(points) == 1 + 2 * 3  # two selections at 2, 4 and 6 labels in all
+    (run / "manifest.json").unlink()  # not merged yet: the cells that have finished are drawn
+    assert study.main(["figures", output, "--output", str(figures)]) == 0
+    assert (figures / "points.csv").read_text().splitlines() == points
 
 
 def test_wrong_input_is_said_in_one_line(study, tmp_path, capsys):
