@@ -31,8 +31,8 @@ PAGE = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
 SIGNATURES = {
     "minimize": "molecules | model checkpoint optimizer oracle budget learn force_max max_steps check_minima "
     "fix_atoms fix_heavy freeze_torsions conformers seed charge multiplicity device workers unsafe progress",
-    "conformers": "molecules | count window model checkpoint first_walk every_isomer seed temperature optimizer "
-    "force_max max_steps device progress",
+    "conformers": "molecules | count window model checkpoint first_walk oracle verify every_isomer seed temperature "
+    "optimizer force_max max_steps device progress",
     "run": "config | output progress unsafe",
     "read_run": "path |",
     "Leaderboard": "| folder",

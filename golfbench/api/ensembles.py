@@ -17,13 +17,17 @@ from golfbench.molecule_files.conformers import (
     DEFAULT_FIRST_WALK,
     DEFAULT_MODEL,
     NO_WALK,
+    VERIFIED,
     Conformer,
     Ensemble,
     Search,
     ensembles_of,
 )
-from golfbench.molecule_files.driver import open_driver, open_fast
+from golfbench.molecule_files.driver import Driver, open_driver, open_fast
+from golfbench.molecule_files.finishing import open_finish
 from golfbench.molecule_files.input_molecules import InputMolecule, Unusable
+from golfbench.molecule_files.oracle_walks import Verification
+from golfbench.molecule_files.state import State
 from golfbench.runs.baseline import Permission
 from golfbench.runs.grid import check_device
 
@@ -38,10 +42,12 @@ class Conformers(Sequence[Minimized]):
         smiles: Its SMILES; ``None`` where it was no molecule.
         embedded: Conformers that were embedded.
         walked: Those that were left for the better model.
+        ranked: Those that were left after it.
         items: Those that are left in the end. Their rows have ``energy_relative_kcal_mol`` and ``boltzmann_weight``.
         lost: Those that failed; their rows say why.
         model: The model that ranks.
         method: Level of theory of its energies.
+        oracle: Who took the lowest to its own minima, and ranks these; ``None`` where nobody did.
     """
 
     id: str
@@ -49,10 +55,12 @@ class Conformers(Sequence[Minimized]):
     smiles: str | None
     embedded: int
     walked: int
+    ranked: int
     items: tuple[Minimized, ...]
     lost: tuple[Minimized, ...]
     model: str
     method: str
+    oracle: str | None = None
 
     def __len__(self) -> int:
         return len(self.items)
@@ -100,6 +108,8 @@ def conformers(
     model: str | None = None,
     checkpoint: str | Path | None = None,
     first_walk: str | None = DEFAULT_FIRST_WALK,
+    oracle: str | None = None,
+    verify: int = VERIFIED,
     every_isomer: bool = False,
     seed: int = 0,
     temperature: float = 298.15,
@@ -122,6 +132,8 @@ def conformers(
         model: Ranks; AIMNet2 if not given.
         checkpoint: A trained model instead; the file says which.
         first_walk: The fast model; ``None`` or ``none`` for no such walk.
+        oracle: Takes the lowest conformers to its own minima, with 25 labels for each at most; its energies rank them.
+        verify: How many of each stereoisomer; the others are left out.
         every_isomer: Make all stereoisomers that are left open, not one of them.
         seed: Seed of the embedding.
         temperature: Of the weights, K.
@@ -138,8 +150,11 @@ def conformers(
         ConfigurationError: For an unknown name or parameter, or something whose bonds are not known.
         ComponentMissingError: If what a model needs is not installed.
     """
-    search = Search(count, window, temperature, seed, every_isomer, optimizer, force_max, max_steps)
+    walks = optimizer, force_max, max_steps
+    search = Search(count, window, temperature, seed, every_isomer, *walks, oracle, verify)
     check_device(device)
+    if oracle is not None:
+        Verification(oracle).check()
     fast = None if first_walk in (None, NO_WALK) else first_walk
     given, reading = list(listed(molecules)), search.reading()
     path, permission = None if checkpoint is None else Path(checkpoint), Permission()
@@ -147,22 +162,25 @@ def conformers(
     with (
         open_driver(model, path, DEFAULT_MODEL, permission=permission, device=device) as better,
         open_fast(fast, permission, device) as first,
+        open_finish(search, better, State()) as finish,
     ):
+        place = 0
         for number, one in enumerate(given):
             for inputs in bonds_of(one, f"molecules[{number}]", reading):
-                made = ensembles_of(inputs, first, better, search, reading.notes)
-                found.extend(_made(ensemble, number, better.name, better.method) for ensemble in made)
+                made = ensembles_of(inputs, first, better, search, reading.notes, finish, place)
+                found.extend(_made(ensemble, number, better, oracle) for ensemble in made)
+                place += len(inputs)
             if progress is not None:
                 progress(number + 1, len(given))
     return found
 
 
-def _made(ensemble: Ensemble, number: int, model: str, method: str) -> Conformers:
+def _made(ensemble: Ensemble, number: int, better: Driver, oracle: str | None) -> Conformers:
     items, lost = (
         tuple(_minimized(conformer, number) for conformer in group) for group in (ensemble.conformers, ensemble.lost)
     )
-    counts = ensemble.embedded, ensemble.walked
-    return Conformers(ensemble.id, number, ensemble.smiles, *counts, items, lost, model, method)
+    counts = ensemble.embedded, ensemble.walked, ensemble.ranked
+    return Conformers(ensemble.id, number, ensemble.smiles, *counts, items, lost, better.name, better.method, oracle)
 
 
 def _minimized(conformer: Conformer, number: int) -> Minimized:

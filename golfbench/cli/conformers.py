@@ -18,7 +18,7 @@ from golfbench.cli.minimize import (
     StepsOption,
     _complete_model,
 )
-from golfbench.cli.options import AllColumnsOption, DeviceOption, JsonOption
+from golfbench.cli.options import AllColumnsOption, DeviceOption, JsonOption, complete
 from golfbench.cli.streams import session
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from golfbench.molecule_files.conformers import Ensemble, Search
     from golfbench.molecule_files.driver import Driver
+    from golfbench.molecule_files.oracle_walks import OnLabel, Verification
     from golfbench.molecule_files.output import Output
     from golfbench.molecule_files.reading import Inputs
     from golfbench.molecule_files.rows import OwnRow, Tally
@@ -36,6 +37,8 @@ COLUMNS = (
 )
 #: Columns that a narrow terminal leaves out, the first one first.
 SPARE = ("atoms", "model calls", "steps", "max force (eV/Å)")
+#: Where an oracle was asked.
+OF_ORACLE = ("oracle max force (eV/Å)", "labels")
 #: Ensembles with a line each; later ones have none.
 MOST_TOLD = 10
 
@@ -73,6 +76,24 @@ IsomersOption = Annotated[
     bool, typer.Option("--every-isomer", help="Make all stereoisomers that a SMILES leaves open, not one of them.")
 ]
 TemperatureOption = Annotated[float, typer.Option("--temperature", metavar="T", help="Of the weights, K.")]
+VerifierOption = Annotated[
+    str | None,
+    typer.Option(
+        "--oracle",
+        metavar="NAME",
+        autocompletion=complete("oracle"),
+        help="Engine whose own forces take the lowest conformers to its minima; its energies rank them.",
+    ),
+]
+VerifyOption = Annotated[
+    int,
+    typer.Option(
+        "--verify",
+        metavar="K",
+        min=1,
+        help="Conformers of each molecule that the oracle takes on; the others are left out.",
+    ),
+]
 OutputOption = Annotated[
     Path | None,
     typer.Option("--output", "-o", metavar="FILE", help="Conformers, as .sdf or .extxyz; the same command resumes."),
@@ -91,6 +112,8 @@ def conformers(
     model: ModelOption = None,
     checkpoint: CheckpointOption = None,
     first_walk: FirstOption = "mmff94",
+    oracle: VerifierOption = None,
+    verify: VerifyOption = 3,
     every_isomer: IsomersOption = False,
     seed: SeedOption = 0,
     temperature: TemperatureOption = 298.15,
@@ -111,18 +134,36 @@ def conformers(
     window are left out again. Mirror images are two conformers. Weights are Boltzmann's of the energies alone, without
     vibrations.
 
-    Exit codes: 0 all walks converged, 1 some did not, 2 no molecule was usable, 3 a component is missing.
+    With --oracle, the lowest few of each molecule are finished on an engine's own forces, as by minimize with a budget
+    of 25 labels for each; the output has these alone, ranked and weighted by its energies. Its calls are in
+    OUTPUT.oracle.
+
+    Exit codes: 0 all walks converged (with an oracle: are verified), 1 some did not, 2 no molecule was usable, 3 a
+    component is missing.
     """
     from golfbench.molecule_files.conformers import DEFAULT_MODEL, NO_WALK, Search, search_library
     from golfbench.molecule_files.driver import open_driver, open_fast
+    from golfbench.molecule_files.finishing import open_finish
+    from golfbench.molecule_files.oracle_walks import Verification, make_room, oracle_folder
     from golfbench.molecule_files.output import check_place, open_output
     from golfbench.molecule_files.ranking import Ranking, rank
     from golfbench.molecule_files.reading import Inputs
     from golfbench.runs.baseline import Permission
     from golfbench.runs.grid import check_device
 
-    search = Search(count, window, temperature, seed, every_isomer, force_max=force_max, max_steps=max_steps)
+    search = Search(
+        count,
+        window,
+        temperature,
+        seed,
+        every_isomer,
+        force_max=force_max,
+        max_steps=max_steps,
+        oracle=oracle,
+        verify=verify,
+    )
     check_device(device or "cpu")
+    on_label = None if oracle is None else _label_teller(Verification(oracle))
     if output is not None:
         check_place(output, overwrite)
     permission, where = Permission(False, console.note), device or "cpu"
@@ -131,16 +172,20 @@ def conformers(
         open_fast(None if first_walk == NO_WALK else first_walk, permission, where) as first,
     ):
         given = Inputs(inputs, reading := search.reading(), input_format)
+        folder = None if output is None or oracle is None else oracle_folder(output)
         with open_output(output, overwrite, search.command(given, first, better)) as kept:
-            found = search_library(given, reading, first, better, search, kept)
-            interrupted = _search(given, found, partial(_sentence, first=first, better=better, search=search))
+            if folder is not None and kept.fresh:
+                make_room(folder, overwrite)
+            with open_finish(search, better, kept, folder, on_label=on_label) as finish:
+                found = search_library(given, reading, first, better, search, kept, finish)
+                interrupted = _search(given, found, partial(_sentence, first=first, better=better, search=search))
             for line in reading.notes.lines():
                 console.warn(line)
             if not interrupted:
                 rank(kept, Ranking(sort=True))
                 kept.finish(ranked=True)
             session.saved = output is not None and len(kept) > 0
-            tally, written = _show(kept, better, first, json, wide), len(kept)
+            tally, written = _show(kept, better, first, search, json, wide), len(kept)
     if interrupted:
         console.note("interrupted" + (f"; the same command goes on from {kept.partial}" if output and written else ""))
     elif output is not None:
@@ -164,14 +209,26 @@ def _search(inputs: Inputs, found: Iterator[Ensemble], sentence: Callable[[Ensem
     return False
 
 
+def _label_teller(verification: Verification) -> OnLabel | None:
+    """Check that the oracle is there; return what tells of each label of a slow one."""
+    verification.check()
+
+    def tell(id: str, labels: int, force: float) -> None:
+        console.note(f"{id}: label {labels}, largest force {force:.3f} eV/Å")
+
+    return tell if verification.component().spec.slow else None
+
+
 def _sentence(ensemble: Ensemble, first: Driver | None, better: Driver, search: Search) -> str:
     walked = "" if first is None else f", {ensemble.walked} left after {first.name}"
     lost = f", {len(ensemble.lost)} failed" if ensemble.lost else ""
-    left = f"{len(ensemble.conformers)} within {search.window:g} kcal/mol on {better.name}"
+    left = f"{ensemble.ranked} within {search.window:g} kcal/mol on {better.name}"
+    if search.oracle is not None:
+        left += f", {len(ensemble.conformers)} of the lowest {search.verify} on {search.oracle}"
     return f"{ensemble.id}: {ensemble.embedded} conformers{walked}, {left}{lost}"
 
 
-def _show(output: Output, better: Driver, first: Driver | None, json: bool, wide: bool) -> Tally:
+def _show(output: Output, better: Driver, first: Driver | None, search: Search, json: bool, wide: bool) -> Tally:
     """Print the rows on stdout; why some failed, and how many, on stderr."""
     from golfbench.molecule_files.rows import Tally
 
@@ -184,10 +241,14 @@ def _show(output: Output, better: Driver, first: Driver | None, json: bool, wide
 
     if json:
         names = {"model": better.name, "method": better.method, "first_walk": None if first is None else first.name}
+        if search.oracle is not None:
+            names["oracle"] = search.oracle
         rows = (row.model_dump(mode="json") for row in counted())
         console.print_json_rows({"schema_version": SCHEMA_VERSION, **names}, rows)
     else:
-        console.print_table(COLUMNS, map(_cells, counted()), f"conformers on {better.name}", SPARE, wide)
+        columns, last = (COLUMNS, better.name) if search.oracle is None else ((*COLUMNS, *OF_ORACLE), search.oracle)
+        cells = (_cells(row)[: len(columns)] for row in counted())
+        console.print_table(columns, cells, f"conformers on {last}", SPARE, wide)
     if tally.charged and not better.sees_charge:
         console.warn(
             f"{better.name} does not see charges and unpaired electrons, which {tally.charged} conformers have"
@@ -209,4 +270,6 @@ def _cells(row: OwnRow) -> list[str]:
         str(row.n_steps),
         "" if force is None else f"{force:.4f}",
         str(row.model_calls),
+        "" if row.oracle_force_max_ev_per_angstrom is None else f"{row.oracle_force_max_ev_per_angstrom:.4f}",
+        "" if row.oracle_labels is None else str(row.oracle_labels),
     ]

@@ -1,13 +1,14 @@
 """Conformers of molecules: embedded, walked on a fast model, thinned out, walked again and ranked on a better one.
 
 The fast model decides which conformers are the same and which are hopeless; energies, ranks and weights are the better
-model's alone. What the fast model does not take or fails on goes to the better one as it was embedded.
+model's alone. What the fast model does not take or fails on goes to the better one as it was embedded. Where an oracle
+is named, it takes the lowest few to its own minima (``finishing``), and its energies rank these.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -30,6 +31,8 @@ DEFAULT_FIRST_WALK, DEFAULT_MODEL = "mmff94", "aimnet2"
 NO_WALK = "none"
 #: kcal/mol; conformers this far above the window are left out after the first walk. Force fields are wrong by 1 to 2.
 MARGIN = 5.0
+#: Conformers of a stereoisomer that an oracle takes to its own minima.
+VERIFIED = 3
 #: Places of an output that the conformers of one record have.
 _PLACES = 1_000_000
 
@@ -47,6 +50,8 @@ class Search:
         optimizer: Geometry optimizer.
         force_max: Threshold, eV/Å.
         max_steps: Steps of each walk.
+        oracle: Takes the lowest conformers to its own minima; ``None`` for no such stage.
+        verify: How many of each stereoisomer; the others are left out.
     """
 
     count: int = 20
@@ -57,12 +62,16 @@ class Search:
     optimizer: str = "rfo-internal"
     force_max: float = 0.02
     max_steps: int = 500
+    oracle: str | None = None
+    verify: int = VERIFIED
 
     def __post_init__(self) -> None:
         if self.count < 1:
             raise ConfigurationError(f"at least one conformer is needed, not {self.count}")
         if not 0 < self.temperature < math.inf:
             raise ConfigurationError(f"the temperature must be above 0 K, not {self.temperature}")
+        if self.verify < 1:
+            raise ConfigurationError(f"at least one conformer is to be verified, not {self.verify}")
         self.rankings()
         stopping_rule(self.force_max, self.max_steps)
         open_optimizer(self.optimizer)
@@ -95,6 +104,16 @@ class Conformer:
     end: EndPoint | None
 
 
+#: Takes conformers of one molecule, the lowest first, and their place in the output, to the oracle's minima: returns
+#: those that are left, the lowest first by the oracle, and those that failed.
+Finish = Callable[[Sequence[Conformer], int], tuple[list[Conformer], list[Conformer]]]
+
+
+def unfinished(conformers: Sequence[Conformer], place: int) -> tuple[list[Conformer], list[Conformer]]:
+    """Be a ``Finish`` without an oracle: leave everything as it is."""
+    return list(conformers), []
+
+
 @dataclass(frozen=True, slots=True)
 class Ensemble:
     """The conformers of one stereoisomer.
@@ -104,6 +123,7 @@ class Ensemble:
         smiles: Its SMILES; ``None`` where it was no molecule.
         embedded: Conformers that were embedded.
         walked: Those that were left for the better model.
+        ranked: Those that were left after it.
         conformers: Those that are left in the end, the lowest first.
         lost: Those that failed.
     """
@@ -112,12 +132,19 @@ class Ensemble:
     smiles: str | None
     embedded: int
     walked: int
+    ranked: int
     conformers: tuple[Conformer, ...]
     lost: tuple[Conformer, ...]
 
 
 def ensembles_of(
-    inputs: Sequence[InputMolecule | Unusable], first: Driver | None, better: Driver, search: Search, notes: Notes
+    inputs: Sequence[InputMolecule | Unusable],
+    first: Driver | None,
+    better: Driver,
+    search: Search,
+    notes: Notes,
+    finish: Finish = unfinished,
+    place: int = 0,
 ) -> Iterator[Ensemble]:
     """Yield the ensembles of the embedded conformers of one record, one for each stereoisomer.
 
@@ -127,6 +154,8 @@ def ensembles_of(
         better: The model that ranks.
         search: How.
         notes: Told what a person should know.
+        finish: Takes the lowest to the oracle's minima.
+        place: Place of the first of them in the output; those of all records differ.
     """
     isomers: dict[str, list[InputMolecule]] = {}
     for given in inputs:
@@ -135,15 +164,18 @@ def ensembles_of(
     unusable = [given for given in inputs if isinstance(given, Unusable)]
     for smiles, group in isomers.items():
         chosen = group if first is None else _first_walk(group, first, search, notes)
-        left, lost = _walk(chosen, better, search, search.rankings()[1])
+        ranked, lost = _walk(chosen, better, search, search.rankings()[1])
+        left, failed = finish(ranked, place)
+        place += len(ranked)
         id = group[0].molecule.id.rpartition("/")[0] if search.count > 1 else group[0].molecule.id
         missing = [given for given in unusable if given.id.rpartition("/")[0] == id]  # conformers that do not embed
         unusable = [given for given in unusable if given not in missing]
-        lost += _walk(missing, better, search, Ranking())[1]
-        yield Ensemble(id, smiles, len(group), len(chosen), tuple(_weighted(left, search.temperature)), tuple(lost))
+        lost += failed + _walk(missing, better, search, Ranking())[1]
+        counts, weighted = (len(group), len(chosen), len(ranked)), _weighted(left, search.temperature)
+        yield Ensemble(id, smiles, *counts, tuple(weighted), tuple(lost))
     if unusable:
         _, lost = _walk(unusable, better, search, Ranking())
-        yield Ensemble(unusable[0].id, None, 0, 0, (), tuple(lost))
+        yield Ensemble(unusable[0].id, None, 0, 0, 0, (), tuple(lost))
 
 
 def _first_walk(group: Sequence[InputMolecule], driver: Driver, search: Search, notes: Notes) -> list[InputMolecule]:
@@ -174,8 +206,21 @@ def _walk(
             shape = shape_of(row, one.end)
             found[one.place] = None if shape is None else one.end
             kept.add(Kept(one.place, row, None, shape))
-        rank(kept, ranking)
-        ends = [Conformer(row, found[row.record - 1]) for row in kept.rows(ranked=True)]
+        return ranked_of(kept, found, ranking)
+
+
+def ranked_of(
+    kept: Output, found: Mapping[int, EndPoint | None], ranking: Ranking
+) -> tuple[list[Conformer], list[Conformer]]:
+    """Rank conformers of one molecule; return those that are left, the lowest first, and those that failed.
+
+    Args:
+        kept: Their rows; ``record`` is the place and one.
+        found: Their end points by place; ``None`` for those that failed.
+        ranking: Who is left out.
+    """
+    rank(kept, ranking)
+    ends = [Conformer(row, found[row.record - 1]) for row in kept.rows(ranked=True)]
     left = [conformer for conformer in ends if conformer.end is not None and conformer.row.left_out is None]
     return left, [conformer for conformer in ends if conformer.end is None]
 
@@ -203,7 +248,13 @@ def boltzmann_weights(relative_kcal_mol: FloatArray, temperature: float) -> Floa
 
 
 def search_library(
-    inputs: Inputs, reading: Reading, first: Driver | None, better: Driver, search: Search, output: Output
+    inputs: Inputs,
+    reading: Reading,
+    first: Driver | None,
+    better: Driver,
+    search: Search,
+    output: Output,
+    finish: Finish = unfinished,
 ) -> Iterator[Ensemble]:
     """Search the conformers of all records that are not done; yield each ensemble when it is kept.
 
@@ -214,12 +265,13 @@ def search_library(
         better: The model that ranks.
         search: How.
         output: Where conformers are kept, and why some were lost.
+        finish: Takes the lowest to the oracle's minima.
     """
     for number, pending in enumerate(inputs.pending()):
         place = number * _PLACES
         if output.done(place, place + _PLACES - 1):
             continue
-        made = list(ensembles_of(list(pending(reading)), first, better, search, reading.notes))
+        made = list(ensembles_of(list(pending(reading)), first, better, search, reading.notes, finish, place))
         rows = [conformer for ensemble in made for conformer in (*ensemble.conformers, *ensemble.lost)]
         add_together(output, [_kept(output, place + k, number, conformer) for k, conformer in enumerate(rows)])
         yield from made

@@ -187,3 +187,40 @@ def test_the_command_prints_a_table_and_writes_ranked_conformers(tmp_path: Path)
     for arguments in (["C", "--window", "-1"], ["C", "--first-walk", "no-such"], ["none.sdf"], ["-"]):
         assert command(*arguments, "-m", "mmff94").exit_code == 2
     assert command("C", "-m", "no-such").exit_code == 2
+
+
+def test_an_oracle_takes_the_lowest_to_its_own_minima_and_ranks_them() -> None:
+    (found,) = golfbench.conformers("OCCO", count=8, model="mmff94", first_walk=None, oracle="gfn2-xtb", verify=2)
+    assert (found.oracle, found.method) == ("gfn2-xtb", "MMFF94")
+    assert found.ranked > len(found) == 2
+    energies = [one.row.oracle_energy_hartree for one in found]
+    relative = [(energy - energies[0]) * 627.509474 for energy in energies]
+    assert relative == sorted(relative)
+    assert [one.row.energy_relative_kcal_mol for one in found] == pytest.approx(relative, abs=1e-6)
+    shares = [math.exp(-energy / THERMAL) for energy in relative]
+    assert [one.row.boltzmann_weight for one in found] == pytest.approx([s / sum(shares) for s in shares], abs=1e-5)
+    for one in found:
+        assert one.verified
+        assert one.row.oracle_force_max_ev_per_angstrom <= 0.02
+        again = golfbench.minimize(one.molecule, model="gfn2-xtb", max_steps=0)[0].row
+        assert again.energy_initial_hartree == pytest.approx(one.row.oracle_energy_hartree, abs=1e-6)
+
+
+def test_the_command_accounts_for_the_calls_of_its_oracle(tmp_path: Path) -> None:
+    out, chosen = tmp_path / "out.sdf", ["-n", 4, "-m", "mmff94", "--first-walk", "none", "--oracle", "gfn2-xtb"]
+    done = command("CCCC", "CCO", *chosen, "--verify", 1, "-o", out)
+    assert done.exit_code == 0, done.output
+    header, *lines = [line.split("\t") for line in done.stdout.splitlines() if "\t" in line]
+    rows = [dict(zip(header, line, strict=True)) for line in lines]
+    assert [(row["status"], row["weight (%)"]) for row in rows] == [("verified", "100.0")] * 2
+    calls = (tmp_path / "out.oracle" / "oracle_calls.jsonl").read_text().splitlines()
+    assert len(calls) == sum(int(row["labels"]) for row in rows)
+    assert "1 of the lowest 1 on gfn2-xtb" in done.stderr
+    assert [mol.GetProp("golfbench_oracle") for mol in Chem.SDMolSupplier(str(out))] == ["gfn2-xtb"] * 2
+    again = command("CCCC", "CCO", *chosen, "--verify", 1, "-o", tmp_path / "again.sdf", "--json")
+    shown = json.loads(again.stdout)
+    assert shown["oracle"] == "gfn2-xtb"
+    assert [row["oracle_calls"] for row in shown["rows"]] == [0, 0]  # the labels are known by now
+    (tmp_path / "third.oracle").mkdir()
+    for arguments in (["--verify", 0], ["--oracle", "no-such"], ["-o", tmp_path / "third.sdf"]):
+        assert command("CC", *chosen, *arguments).exit_code == 2
