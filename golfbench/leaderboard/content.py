@@ -21,6 +21,7 @@ from golfbench.contracts import Dataset, TestMolecule
 from golfbench.leaderboard.digest import answer_of, folds, remarks, sentence
 from golfbench.leaderboard.entries import SeedRun
 from golfbench.leaderboard.measures import MEASURES, pct_all, residual_all
+from golfbench.leaderboard.pretrained import weights_at_work
 from golfbench.leaderboard.standings import Standing, all_standings, called_for, separable_pairs
 from golfbench.leaderboard.statistics import CONFIDENCE, RESAMPLES
 from golfbench.leaderboard.tracks import Track
@@ -158,7 +159,8 @@ def _entry(standing: Standing, molecules: Sequence[str]) -> dict[str, Any]:
         "oracle_calls": {p: dict(zip(("calls", "cache_hits"), standing.calls(p), strict=True)) for p in PURPOSES},
         "labels_in_all": standing.labels_in_all,
         "initial_labels": standing.initial_labels,
-        "weights": entry.weights.model_dump() if entry.weights else None,
+        "weights": weights.model_dump() if (weights := weights_at_work(entry)) else None,
+        "weights_of_base": weights is not None and entry.weights is None,
         "parameters": costs[0].parameters if costs else None,
         "training_wall_s": sum(cost.wall_s for cost in costs) / len(costs) if costs else None,
         "pct_curve": _mean_curve(entry.runs),

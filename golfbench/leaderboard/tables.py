@@ -224,6 +224,8 @@ def _flat(standing: Standing, purposes: Sequence[Purpose]) -> dict[str, str | in
     flat["labels_in_all"] = round(standing.labels_in_all, CSV_DECIMALS)
     flat["parameters"] = costs[0].parameters if costs else None
     flat["training_wall_s"] = round(sum(cost.wall_s for cost in costs) / len(costs), 3) if costs else None
+    weights = weights_at_work(entry)
     for name in PretrainedWeights.model_fields:
-        flat[f"weights_{name}"] = getattr(entry.weights, name) if entry.weights else None
+        flat[f"weights_{name}"] = getattr(weights, name) if weights else None
+    flat["weights_of"] = None if weights is None else "model" if entry.weights else "base"
     return flat

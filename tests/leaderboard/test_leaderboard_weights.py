@@ -289,6 +289,7 @@ def test_tables_compare_labels_in_all_and_warn_of_an_unknown_overlap(trained, en
         "weights_method": "PBE0",
         "weights_file_sha256": FILE,
         "weights_overlap": "unknown",
+        "weights_of": "model",
     }
     assert (found[trained.entry_id]["initial_labels"], found[trained.entry_id]["weights_name"]) == ("6", "")
 
@@ -312,7 +313,7 @@ def test_the_front_and_the_curves_are_over_labels_in_all(trained, entries, track
     ("delta", "name"),
     [("aimnet2:weights=wb97m-d3", "wb97m-d3"), ("gfn2-xtb", None), ("nothing-known", None), (None, None)],
 )
-def test_weights_of_the_base_are_at_work_too(pretrained_run, track, delta, name):
+def test_weights_of_the_base_are_at_work_too(pretrained_run, track, dataset, delta, name):
     entry = next(e for e in entries_of(pretrained_run, track)[0] if e.stage == "after" and e.model == "painn")
     assert weights_at_work(entry) == entry.weights
     fresh = entry.model_copy(update={"weights": None, "settings": {**entry.settings, "delta": delta}})
@@ -321,3 +322,8 @@ def test_weights_of_the_base_are_at_work_too(pretrained_run, track, delta, name)
     if found:
         assert (found.license, found.method, found.overlap) == ("MIT", "wB97M-D3/def2-TZVPP", "unknown")
         assert found.file_sha256.startswith("a6d366b0")
+    shown = rank_entries(track, [fresh])
+    (row,) = csv.DictReader(io.StringIO(csv_text(shown)))
+    assert (row["weights_name"], row["weights_of"]) == ((name, "base") if name else ("", ""))
+    ((entry,),) = (found["entries"] for found in content_of([Section(track, shown, dataset)])["tracks"])
+    assert (entry["weights"] and entry["weights"]["name"], entry["weights_of_base"]) == (name, bool(name))

@@ -22,7 +22,8 @@ const coordinates = (code) => {
 };
 
 const modelOf = (entry) => (entry.delta ? `${entry.model} + ${entry.delta}` : entry.model);
-const weightsOf = (entry) => (entry.weights ? entry.weights.name || entry.weights.file_sha256.slice(0, 12) : '');
+const weightsOf = ({ weights, weights_of_base: ofBase }) =>
+  weights ? `${ofBase ? 'of the base: ' : ''}${weights.name || weights.file_sha256.slice(0, 12)}` : '';
 const overlapUnknown = (entry) => Boolean(entry.weights) && entry.weights.overlap === 'unknown';
 const selectionOf = (entry) => entry.selection || STAGES[entry.stage];
 const rankOf = (entry) => (entry.rank === null ? MISSING : `${entry.rank}${entry.tied ? '=' : ''}`);
