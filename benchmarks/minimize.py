@@ -7,8 +7,9 @@
 Every molecule starts from one ETKDG conformer. Molecules are drawn from RDKit's ``wehi_mols.csv``, 10 000 molecules of
 a screening library: neutral, without charged atoms, 20 to 60 atoms, of the elements of drugs. Methods are the suite's
 optimizers by name (``rfo-internal``, ``lbfgs:memory=20``), ``ase-lbfgs``, ``sella``, ``torch-sim-fire`` and
-``nvalchemi-lbfgs`` where they are installed, each with its own defaults, and ``bare``: the model calls that the first
-method made and nothing else, which no driver can beat.
+``nvalchemi-lbfgs`` where they are installed, each with its own defaults; ``mmff94-first``, which walks on MMFF94 for
+nothing and starts from its second derivatives there, so that it may end in other minima; and ``bare``: the model calls
+that the first method made and nothing else, which no driver can beat.
 
 Each method runs in a process of its own, on one thread, after it has minimized two molecules as a warm-up; Sella, which
 compiles code for each size of molecule, begins with all of them. At the end one evaluation of all end points decides

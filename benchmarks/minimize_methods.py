@@ -15,12 +15,16 @@ from ase.calculators.calculator import Calculator, all_changes
 
 from golfbench.batches import Batch, make_batch
 from golfbench.contracts import Evaluation, FloatArray, Model
+from golfbench.curvature import hessian
+from golfbench.learning.opening import open_fixed_model
 from golfbench.minimization import StoppingRule, minimize
 from golfbench.molecules import Molecule
 from golfbench.registry import registry
 from golfbench.specs import ComponentRef, OptimizerSpec
 from golfbench.units import HARTREE_TO_EV
 
+#: The walk of ``mmff94-first`` on the force field: as ``golfbench minimize`` does it.
+FIRST_FMAX, FIRST_STEPS = 0.02, 500
 #: Molecules that ``bare``, the referee and methods without a driver of their own evaluate together.
 TOGETHER = 4
 
@@ -83,6 +87,22 @@ def suite(optimizer: str) -> Callable[[Meter, list[Molecule], Plan], Walk]:
             yield outcome.point.index, outcome.point.positions
 
     return walk
+
+
+def mmff94_first(meter: Meter, molecules: list[Molecule], plan: Plan) -> Walk:
+    """Walk on MMFF94, whose calls are not counted, and from there with ``rfo-internal`` from its second derivatives.
+
+    What ``golfbench minimize --model mmff94 --oracle NAME --oracle-budget N`` does.
+    """
+    field = open_fixed_model(ComponentRef("mmff94"))
+    walker = registry().find(OptimizerSpec, "rfo-internal")
+    begun = list(molecules)
+    for outcome in minimize(field, molecules, walker.create({}), StoppingRule(FIRST_FMAX, FIRST_STEPS)):
+        begun[outcome.point.index] = molecules[outcome.point.index].at(outcome.point.positions)
+    known = [hessian(field, molecule) for molecule in begun]
+    rule = StoppingRule(plan.fmax, plan.max_calls - 1)
+    for outcome in minimize(meter, begun, walker.create({}), rule, in_flight=plan.in_flight, hessians=known):
+        yield outcome.point.index, outcome.point.positions
 
 
 def bare(meter: Meter, molecules: list[Molecule], plan: Plan) -> Walk:
@@ -203,6 +223,7 @@ def _narrowed(state: Any, systems: torch.Tensor, atoms: torch.Tensor) -> Any:
 
 PEERS: dict[str, Callable[[Meter, list[Molecule], Plan], Walk]] = {
     "bare": bare,
+    "mmff94-first": mmff94_first,
     "ase-lbfgs": ase_lbfgs,
     "sella": sella,
     "torch-sim-fire": torch_sim_fire,
