@@ -248,6 +248,7 @@ class Progress:
         self._tasks: dict[str, TaskID] = {}
         self._next_line: dict[str, float] = {}
         self._began: dict[str, tuple[float, int]] = {}
+        self._done: dict[str, int] = {}
 
     def __enter__(self) -> Self:
         if self._bars:
@@ -261,7 +262,7 @@ class Progress:
             self._bars.stop()
 
     def __call__(self, task: str, done: int, total: int, about: bool = False) -> None:
-        """Show that ``done`` of ``total`` steps are done; a new name starts a new task.
+        """Show that ``done`` of ``total`` steps are done; a new name starts a new task, and so does a smaller number.
 
         Args:
             task: Its name.
@@ -269,6 +270,10 @@ class Progress:
             total: Steps in all.
             about: Whether that is an estimate.
         """
+        if done < self._done.get(task, 0):  # another one with the same name
+            self._tasks.pop(task, None)
+            self._began.pop(task, None)
+        self._done[task] = done
         if self._bars:
             if task not in self._tasks:
                 self._tasks[task] = self._bars.add_task(task, total=total)

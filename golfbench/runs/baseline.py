@@ -188,7 +188,7 @@ def train_baseline(
         learner = spec.open(recipe.learner.parameters, task)
         facts = potential_header(recipe.model, potential, recipe.delta, dataset.method)
         facts["training"] = _training(dataset, recipe, len(initial.rows))
-        name = f"baseline training: {recipe.model}"
+        name = f"baseline training: {recipe.model}, seed {recipe.seed}"
         snapshots = beside(path)
         fit_to_the_end(
             learner, Pool(potential, initial.rows), total, snapshots, facts, lambda update: report(name, update, total)

@@ -298,7 +298,7 @@ def _learn(context: Context, combination: Combination, baseline: Path, final: Pa
             write(row, path)
 
     loop = LearningLoop(parts, golf, config.budget, seed, combination.id, final.parent, log)
-    name = f"learning: {combination.selection}, seed {combination.seed}"
+    name = f"learning: {combination.model} {combination.selection}, seed {combination.seed}"
     loop.run(lambda so_far: context.report(name, so_far.spent, config.budget), config.points, at_point)
     write(combination, final)
 

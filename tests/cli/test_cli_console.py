@@ -66,6 +66,22 @@ def test_progress_prints_again_after_a_while(capsys, monkeypatch):
     assert capsys.readouterr().err.splitlines() == ["labelling: 1/9", "labelling: 2/9", "labelling: 3/9"]
 
 
+def test_a_second_task_of_the_same_name_has_a_rate_of_its_own(capsys, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(console.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(console, "LINE_INTERVAL_S", 0.0)
+    progress = console.Progress()
+    for done, at in ((0, 0.0), (10, 60.0), (0, 600.0), (5, 660.0)):
+        now[0] = at
+        progress("learning", done, 10)
+    assert capsys.readouterr().err.splitlines() == [
+        "learning: 0/10",
+        "learning: 10/10, 10 a minute",
+        "learning: 0/10",
+        "learning: 5/10, 5 a minute, 60 s left",
+    ]
+
+
 def test_notes_go_to_stderr(capsys):
     console.note("a")
     console.warn("b")
