@@ -23,6 +23,9 @@ POWER, POWERS = 2.5, (0.0, 7.0)
 #: Spread of the logarithm of the times of molecules of one size, and spread of the power around the expected one: they
 #: decide how many calls, of how different sizes, outweigh the expectation.
 TIME_SPREAD, POWER_SPREAD = 0.3, 1.0
+#: A base that is an engine is asked at each step of each walk. A plan allows for all steps that a walk may take, but
+#: drug-like molecules come to rest after about fifteen, and those that the loop explores with after some more.
+STEPS_OF_A_WALK = 40
 #: Above this time of all calls, h, it is printed before a run starts.
 WORTH_TELLING = 0.1
 
@@ -37,6 +40,7 @@ class Hours:
         seconds_per_call: Their mean.
         known_calls: Earlier calls that this rests on; none where the oracle itself declares what its calls take.
         workers: Calls at a time, ``None`` where it is not known.
+        steps: Steps that walks are taken to have, where the oracle is asked at each; ``None`` where calls are counted.
     """
 
     oracle: str
@@ -44,6 +48,7 @@ class Hours:
     seconds_per_call: float | None = None
     known_calls: int = 0
     workers: int | None = None
+    steps: int | None = None
 
     @property
     def sentence(self) -> str:
@@ -55,12 +60,11 @@ class Hours:
             )
         source = f"by {self.known_calls} earlier calls in the label cache" if self.known_calls else "as its plugin says"
         call = f"({self.seconds_per_call:.2g} s a call, {source})"
+        most = " at most" if self.steps is None else f" for walks of {self.steps} steps"
         if self.workers is None:
-            return (
-                f"{self.oracle}: about {_spelled(self.hours)} at most, divided by the number of calls at a time {call}"
-            )
+            return f"{self.oracle}: about {_spelled(self.hours)}{most}, divided by the number of calls at a time {call}"
         where = f"{self.workers} worker{'s' * (self.workers != 1)}"
-        return f"{self.oracle}: about {_spelled(self.hours / self.workers)} at most on {where} {call}"
+        return f"{self.oracle}: about {_spelled(self.hours / self.workers)}{most} on {where} {call}"
 
 
 def hours_of(
@@ -87,6 +91,9 @@ def hours_of(
             continue
         method = spec.level_of_theory(component.parameters)
         known, declared = cache.timings(spec.name, method), spec.timings.get(method, ())
+        steps = min(STEPS_OF_A_WALK, config.protocol.rule.max_steps) if counts.get("base") else None
+        if steps is not None:
+            counts = {**counts, "base": counts["base"] * (steps + 1) // (config.protocol.rule.max_steps + 1)}
         total = sum(counts.values())
         if not total or not (known or declared):
             found.append(Hours(oracle, workers=workers))
@@ -94,7 +101,7 @@ def hours_of(
         seconds = sum(
             count * float(call_seconds(known, declared, sizes[purpose]).mean()) for purpose, count in counts.items()
         )
-        found.append(Hours(oracle, seconds / 3600, seconds / total, len(known), workers))
+        found.append(Hours(oracle, seconds / 3600, seconds / total, len(known), workers, steps))
     return found
 
 

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from golfbench.oracles.cache import LabelCache
 from golfbench.oracles.sizes import basis_functions
 from golfbench.registry import registry
 from golfbench.runs import runner
 from golfbench.runs.baseline import Permission
 from golfbench.runs.config import RunConfig
-from golfbench.runs.hours import Hours, call_seconds
+from golfbench.runs.hours import Hours, call_seconds, hours_of
 from golfbench.runs.shards import Share
 from golfbench.specs import OracleSpec
 
@@ -82,6 +83,7 @@ def test_basis_functions_are_those_of_def2_svp(smiles_numbers: list[int], count:
         ),
         (Hours("psi4", 0.5, 20.0, 0, 1), "psi4: about 30 min at most on 1 worker (20 s a call, as its plugin says)"),
         (Hours("psi4", 40.0, 20.0, 3), "psi4: about 40 h at most, divided by the number of calls at a time (20 s"),
+        (Hours("gfn1-xtb", 2.0, 0.1, 500, 1, 40), "gfn1-xtb: about 2.0 h for walks of 40 steps on 1 worker (0.1 s"),
         (Hours("psi4"), "how long they take is not known: no earlier call of psi4 is in the label cache"),
     ],
 )
@@ -108,3 +110,16 @@ def test_a_run_says_before_it_starts_how_long_it_takes(
     runner._tell_hours(config, runner.open_dataset(config.dataset), Share(), Permission(tell=sentences.append))
     assert len(sentences) == (told is not None)
     assert not sentences or re.match(str(told), sentences[0])
+
+
+def test_walks_on_a_base_are_taken_to_come_to_rest(tmp_path: Path) -> None:
+    """A plan allows for 500 steps of each walk; the time that is told is for 40."""
+    cache = LabelCache(tmp_path / "labels.sqlite")
+    for calls in ({"base": 501_000}, {"base": 501_000, "evaluation": 1}):
+        config = RunConfig.model_validate({"models": ["painn"], "dataset": "druglike-mini", "delta": "psi4"})
+        assert config.protocol.rule.max_steps == 500
+        (found,) = hours_of(config, runner.open_dataset(config.dataset), {"psi4": calls}, cache)
+        assert found.steps == 40
+        assert found.hours
+        assert found.seconds_per_call
+        assert found.hours * 3600 / found.seconds_per_call == pytest.approx(41_000 + calls.get("evaluation", 0))
