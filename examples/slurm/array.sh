@@ -1,8 +1,8 @@
 #!/bin/bash
 # One shard of a run for each task of a job array. Submit it with the configuration:
 #
-#   job=$(sbatch --parsable examples/slurm/array.sh examples/druglike-xtb.yaml)
-#   sbatch --dependency=afterany:$job examples/slurm/merge.sh examples/druglike-xtb.yaml
+#   job=$(sbatch --parsable examples/slurm/array.sh leaderboards/druglike-xtb/reproduce.yaml)
+#   sbatch --dependency=afterany:$job examples/slurm/merge.sh leaderboards/druglike-xtb/reproduce.yaml
 #
 # Sent again, it goes on where it stopped: keep the number of tasks, which is the number of shards.
 #SBATCH --job-name=golfbench

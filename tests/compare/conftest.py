@@ -13,7 +13,7 @@ from golfbench.cli.main import build_app
 
 ROOT = Path(__file__).parents[2]
 SEEDS = ROOT / "examples" / "results" / "druglike-mini-seeds"
-LONG = ROOT / "examples" / "results" / "druglike-xtb"
+LONG = Path(__file__).parent / "one_seed"
 Line = dict[str, Any]
 
 
@@ -25,7 +25,7 @@ def seeds() -> Path:
 
 @pytest.fixture(scope="session")
 def long_run() -> Path:
-    """One seed on 42 compounds."""
+    """One seed on 42 compounds: a small PaiNN on MMFF94, 256 labels."""
     return LONG
 
 

@@ -285,7 +285,7 @@ def test_an_output_folder_without_permission(write_config, tmp_path):
 
 def test_a_report_of_nothing(refused, tmp_path):
     assert refused("report", str(tmp_path), code=4) == f"{tmp_path} is not a run: it has no manifest.json"
-    published = Path(__file__).parents[2] / "examples/results/druglike-xtb/manifest.json"
+    published = Path(__file__).parents[2] / "examples/results/default/manifest.json"
     (tmp_path / "manifest.json").write_text(published.read_text())
     assert refused("report", str(tmp_path), code=4) == f"{tmp_path} has no records yet"
     (tmp_path / "records.jsonl").write_text("{}\n")
