@@ -238,7 +238,7 @@ def worse(n, parts):
 
 @pytest.mark.parametrize("width", [375, 768, 1280])
 def test_the_score_stands_beside_the_name_at_every_width(view, width):
-    browser = view()
+    browser = view(anew=True)  # a table that was scrolled at another width would stay as it is
     screen = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 600}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
     try:
