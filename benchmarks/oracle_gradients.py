@@ -94,13 +94,17 @@ def by_psi4(test: TestMolecule, force_max: float, folder: Path) -> End:
             "positions": test.molecule.positions.ravel().tolist(),
             "numbers": test.molecule.numbers.tolist(),
             "charge": test.molecule.charge,
-            "log": str(kept.with_suffix(".log")),
+            "log": kept.with_suffix(".log").name,
             "method": "wB97X-D",
             "options": {**KEYWORDS, "basis": "def2-SVP", "reference": "rks", **GOES_ON},
         }
         place = next(candidates(""))
         done = subprocess.run(
-            [*place.command, "-c", OPTIMIZE, *place.folders], input=json.dumps(asked), capture_output=True, text=True
+            [*place.command, "-c", OPTIMIZE, *place.folders],
+            input=json.dumps(asked),
+            capture_output=True,
+            text=True,
+            cwd=kept.parent,  # Psi4 leaves files where it is started
         )
         if done.returncode:
             sys.exit(f"{test.molecule.id}: {done.stderr[-500:]}")
