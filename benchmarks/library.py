@@ -90,8 +90,8 @@ def library(path: Path, count: int) -> Path:
 def walk(inputs: Path, count: int, model: str, output: Path, workers: int, kills: Sequence[float] = ()) -> Row:
     """Run the command, kill it where that is asked for, and measure."""
     row = Row()
-    for at in (*kills, 1.0):
-        _once(inputs, count, model, output, workers, row, None if at == 1.0 else at)
+    for until in (*kills, None):
+        _once(inputs, count, model, output, workers, row, until)
     for mol in Chem.SDMolSupplier(str(output), removeHs=False):
         row.written += 1
         row.converged += mol.GetProp("golfbench_status") == "converged"
@@ -190,13 +190,9 @@ def main() -> int:
         print(f"| {name} | {row.written} | {row.converged} | {facts} | {row.early_mb:.0f} | {row.peak_mb:.0f} |")
     whole, parts = (folder / f"{name}.sdf" for name in ("one", "killed"))
     if {"one", "killed"} <= rows.keys():
-        print(f"killed twice and gone on with: the output is {'' if same(whole, parts) else 'not '}that of one")
+        same = whole.read_bytes() == parts.read_bytes()
+        print(f"killed twice and gone on with: the output is {'' if same else 'not '}that of one")
     return 0
-
-
-def same(one: Path, other: Path) -> bool:
-    """Return whether two files have the same bytes."""
-    return one.read_bytes() == other.read_bytes()
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from golfbench.cli.minimize import (
     SeedOption,
     StepsOption,
     _complete_model,
+    note_label,
 )
 from golfbench.cli.options import AllColumnsOption, DeviceOption, JsonOption, complete
 from golfbench.cli.streams import session
@@ -212,11 +213,7 @@ def _search(inputs: Inputs, found: Iterator[Ensemble], sentence: Callable[[Ensem
 def _label_teller(verification: Verification) -> OnLabel | None:
     """Check that the oracle is there; return what tells of each label of a slow one."""
     verification.check()
-
-    def tell(id: str, labels: int, force: float) -> None:
-        console.note(f"{id}: label {labels}, largest force {force:.3f} eV/Å")
-
-    return tell if verification.component().spec.slow else None
+    return note_label if verification.component().spec.slow else None
 
 
 def _sentence(ensemble: Ensemble, first: Driver | None, better: Driver, search: Search) -> str:

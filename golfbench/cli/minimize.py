@@ -407,9 +407,14 @@ def _label_teller(verification: Verification, total: int, progress: console.Prog
         counts["labels"] += 1
         progress("oracle labels", counts["labels"], total)
         if slow:
-            console.note(f"{id}: label {labels}, largest force {force:.3f} eV/Å")
+            note_label(id, labels, force)
 
     return tell
+
+
+def note_label(id: str, labels: int, force: float) -> None:
+    """Tell of one label of a slow oracle; see ``OnLabel``."""
+    console.note(f"{id}: label {labels}, largest force {force:.3f} eV/Å")
 
 
 def _expected(inputs: Inputs, job: Job, done: int) -> tuple[int, bool]:
