@@ -32,7 +32,6 @@ def open_finish(
     better: Driver,
     state: State,
     folder: Path | None = None,
-    workers: int | None = None,
     on_label: OnLabel | None = None,
 ) -> Iterator[Finish]:
     """Open the oracle of a search, if it has one.
@@ -42,7 +41,6 @@ def open_finish(
         better: The model that ranked them.
         state: Of the command: keeps second derivatives.
         folder: Where the ledger and the labels are; ``None`` for a temporary place.
-        workers: Oracle calls at a time; ``None`` leaves it to the executor.
         on_label: Told of each label.
 
     Raises:
@@ -55,7 +53,7 @@ def open_finish(
     verification = Verification(search.oracle, search.verify * LABELS_EACH)
     rule = stopping_rule(search.force_max, search.max_steps)
     job = Job(better.name, None, better.name, search.optimizer, rule, verification=verification, gives_ends=True)
-    with open_walks(verification, job.rules, better, state, folder, workers) as walks:
+    with open_walks(verification, job.rules, better, state, folder, None) as walks:
         walks.on_label = on_label or walks.on_label
         yield _Finisher(search, job, walks, better)
 
