@@ -143,7 +143,7 @@ def _entry(standing: Standing, molecules: Sequence[str]) -> dict[str, Any]:
     entry = standing.entry
     judged, failed, missing = standing.counts
     records = [record for run in entry.runs for record in run.records]
-    named = ("entry_id", "stage", "model", "delta", "optimizer", "selection", "oracle", "method", "budget")
+    named = ("entry_id", "stage", "model", "title", "optimizer", "selection", "oracle", "method", "budget")
     costs = [run.cost for run in entry.runs if run.cost]
     return {
         **{name: getattr(entry, name) for name in named},
@@ -263,12 +263,12 @@ def _learning_curves(standings: Sequence[Standing]) -> list[dict[str, Any]]:
         entry = standing.entry
         point = {"entry_id": entry.entry_id, "budget": entry.budget, "labels_in_all": standing.labels_in_all}
         if entry.stage == "before":
-            baselines[entry.model, entry.delta, entry.optimizer].append(point)
+            baselines[entry.title, entry.optimizer].append(point)
         elif entry.stage == "after":
-            curves[entry.model, entry.delta, entry.optimizer, entry.selection].append(point)
-    names = ("model", "delta", "optimizer", "selection")
+            curves[entry.title, entry.optimizer, entry.selection].append(point)
+    names = ("title", "optimizer", "selection")
     return [
-        {**dict(zip(names, key, strict=True)), "points": sorted([*baselines[key[:3]], *points], key=_by_budget)}
+        {**dict(zip(names, key, strict=True)), "points": sorted([*baselines[key[:2]], *points], key=_by_budget)}
         for key, points in curves.items()
     ]
 

@@ -73,7 +73,7 @@ def sentence(track: Track, answer: Answer) -> str:
         "pct_mean_all": f"its walks go {shown} of the way down to the {track.method} minima on average",
         "success_pct": f"{shown} of its walks succeed: less than {SUCCESS_KCAL_MOL:g} kcal/mol above the minimum",
     }[track.ranked]
-    return f"Use {_name(answer.standing)}{_history(answer.standing)}: {end}."
+    return f"Use {answer.standing.entry.title}{_history(answer.standing)}: {end}."
 
 
 def remarks(track: Track, answer: Answer) -> list[str]:
@@ -118,17 +118,12 @@ def _beside_fixed(track: Track, answer: Answer) -> list[str]:
     if answer.fixed is None:
         return []
     verdict = "is measurably worse than" if answer.fixed_differs else "cannot be told apart from"
-    shown = f"{_name(answer.fixed)}, {estimate_text(track, answer.fixed)}"
+    shown = f"{answer.fixed.entry.title}, {estimate_text(track, answer.fixed)}"
     return [f"The best fixed model, which learns from no label, {verdict} the best entry: {shown}."]
 
 
 def _described(track: Track, standing: Standing) -> str:
-    return f"{_name(standing)}{_history(standing)}, {estimate_text(track, standing)}"
-
-
-def _name(standing: Standing) -> str:
-    entry = standing.entry
-    return f"{entry.model} + {entry.delta}" if entry.delta else entry.model
+    return f"{standing.entry.title}{_history(standing)}, {estimate_text(track, standing)}"
 
 
 def _history(standing: Standing) -> str:

@@ -293,6 +293,13 @@ class Entry(FrozenModel):
         """The fixed model that the network's output is added to; empty if there is none."""
         return str(self.settings.get("delta") or "")
 
+    @property
+    def title(self) -> str:
+        """The model, its base and the checkpoint that it started from, as a reader tells entries apart."""
+        checkpoint = self.settings.get("checkpoint") or "auto"
+        start = "" if checkpoint in ("auto", "none") else f" from {checkpoint}"
+        return f"{self.model} + {self.delta}{start}" if self.delta else f"{self.model}{start}"
+
     def labels_in_all(self, run: SeedRun) -> int:
         """Return how many labels a seed has learned from, those of the initial set included.
 

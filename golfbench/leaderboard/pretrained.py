@@ -10,8 +10,16 @@ from golfbench.specs import ModelSpec
 
 
 def weights_at_work(entry: Entry) -> PretrainedWeights | None:
-    """Return the pretrained weights that an entry's energies depend on; ``None`` where there are none."""
-    return entry.weights or _weights_of_base(entry.delta)
+    """Return the pretrained weights that an entry's energies depend on; ``None`` where there are none.
+
+    The licence of a checkpoint is what the submitter states for an entry that is judged as it comes.
+    """
+    weights = entry.weights
+    if weights is None:
+        return _weights_of_base(entry.delta)
+    if not weights.license and entry.stage == "before":
+        return weights.model_copy(update={"license": entry.credits.weights_license})
+    return weights
 
 
 def _weights_of_base(base: str) -> PretrainedWeights | None:

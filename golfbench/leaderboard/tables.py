@@ -95,14 +95,13 @@ def _table(standings: Sequence[Standing]) -> str:
 def _cells(standing: Standing, purposes: Sequence[Purpose], pretrained: bool) -> list[str]:
     entry = standing.entry
     numbers = [_shown(standing.estimates[m.name], m.decimals, _bound(standing, m)) for m in MEASURES]
-    model = f"{entry.model} + {entry.delta}" if entry.delta else entry.model
     seeds = ", ".join(MISSING if run.seed is None else str(run.seed) for run in entry.runs)
     costs = [run.cost for run in entry.runs if run.cost]
     parameters = str(costs[0].parameters) if costs else MISSING
     training = fixed(sum(cost.wall_s for cost in costs) / len(costs), 0) if costs else MISSING
     calls = [_calls(*standing.calls(purpose)) for purpose in purposes]
     weights = [_weights(entry)] if pretrained else []
-    texts = map(escaped, (model, *weights, entry.optimizer, entry.selection or MISSING))
+    texts = map(escaped, (entry.title, *weights, entry.optimizer, entry.selection or MISSING))
     names = [rank_text(standing), *texts, seeds, _short(standing.labels_in_all)]
     judged = " / ".join(map(str, standing.counts))
     return [*names, *numbers, judged, *calls, parameters, training, f"[json]({entry.entry_id}.json)"]
@@ -163,7 +162,7 @@ def _shown_row(standing: Standing, purposes: Sequence[Purpose], wide: bool) -> d
     entry = standing.entry
     judged, failed, missing = standing.counts
     titles = {m.name: _title(m) for m in MEASURES} if wide else FEW
-    names = (f"{entry.model} + {entry.delta}" if entry.delta else entry.model, entry.selection)
+    names = (entry.title, entry.selection)
     row = {"rank": rank_text(standing)}
     if wide:
         row |= {"entry": entry.entry_id, "budget": str(entry.budget), "optimizer": entry.optimizer}

@@ -327,3 +327,28 @@ def test_weights_of_the_base_are_at_work_too(pretrained_run, track, dataset, del
     assert (row["weights_name"], row["weights_of"]) == ((name, "base") if name else ("", ""))
     ((entry,),) = (found["entries"] for found in content_of([Section(track, shown, dataset)])["tracks"])
     assert (entry["weights"] and entry["weights"]["name"], entry["weights_of_base"]) == (name, bool(name))
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "delta", "title"),
+    [
+        ("auto", None, "painn"),
+        ("none", "gfn1-xtb", "painn + gfn1-xtb"),
+        ("GOLF-1k.pt", None, "painn from GOLF-1k.pt"),
+        ("mine.pt", "gfn1-xtb", "painn + gfn1-xtb from mine.pt"),
+    ],
+)
+def test_a_title_tells_checkpoints_and_bases_apart(pretrained_run, track, checkpoint, delta, title):
+    entry = next(e for e in entries_of(pretrained_run, track)[0] if e.stage == "after" and e.model == "painn")
+    renamed = entry.model_copy(update={"settings": {**entry.settings, "checkpoint": checkpoint, "delta": delta}})
+    assert renamed.title == title
+    assert f"| {title} |" in track_markdown(track, rank_entries(track, [renamed]))
+
+
+def test_the_submitter_states_the_licence_of_a_checkpoint_that_is_judged_as_it_comes(pretrained_run, track):
+    entry = next(e for e in entries_of(pretrained_run, track)[0] if e.stage == "before" and e.model == "painn")
+    unnamed = entry.weights.model_copy(update={"license": ""})
+    stated = entry.credits.model_copy(update={"weights_license": "CC0"})
+    judged = entry.model_copy(update={"weights": unnamed, "credits": stated})
+    assert weights_at_work(judged).license == "CC0"
+    assert weights_at_work(judged.model_copy(update={"stage": "after"})).license == ""

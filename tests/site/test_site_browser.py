@@ -461,7 +461,8 @@ def test_nothing_from_an_entry_is_run_or_becomes_an_element(view, shown, tmp_pat
     (track,) = content["tracks"]
     track["folds"], track["answer"]["sentence"], track["answer"]["remarks"] = [], EVIL, [EVIL]
     for number, entry in enumerate(track["entries"]):
-        entry["model"], entry["selection"] = f"{number}{EVIL}", EVIL
+        entry["model"] = entry["title"] = f"{number}{EVIL}"
+        entry["selection"] = EVIL
         entry["credits"] = {
             "licenses": {EVIL: EVIL},
             "weights_license": EVIL,

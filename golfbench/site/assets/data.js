@@ -21,7 +21,6 @@ const coordinates = (code) => {
   return Float64Array.from({ length: bytes.length / 2 }, (_, n) => view.getInt16(2 * n, true) / 1000);
 };
 
-const modelOf = (entry) => (entry.delta ? `${entry.model} + ${entry.delta}` : entry.model);
 const weightsOf = ({ weights, weights_of_base: ofBase }) =>
   weights ? `${ofBase ? 'of the base: ' : ''}${weights.name || weights.file_sha256.slice(0, 12)}` : '';
 const overlapUnknown = (entry) => Boolean(entry.weights) && entry.weights.overlap === 'unknown';
@@ -43,7 +42,7 @@ const nameEntries = (track) => {
   const oracles = several('oracle');
   const names = track.entries.map((entry) =>
     [
-      modelOf(entry),
+      entry.title,
       optimizers && entry.optimizer,
       selectionOf(entry),
       entry.budget > 0 && String(entry.budget),

@@ -102,7 +102,7 @@ const sideBySide = (entries, where, length) => {
   };
 };
 
-const pairOf = (entry) => `${modelOf(entry)} · ${selectionOf(entry)}`;
+const pairOf = (entry) => `${entry.title} · ${selectionOf(entry)}`;
 
 /** Entries by the ranked number, the best one first, those without it last. */
 const bestFirst = (track, entries) => {
@@ -115,7 +115,7 @@ const bestFirst = (track, entries) => {
 const lineEntries = (track, entries) => {
   if (entries.length <= MOST_LINES) return entries;
   const seen = new Set();
-  const first = (entry) => !seen.has(modelOf(entry)) && seen.add(modelOf(entry));
+  const first = (entry) => !seen.has(entry.title) && seen.add(entry.title);
   return bestFirst(track, entries).filter(first).slice(0, MOST_LINES);
 };
 
@@ -128,14 +128,14 @@ const looks = (track) => {
     track,
     track.entries.filter((entry) => entry.stage !== 'reference'),
   );
-  const models = distinct(learning.map(modelOf));
+  const models = distinct(learning.map((entry) => entry.title));
   const named = models.length > MOST_NAMES ? models.slice(0, MOST_NAMES - 1) : models;
-  const all = distinct([...named, ...track.entries.filter((e) => e.stage === 'reference').map(modelOf)]);
+  const all = distinct([...named, ...track.entries.filter((e) => e.stage === 'reference').map((entry) => entry.title)]);
   const selections = distinct(learning.map(selectionOf)).sort(compare);
-  const isOther = (entry) => entry.stage !== 'reference' && !named.includes(modelOf(entry));
+  const isOther = (entry) => entry.stage !== 'reference' && !named.includes(entry.title);
   return {
-    name: (entry) => (isOther(entry) ? 'other models' : modelOf(entry)),
-    colour: (entry) => (isOther(entry) ? theme().muted : among(PALETTE, all, modelOf(entry))),
+    name: (entry) => (isOther(entry) ? 'other models' : entry.title),
+    colour: (entry) => (isOther(entry) ? theme().muted : among(PALETTE, all, entry.title)),
     symbol: (entry) => among(SYMBOLS, selections, selectionOf(entry)),
     dash: (entry) => among(DASHES, selections, selectionOf(entry)),
     symbolsTold: (entries) =>
@@ -221,7 +221,7 @@ const qualityFigure = (track, entries, measure) => {
     data.push({
       type: 'scatter',
       mode: 'lines',
-      name: plain(`${modelOf(entry)} (fixed)`),
+      name: plain(`${entry.title} (fixed)`),
       showlegend: false,
       x: [0, end],
       y: [number(entry).value, number(entry).value],
@@ -241,7 +241,7 @@ const qualityFigure = (track, entries, measure) => {
         annotations: fixedModels.map((entry) => ({
           x: 0.5 * end,
           y: number(entry).value,
-          text: plain(modelOf(entry)),
+          text: plain(entry.title),
           showarrow: false,
           yanchor: 'bottom',
           font: { size: 11, color: theme().muted },
@@ -344,9 +344,9 @@ const speedFigure = (track, entries, measure) => {
       ...fixedModels.map((entry) =>
         points([entry], {
           mode: 'markers+text',
-          name: plain(`${modelOf(entry)} (fixed)`),
+          name: plain(`${entry.title} (fixed)`),
           showlegend: false,
-          text: plain(modelOf(entry)),
+          text: plain(entry.title),
           textposition: 'top center',
           textfont: { size: 11, color: theme().muted },
           marker: { size: 10, color: theme().muted, symbol: 'circle-open' },

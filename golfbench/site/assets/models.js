@@ -4,7 +4,7 @@
 const byModel = (track) => {
   const groups = new Map();
   bestFirst(track, track.entries).forEach((entry) => {
-    const key = JSON.stringify([modelOf(entry), entry.weights && entry.weights.file_sha256]);
+    const key = JSON.stringify([entry.title, entry.weights && entry.weights.file_sha256]);
     groups.set(key, [...(groups.get(key) || []), entry]);
   });
   return [...groups.values()];
@@ -42,7 +42,7 @@ const modelRow = (track) => (members) => {
   const cited = credits.citations[name];
   const parameters = members.map((member) => member.parameters).filter((count) => count !== null);
   return [
-    modelOf(entry),
+    entry.title,
     parameters.length ? distinct(parameters).join(', ') : MISSING,
     { words: origin(track, members) },
     { words: weights ? [weights.overlap, overlapUnknown(entry) && warningMark()] : MISSING },

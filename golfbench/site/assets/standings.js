@@ -30,7 +30,7 @@ const allColumns = (track) => {
   const ranked = measures.find((column) => column.key === track.ranked);
   return [
     { key: 'rank', title: 'Rank', value: (e) => e.rank, show: rankOf, hint: 'Within its budget; =: shared' },
-    { key: 'model', title: 'Model', name: true, text: true, value: modelOf, show: (e) => openButton(e) },
+    { key: 'model', title: 'Model', name: true, text: true, value: (entry) => entry.title, show: (e) => openButton(e) },
     ranked,
     text('selection', 'Selection', selectionOf),
     text('optimizer', 'Optimizer', (e) => e.optimizer),
@@ -160,7 +160,7 @@ const foldButton = ({ members, key, open }) =>
       },
     },
     make('span', { 'aria-hidden': 'true' }, open ? '▾' : '▸'),
-    make('span', {}, modelOf(members[0]), make('span', { class: 'ci' }, plural(members.length, 'selection'))),
+    make('span', {}, members[0].title, make('span', { class: 'ci' }, plural(members.length, 'selection'))),
     overlapUnknown(members[0]) && warningMark(),
   );
 let refill = () => {};
@@ -193,7 +193,7 @@ const openButton = (entry) => {
       click: () => go({ entry: open ? '' : entry.entry_id }),
     },
     make('span', { 'aria-hidden': 'true' }, open ? '▾' : '▸'),
-    make('span', {}, modelOf(entry)),
+    make('span', {}, entry.title),
     overlapUnknown(entry) && warningMark(),
   );
 };
@@ -314,7 +314,7 @@ const costText = (run) => {
 
 const FILTERS = [
   ['stage', 'Kind', (entry) => entry.stage, (value) => STAGES[value]],
-  ['model', 'Model', modelOf, String],
+  ['model', 'Model', (entry) => entry.title, String],
   ['selection', 'Selection', selectionOf, String],
   ['budget', 'Budget', (entry) => String(entry.budget), String],
 ];
