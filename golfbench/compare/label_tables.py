@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from golfbench.benchmark.metrics import SUCCESS_KCAL_MOL, CpuSeconds
 from golfbench.compare.label_curves import Contrast, Curve
+from golfbench.compare.verdict import MEASURE
 
 #: One row of a table; ``None`` where there is no number.
 Row = Mapping[str, str | int | float | None]
@@ -68,6 +69,35 @@ def differences(curves: Sequence[Curve], contrasts: Sequence[Contrast]) -> Itera
         }
 
 
+def residuals(curves: Sequence[Curve], contrasts: Sequence[Contrast]) -> Iterator[Row]:
+    """Yield a line for each curve, for a page: the residual by labels, and the success at the end."""
+    for curve in curves:
+        last = max(curve.points)
+        row: dict[str, str | int | float | None] = {"model": curve.model, "selection": curve.selection}
+        row["seeds"] = len(curve.points[last].seeds)
+        for labels in curve.points:
+            found, name = curve.estimates[labels][MEASURE], f"{labels} labels"
+            row |= {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
+        yield {**row, f"success at {last}, %": curve.estimates[last]["success_pct"].value}
+
+
+def whole(curves: Sequence[Curve], contrasts: Sequence[Contrast]) -> Iterator[Row]:
+    """Yield a line for each pair of selections, for a page: the difference of residuals over the whole curve."""
+    for one in contrasts:
+        if one.labels is None and one.measure.name == MEASURE:
+            yield {
+                "model": one.curve.model,
+                "selection": one.curve.selection,
+                "against": one.against,
+                "seeds": one.seeds,
+                "difference": one.estimate.value,
+                "low": one.estimate.low,
+                "high": one.estimate.high,
+                "verdict": one.verdict,
+                "detectable": one.detectable,
+            }
+
+
 def _names(curve: Curve) -> dict[str, str | int | float | None]:
     return {"run": curve.run, "model": curve.model, "selection": curve.selection}
 
@@ -77,6 +107,8 @@ TABLES: Mapping[str, Callable[[Sequence[Curve], Sequence[Contrast]], Iterator[Ro
     "points": points,
     "reached": reached,
     "differences": differences,
+    "residuals": residuals,
+    "whole": whole,
 }
 #: Columns that a table of Markdown leaves out: the parts of a sum.
 PARTS = frozenset(f"{part}_cpu_s" for part in CpuSeconds.model_fields)

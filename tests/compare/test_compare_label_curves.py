@@ -218,6 +218,13 @@ def test_tables_have_every_number_with_its_interval_seeds_and_molecules():
     reached = {row["selection"]: row["labels_until_below_1_kcal_mol"] for row in tables["reached"]}
     assert reached == {"good": None, "plain": None}
     assert "| – |" in as_markdown(tables["reached"])
+    shown = {row["selection"]: row for row in tables["residuals"]}
+    assert list(shown) == ["good", "plain"]
+    assert shown["good"]["64 labels"] == float(last[MEASURE])
+    assert [name for name in shown["good"] if name.endswith(" labels")] == [f"{n} labels" for n in (8, 16, 32, 64)]
+    (whole,) = tables["whole"]
+    assert (whole["selection"], whole["against"], whole["seeds"]) == ("good", "plain", 3)
+    assert (whole["difference"], whole["verdict"]) == (rows[-1]["difference"], rows[-1]["verdict"])
 
 
 def test_nothing_makes_an_empty_table():
