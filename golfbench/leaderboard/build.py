@@ -60,7 +60,7 @@ def _index(tracks: Sequence[tuple[Track, Sequence[Standing]]]) -> str:
     lines = ["| Track | Level of theory | Entries | First in each budget |", "| :-- | :-- | --: | :-- |"]
     for track, standings in tracks:
         firsts = [
-            f"{s.budget_group}: {escaped(f'{s.entry.model} {s.entry.optimizer} {s.entry.selection}')} ({rank_text(s)})"
+            f"{s.budget_group}: {escaped(f'{s.entry.title} {s.entry.optimizer} {s.entry.selection}')} ({rank_text(s)})"
             for s in standings
             if s.rank == 1 and s.budget_group
         ]
