@@ -15,3 +15,9 @@ golfbench train --model painn:preset=small --dataset druglike-xtb-10k --delta mm
 golfbench train --model mace:preset=small --dataset druglike-xtb-10k --delta mmff94 \
     --updates 10000 --batch-size 4 --learning-rate 0.001 --seed 0 \
     --logger csv --output "$folder/mace-small-delta-mmff94.safetensors"
+golfbench train --model painn --dataset druglike-xtb-10k --delta mmff94 \
+    --updates 10000 --batch-size 4 --learning-rate 0.001 --seed 0 \
+    --logger csv --output "$folder/painn-delta-mmff94.safetensors"
+golfbench train --model painn --dataset druglike-xtb-10k \
+    --updates 10000 --batch-size 4 --learning-rate 0.001 --seed 0 \
+    --logger csv --output "$folder/painn.safetensors"

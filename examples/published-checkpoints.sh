@@ -11,5 +11,5 @@ set -euo pipefail
 folder=${1:-${GOLFBENCH_REFERENCE_DATA:?give the folder of the checkpoints}/golf-checkpoints}
 for name in baseline-NNP traj-10k GOLF-1k; do
     golfbench run --model painn --checkpoint "$folder/$name.pt" --checkpoint-format golf --dataset druglike-dft \
-        --oracle psi4 --budget 0 --selection none --reference mmff94 "${@:2}"
+        --oracle psi4 --budget 0 --reference mmff94 "${@:2}"
 done

@@ -123,7 +123,8 @@ class RunConfig(BaseModel):
         references: Fixed models (any oracle) that get a row of their own; by default none where there are end points.
         end_points: Files of end points that were made elsewhere, each with a row of its own.
         dataset: Name of the dataset, with parameters.
-        budget: K, training labels per combination; the last one of ``evaluate_at`` where only that is given.
+        budget: K, training labels per combination; the last one of ``evaluate_at`` where only that is given. With 0
+            nothing is learned, and models are judged as they start.
         evaluate_at: Numbers of training labels at which a model is judged on the way to the budget. Zero is the model
             before the training, and the budget the one after, which have rows in any case. A model on the way
             does not know the end of the training: the rate is constant, and the averaged weights are judged.

@@ -88,9 +88,13 @@ def combinations(config: RunConfig) -> list[Combination]:
     return listed
 
 
-def on_the_way(config: RunConfig, trained: Combination) -> list[Combination]:
-    """Return the rows of a trained combination's models that are judged on the way to its budget, in order."""
-    return [replace(trained, budget=budget) for budget in config.points]
+def after_rows(config: RunConfig, trained: Combination) -> list[Combination]:
+    """Return the rows of a combination's models that have learned from labels, in order: on the way, and at the end.
+
+    Without a budget there is none: only what it starts from is judged.
+    """
+    on_the_way = [replace(trained, budget=budget) for budget in config.points]
+    return [*on_the_way, trained] if config.budget else []
 
 
 def fixed_rows(config: RunConfig) -> list[Combination]:
@@ -232,18 +236,18 @@ def plan(config: RunConfig, dataset: Dataset, owns: Owns = lambda row, stage: Tr
         owns: Leaves rows out, those of other shards for example; calls that all rows need are counted in full.
     """
     dataset = limited(dataset, config.limit)
-    trained = [row for row in combinations(config) if owns(row, "after")]
+    trained = [row for row in combinations(config) if owns(row, "after")] if config.budget else []
     fixed = [row for row in fixed_rows(config) if owns(row, "reference")]
     # Baselines are judged once per seed at most, the trained and the fixed once each.
-    before = {row for c in combinations(config) if owns(row := c.before(c.seed), "before")}
+    before = dict.fromkeys(row for c in combinations(config) if owns(row := c.before(c.seed), "before"))
     asking = [c for c in trained if _rule_of(c).asks_oracle]
     calls: dict[str, dict[str, int]] = {}
     for oracle in config.oracles:
         method = registry().find(OracleSpec, oracle).level_of_theory(oracle.parameters)
         labels = most_initial_labels(config, dataset, method)
         expected = expected_calls(dataset, method, config.protocol, labels)
-        points = [point for row in trained for point in on_the_way(config, row)]
-        judged = sum(row.oracle == oracle for row in (*trained, *points, *fixed, *before))
+        after = [row for combination in trained for row in after_rows(config, combination)]
+        judged = sum(row.oracle == oracle for row in (*after, *fixed, *before))
         calls[str(oracle)] = {
             "initial": expected.initial,
             "training": sum(c.oracle == oracle for c in asking) * config.budget,
@@ -262,7 +266,7 @@ def plan(config: RunConfig, dataset: Dataset, owns: Owns = lambda row, stage: Tr
         calls.setdefault(config.delta, {})["base"] = learned + explored + judged
     if states := _judged_by_surrogate(config, dataset, asking):
         calls.setdefault(str(config.surrogate), {})["selection"] = states
-    return Plan([*fixed, *trained], calls)
+    return Plan([*fixed, *(trained or before)], calls)
 
 
 def _judged_by_surrogate(config: RunConfig, dataset: Dataset, asking: Sequence[Combination]) -> int:

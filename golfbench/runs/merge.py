@@ -37,7 +37,7 @@ from golfbench.oracles.labels import LabelStore
 from golfbench.oracles.ledger import Ledger, OracleCall, read_calls
 from golfbench.runs.config import RunConfig
 from golfbench.runs.directory import RunDirectory, locked, write_json
-from golfbench.runs.grid import Combination, combinations, fixed_rows, on_the_way
+from golfbench.runs.grid import Combination, after_rows, combinations, fixed_rows
 from golfbench.runs.manifest import Common, Manifest, Merged, MergedShard, Place, read_document
 from golfbench.runs.provenance import code_of, differences, libraries_of
 from golfbench.runs.shards import COMMON, FOLDER, SEAL, RowKey, Shard, broken_seals, deal, results_in, shards_in
@@ -328,7 +328,7 @@ def expected_rows(config: RunConfig, found: Mapping[RowKey, Any]) -> list[RowKey
         for combination in combinations(config):
             if combination.oracle == oracle:
                 rows[_before(combination, found)] = None
-                rows |= {(row.id, "after"): None for row in (*on_the_way(config, combination), combination)}
+                rows |= {(row.id, "after"): None for row in after_rows(config, combination)}
     return list(rows)
 
 

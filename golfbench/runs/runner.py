@@ -26,7 +26,7 @@ from golfbench.runs.baseline import Permission
 from golfbench.runs.config import RunConfig
 from golfbench.runs.directory import RunDirectory, write_json
 from golfbench.runs.examine import examine
-from golfbench.runs.grid import Combination, combinations, fixed_rows, on_the_way, plan
+from golfbench.runs.grid import Combination, after_rows, combinations, fixed_rows, plan
 from golfbench.runs.hours import WORTH_TELLING, hours_of
 from golfbench.runs.loggers import Loggers
 from golfbench.runs.manifest import Manifest, Origin, PartFacts, Place, RunData
@@ -349,11 +349,12 @@ class _Grid:
                 self._combination(context, combination)
 
     def _combination(self, context: Context, combination: Combination) -> None:
+        learned = after_rows(self.config, combination)
         try:
             start = run_baseline(context, combination)
         except TrainingError as error:  # the other rows of the grid do not depend on it
             give_up(context, combination.before(combination.seed), "before", error)
-            for row in (*on_the_way(self.config, combination), combination):
+            for row in learned:
                 give_up(context, row, "after", error)
             return
         path, before = start.path, combination.before(start.seed)
@@ -363,12 +364,14 @@ class _Grid:
             context.note_cost(before, "before", potential, start.updates, start.wall_s)
         if self.share.owns(before, "before"):
             run_network(context, before, "before", path)
+        if not learned:
+            return
         failure = None
         try:
             run_learn(context, combination, start)
         except TrainingError as error:
             failure = error
-        for row in (*on_the_way(self.config, combination), combination):  # what was trained before a failure is judged
+        for row in learned:  # what was trained before a failure is judged
             if (path := learned_path(context, row)).exists():
                 run_network(context, row, "after", path, updates_in(context, path))
             elif failure is not None:

@@ -25,7 +25,7 @@ from golfbench.durable import UNFINISHED
 from golfbench.errors import ConfigurationError
 from golfbench.runs.config import RunConfig
 from golfbench.runs.directory import RunDirectory, slug, write_json
-from golfbench.runs.grid import Combination, combinations, fixed_rows, on_the_way, written
+from golfbench.runs.grid import Combination, after_rows, combinations, fixed_rows, written
 from golfbench.runs.manifest import Common, read_document
 from golfbench.specs import ComponentRef
 
@@ -120,8 +120,8 @@ def deal(config: RunConfig, count: int) -> dict[RowKey, int]:
     owner: dict[RowKey, int] = {}
     for combination in sorted(combinations(config), key=lambda c: _place(config, c)):
         owner[combination.id, "after"] = next(turn)
-        for point in on_the_way(config, combination):
-            owner[point.id, "after"] = owner[combination.id, "after"]
+        for row in after_rows(config, combination):
+            owner[row.id, "after"] = owner[combination.id, "after"]
         for before in before_rows(combination):
             owner.setdefault(before, owner[combination.id, "after"])
     for row in fixed_rows(config):

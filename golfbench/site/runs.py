@@ -27,7 +27,7 @@ from golfbench.leaderboard.tracks import Track, TrackDataset, TrackOracle
 from golfbench.registry import registry
 from golfbench.runs.config import RunConfig
 from golfbench.runs.directory import RunDirectory, slug
-from golfbench.runs.grid import Combination, combinations, fixed_rows, on_the_way
+from golfbench.runs.grid import Combination, after_rows, combinations, fixed_rows
 from golfbench.site.page import page
 from golfbench.specs import ComponentRef, DatasetSpec, OracleSpec
 
@@ -209,8 +209,8 @@ class _Run:
         present = {(record.combination, record.stage) for record in self.records}
         trained = [row for row in combinations(self.config) if row.oracle == oracle]
         fixed = [row for row in fixed_rows(self.config) if row.oracle == oracle]
-        points = [point for row in trained for point in on_the_way(self.config, row)]
-        stages: list[tuple[Stage, list[Combination]]] = [("reference", fixed), ("after", [*points, *trained])]
+        after = [row for combination in trained for row in after_rows(self.config, combination)]
+        stages: list[tuple[Stage, list[Combination]]] = [("reference", fixed), ("after", after)]
         return [_row_name(row, stage) for stage, rows in stages for row in rows if (row.id, stage) not in present]
 
 

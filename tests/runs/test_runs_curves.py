@@ -14,7 +14,7 @@ from golfbench.compare.sides import read_side
 from golfbench.errors import ConfigurationError
 from golfbench.runs.config import RunConfig, load_config
 from golfbench.runs.defaults import suited
-from golfbench.runs.grid import combinations, on_the_way
+from golfbench.runs.grid import after_rows, combinations
 from golfbench.runs.merge import expected_rows
 from golfbench.runs.shards import deal
 
@@ -104,7 +104,7 @@ def test_the_points_of_a_row_go_to_its_shard_and_come_before_it():
     rows = expected_rows(config, {})
     assert {row for row in owner if row[1] == "after"} == {row for row in rows if row[1] == "after"}
     for combination in combinations(config):
-        keys = [(row.id, "after") for row in (*on_the_way(config, combination), combination)]
+        keys = [(row.id, "after") for row in after_rows(config, combination)]
         assert len(keys) == 3
         assert {owner[key] for key in keys} == {owner[keys[-1]]}
         assert [row for row in rows if row in keys] == keys

@@ -70,6 +70,22 @@ def test_druglike_mini_end_to_end(golfbench, write_config, results, tmp_path, ti
     assert "Traceback" not in done.stderr
 
 
+def test_without_a_budget_models_are_judged_once_as_they_start(golfbench, write_config, results, tmp_path, tiny_model):
+    config = write_config(budget=0, seeds=[0, 1], selections=["golf", "random"])
+    planned = json.loads(golfbench("run", config, "--dry-run", "--json").stdout)
+    assert {(row["model"], row["selection"]) for row in planned["rows"]} == {(m, "") for m in ("mmff94", tiny_model)}
+    for output, shards in (("whole", [()]), ("parts", [("--shard", "1/2"), ("--shard", "2/2")])):
+        for shard in shards:
+            done = golfbench("run", config, "--output", str(tmp_path / output), *shard)
+            assert done.returncode == 0, done.stderr
+    assert golfbench("merge", str(next((tmp_path / "parts").iterdir()))).returncode == 0
+    rows = results(tmp_path / "whole").rows
+    assert rows[0]["stage"] == "reference"
+    assert {row["stage"] for row in rows[1:]} == {"before"}
+    assert {row["oracle_calls"]["training"] for row in rows} == {0}
+    assert results(tmp_path / "parts").records == results(tmp_path / "whole").records
+
+
 def test_the_json_has_the_published_keys(uninterrupted, results):
     output, done, _ = uninterrupted
     content = json.loads(done.stdout)
