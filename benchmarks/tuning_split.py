@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
 
@@ -44,7 +46,8 @@ def main() -> int:
     training = [item for k, group in enumerate(groups) if k % EVERY for item in group]
     output.mkdir(parents=True, exist_ok=True)
     write_initial(output / INITIAL, dataset.method, training)
-    test = minima([group[0] for group in groups[::EVERY]], output)
+    with service_below(output) as service:
+        test = minima([group[0] for group in groups[::EVERY]], service)
     formulas = {group_of(t.molecule.id): CalcMolFormula(Chem.MolFromSmiles(t.molecule.smiles)) for t in test}
     write_test(output / TEST, dataset.method, test, formulas)
     write_description(output, Description(name="druglike-xtb-tuning", method=dataset.method, oracle=str(ORACLE)))
@@ -52,22 +55,30 @@ def main() -> int:
     return 0
 
 
-def minima(starts: list[LabelledMolecule], output: Path) -> list[TestMolecule]:
-    """Minimize under the oracle; what does not converge, or changes its bonds, is left out."""
+@contextmanager
+def service_below(output: Path) -> Iterator[OracleService]:
+    """Give the service that labels for a dataset; what it has is kept below the folder."""
     (output / "build").mkdir(exist_ok=True)
-    service, account = OracleService(output / "build", workers=2), Account("", "reference", "reference")
+    service = OracleService(output / "build", workers=2)
+    try:
+        yield service
+    finally:
+        service.close()
+
+
+def minima(starts: Sequence[LabelledMolecule], service: OracleService) -> list[TestMolecule]:
+    """Minimize under the oracle; what does not converge, or changes its bonds, is left out."""
+    account = Account("", "reference", "reference")
     model = OracleModel(lambda molecules: service.label_all(ORACLE, molecules, account))
     optimizer = registry().find(OptimizerSpec, "rfo-internal").create({})
     found = {}
-    try:
-        for outcome in minimize(model, [item.molecule for item in starts], optimizer, RULE):
-            item, positions = starts[outcome.point.index], outcome.point.positions
-            print(f"{item.molecule.id}: {outcome.status}, {outcome.point.step} steps", file=sys.stderr, flush=True)
-            if outcome.status == "converged" and not bond_graph_changed(item.molecule, positions):
-                label = service.submit(ORACLE, item.molecule.at(positions), account).result()
-                found[item.molecule.id] = TestMolecule(item.molecule, item.label, positions, label)
-    finally:
-        service.close()
+    for outcome in minimize(model, [item.molecule for item in starts], optimizer, RULE):
+        item, positions = starts[outcome.point.index], outcome.point.positions
+        molecule = item.molecule
+        print(f"{molecule.id}: {outcome.status}, {outcome.point.step} steps", file=sys.stderr, flush=True)
+        if outcome.status == "converged" and not bond_graph_changed(molecule, positions):
+            label = service.submit(ORACLE, molecule.at(positions), account).result()
+            found[molecule.id] = TestMolecule(molecule, item.label, positions, label)
     return [found[item.molecule.id] for item in starts if item.molecule.id in found]
 
 
