@@ -17,9 +17,12 @@ from golfbench.errors import ConfigurationError, NothingToDoError
 from golfbench.leaderboard.measures import MEASURES, Measure
 from golfbench.leaderboard.statistics import Estimate
 
+#: Pixels; names that are long make a figure wider.
 WIDTH, HEIGHT = 760, 430
 #: The axes, in pixels: left, top, right, bottom.
 LEFT, TOP, RIGHT, BOTTOM = 64, 56, 520, 370
+#: Pixels between the ends of the horizontal axis and the first and last points.
+INSET = 14
 #: The axis of a residual reaches at least this far, kcal/mol.
 LEAST_TOP = 1.5 * SUCCESS_KCAL_MOL
 #: Okabe and Ito: colours that colour-blind readers can distinguish.
@@ -32,8 +35,10 @@ ACROSS: dict[Axis, str] = {
     "labels": "labels of the oracle that were learned from",
     "cpu_s": "processor time of the learning loop, s",
 }
-#: Distance of two names in the list at the right.
-LINE_HEIGHT = 15
+#: Distance of two names in the list at the right, and the width of a letter there.
+LINE_HEIGHT, LETTER = 15, 6.4
+#: Pixels between the bars of two curves at the same labels.
+BESIDE = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,21 +109,28 @@ def _drawing(sides: Sequence[Side], measure: Measure, axis: Axis) -> Drawing:
             found = number(series, side.sha256, measure.name)
             if found.value is None:
                 continue
+            model = _model(series, side)
             if series.key.stage == "reference":
                 lines[series.key.model] = found.value
             elif (point := _point(series, found, measure, axis)) is None:
                 continue
             elif series.key.stage == "before":
-                starts[series.key.model] = point
+                starts[model] = point
             else:
-                curve = curves[f"{series.key.model}, {series.key.selection}"]
+                curve = curves[f"{model}, {series.key.selection}"]
                 curve[point.across] = point
-                if start := starts.get(series.key.model):
+                if start := starts.get(model):
                     curve.setdefault(start.across, start)
     levels = ", ".join(sorted({series.key.method for side in sides for series in side.series}))
     what = "energy above the minima" if measure.name == MEASURE else measure.title.lower()
     ordered = {name: [points[k] for k in sorted(points)] for name, points in curves.items()}
     return Drawing(f"{sides[0].dataset}: {what} of {levels}", measure, axis, ordered, lines)
+
+
+def _model(series: Series, side: Side) -> str:
+    """Return the model with the base that it is added to."""
+    base = side.settings.get("delta")
+    return f"{series.key.model} + {base}" if base else series.key.model
 
 
 def _point(series: Series, found: Estimate, measure: Measure, axis: Axis) -> Point | None:
@@ -142,12 +154,15 @@ class _Axes:
         ends = [point.found.high or point.found.value or 0.0 for point in points]
         self.top = 100.0 if drawing.measure.share else _ceiling(max([*ends, *drawing.lines.values(), LEAST_TOP]))
         last = max(1.0, *(point.across for point in points))
+        first = min(point.across for point in points)
+        self._first = math.log1p(first if first < last else 0.0)
         self._last = math.log1p(last)
         tens = [10.0**power for power in range(1 + math.floor(math.log10(last)))]
         self.marks = sorted({p.across for p in points}) if drawing.axis == "labels" else [0.0, *tens]
 
     def x(self, across: float) -> float:
-        return LEFT + 12 + (RIGHT - LEFT - 24) * math.log1p(across) / self._last
+        share = (math.log1p(across) - self._first) / (self._last - self._first)
+        return LEFT + INSET + (RIGHT - LEFT - 2 * INSET) * share
 
     def y(self, value: float) -> float:
         return BOTTOM - (BOTTOM - TOP) * min(value, self.top) / self.top
@@ -168,18 +183,20 @@ def _ceiling(value: float) -> float:
 
 def _svg(drawing: Drawing) -> str:
     axes = _Axes(drawing)
-    names = _names_at_the_right(drawing, axes)
+    said = _names_at_the_right(drawing, axes)
+    width = max(WIDTH, RIGHT + 20 + round(LETTER * max(len(name) for _, name, _ in said)))
+    names = [_text(RIGHT + 10, y, name, colour=colour) for y, name, colour in said]
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {HEIGHT}" width="{width}" height="{HEIGHT}" '
         'font-family="sans-serif" font-size="12" role="img">',
         f"<title>{escape(drawing.title)}</title>",
-        f'<rect width="{WIDTH}" height="{HEIGHT}" rx="6" fill="#ffffff"/>',
+        f'<rect width="{width}" height="{HEIGHT}" rx="6" fill="#ffffff"/>',
         _text(LEFT, 26, drawing.title, size=14, weight="bold"),
         _text(LEFT, 44, f"{_upwards(drawing.measure)}; bars: 95 % interval", colour="#555555"),
         *_frame(axes, ACROSS[drawing.axis]),
         *(_threshold(axes) if drawing.measure.name == MEASURE else ()),
         *(_line(axes, value) for value in drawing.lines.values()),
-        *(part for name, pen in _pens(drawing) for part in _curve(axes, drawing.curves[name], pen)),
+        *(part for name, pen, aside in _pens(drawing) for part in _curve(axes, drawing.curves[name], pen, aside)),
         *names,
         "</svg>",
     ]
@@ -192,10 +209,11 @@ def _upwards(measure: Measure) -> str:
     return f"{measure.title.lower()}, {measure.unit}" + (" of all test molecules" if measure.share else "")
 
 
-def _pens(drawing: Drawing) -> list[tuple[str, tuple[str, str]]]:
-    """Return colour and dashes of each curve."""
+def _pens(drawing: Drawing) -> list[tuple[str, tuple[str, str], float]]:
+    """Return colour and dashes of each curve, and how far its points stand beside their labels, in pixels."""
     pens = [(colour, dashes) for dashes in DASHES for colour in COLOURS]
-    return [(name, pens[k % len(pens)]) for k, name in enumerate(drawing.curves)]
+    middle = (len(drawing.curves) - 1) / 2
+    return [(name, pens[k % len(pens)], BESIDE * (k - middle)) for k, name in enumerate(drawing.curves)]
 
 
 def _frame(axes: _Axes, across: str) -> Iterator[str]:
@@ -217,7 +235,7 @@ def _frame(axes: _Axes, across: str) -> Iterator[str]:
 def _threshold(axes: _Axes) -> Iterator[str]:
     y = axes.y(SUCCESS_KCAL_MOL)
     yield f'<line x1="{LEFT}" y1="{y:.1f}" x2="{RIGHT}" y2="{y:.1f}" stroke="#777777" stroke-dasharray="2 3"/>'
-    yield _text(LEFT + 4, y - 4, f"{SUCCESS_KCAL_MOL:g} kcal/mol", colour="#777777", size=10)
+    yield _text(LEFT + 36, y - 4, f"{SUCCESS_KCAL_MOL:g} kcal/mol", colour="#777777", size=10)
 
 
 def _line(axes: _Axes, value: float) -> str:
@@ -225,9 +243,9 @@ def _line(axes: _Axes, value: float) -> str:
     return f'<line x1="{LEFT}" y1="{y:.1f}" x2="{RIGHT}" y2="{y:.1f}" stroke="#444444" stroke-dasharray="7 4"/>'
 
 
-def _curve(axes: _Axes, points: Sequence[Point], pen: tuple[str, str]) -> Iterator[str]:
+def _curve(axes: _Axes, points: Sequence[Point], pen: tuple[str, str], aside: float) -> Iterator[str]:
     colour, dashes = pen
-    places = [(axes.x(point.across), axes.y(point.found.value or 0.0)) for point in points]
+    places = [(axes.x(point.across) + aside, axes.y(point.found.value or 0.0)) for point in points]
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
     dashed = f' stroke-dasharray="{dashes}"' if dashes else ""
     yield f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"{dashed}/>'
@@ -238,11 +256,11 @@ def _curve(axes: _Axes, points: Sequence[Point], pen: tuple[str, str]) -> Iterat
         yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{colour}"><title>{escape(point.hint)}</title></circle>'
 
 
-def _names_at_the_right(drawing: Drawing, axes: _Axes) -> list[str]:
-    """Return the names of curves and lines beside their ends, moved apart where they would overlap."""
+def _names_at_the_right(drawing: Drawing, axes: _Axes) -> list[tuple[float, str, str]]:
+    """Return height, text and colour of the names of curves and lines, moved apart where they would overlap."""
     ends = [
         (axes.y(drawing.curves[name][-1].found.value or 0.0), name, drawing.curves[name][-1].found.value, pen[0])
-        for name, pen in _pens(drawing)
+        for name, pen, _ in _pens(drawing)
     ]
     ends += [(axes.y(value), name, value, "#444444") for name, value in drawing.lines.items()]
     placed, least = [], TOP - LINE_HEIGHT
@@ -251,10 +269,7 @@ def _names_at_the_right(drawing: Drawing, axes: _Axes) -> list[str]:
         placed.append((least, name, value, colour))
     over = max(0, placed[-1][0] - BOTTOM)
     decimals = drawing.measure.decimals
-    return [
-        _text(RIGHT + 10, y - over + 4, f"{name}: {value:.{decimals}f}", colour=colour)
-        for y, name, value, colour in placed
-    ]
+    return [(y - over + 4, f"{name}: {value:.{decimals}f}", colour) for y, name, value, colour in placed]
 
 
 def _text(

@@ -61,3 +61,17 @@ def test_runs_of_two_datasets_are_refused_and_runs_that_say_no_labels_are_nothin
     (silent / "costs.jsonl").unlink()
     with pytest.raises(NothingToDoError, match="how many labels"):
         figure([read_side(silent)])
+
+
+def test_curves_are_named_with_their_base_and_begin_at_the_left_beside_each_other():
+    root = ET.fromstring(figure([read_side(RESULTS / "druglike-xtb-on-gfn1")]))
+    said = [text for text in texts(root) if ", golf: " in text or ", random: " in text]
+    assert len(said) == 8
+    assert all(" + gfn1-xtb, " in text for text in said)
+    longest = max(map(len, said))
+    assert float(root.get("width")) > 530 + 6 * longest  # no name is cut
+    places = [float(circle.get("cx")) for circle in root.iter(f"{SVG}circle")]
+    firsts, lasts = places[::2], places[1::2]
+    assert len(set(firsts)) == len(set(lasts)) == 8
+    assert max(firsts) < 100
+    assert min(lasts) > 480
