@@ -6,8 +6,8 @@
 
 Ways:
 
-* ``psi4``: Psi4's own optimizer, at the options of the oracle ``psi4``; counted are its gradients until no force is
-  above the threshold, as for the others;
+* ``psi4``: Psi4's own optimizer, at the options of the oracle ``psi4``, until no force is above the threshold, as for
+  the others;
 * ``rfo-internal``, ``geometric``, ``sella``, ...: an optimizer of the suite on the oracle's forces alone;
 * ``aimnet2``, ...: ``golfbench minimize --model aimnet2 --oracle ORACLE --oracle-budget N``: a walk on a model, which
   the oracle finishes;
@@ -48,9 +48,9 @@ from golfbench_psi4.engine import KEYWORDS
 from golfbench_psi4.location import candidates
 
 OWN, TAUGHT = "psi4", "taught"
-#: Psi4's own threshold is of internal coordinates and may end above ours: it goes on below, and is counted until ours.
+#: Psi4's own threshold is of internal coordinates and may end above ours: it is set below, and the walk ends at ours.
 GOES_ON = {"g_convergence": "gau_tight", "geom_maxiter": 200}
-#: Run by the interpreter that has Psi4; the request is on standard input.
+#: Run by the interpreter that has Psi4; the request is on standard input. The optimizer asks the driver's ``gradient``.
 OPTIMIZE = """
 import json, sys
 sys.path += sys.argv[1:]
@@ -63,9 +63,26 @@ molecule = psi4.core.Molecule.from_arrays(
     geom=asked["positions"], elez=asked["numbers"], units="Angstrom", molecular_charge=asked["charge"],
     molecular_multiplicity=1, fix_symmetry="c1", verbose=0)
 psi4.set_options(asked["options"])
-_, history = psi4.optimize(asked["method"], molecule=molecule, return_history=True)
-gradients = [gradient if isinstance(gradient, list) else gradient.np.tolist() for gradient in history["gradient"]]
-print(json.dumps({"energies": history["energy"], "gradients": gradients}))
+driver = sys.modules["psi4.driver.driver"]
+energies, gradients, plain = [], [], driver.gradient
+
+class Arrived(Exception):
+    pass
+
+def counted(*given, **named):
+    found, wavefunction = plain(*given, **named)
+    energies.append(wavefunction.energy())
+    gradients.append(found.np.tolist())
+    if (found.np ** 2).sum(axis=1).max() ** 0.5 <= asked["force_max"]:
+        raise Arrived
+    return found, wavefunction
+
+driver.gradient = counted
+try:
+    psi4.optimize(asked["method"], molecule=molecule)
+except Arrived:
+    pass
+print(json.dumps({"energies": energies, "gradients": gradients}))
 """
 
 
@@ -94,6 +111,7 @@ def by_psi4(test: TestMolecule, force_max: float, folder: Path) -> End:
             "positions": test.molecule.positions.ravel().tolist(),
             "numbers": test.molecule.numbers.tolist(),
             "charge": test.molecule.charge,
+            "force_max": force_max / HARTREE_TO_EV * BOHR_TO_ANGSTROM,  # Hartree/Bohr
             "log": kept.with_suffix(".log").name,
             "method": "wB97X-D",
             "options": {**KEYWORDS, "basis": "def2-SVP", "reference": "rks", **GOES_ON},
