@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from statistics import fmean
 
-from golfbench.benchmark.metrics import SUCCESS_KCAL_MOL, CpuSeconds
+from golfbench.benchmark.metrics import SUCCESS_KCAL_MOL, CpuSeconds, residual_kcal_mol
 from golfbench.compare.label_curves import Contrast, Curve
 from golfbench.compare.verdict import MEASURE
 
@@ -14,6 +16,8 @@ from golfbench.compare.verdict import MEASURE
 Row = Mapping[str, str | int | float | None]
 #: Name of the point of a difference over the whole curve.
 WHOLE = "whole curve"
+#: Å; an end point whose heavy atoms are closer to the reference minimum, with symmetry, is in its basin.
+SAME_BASIN = 0.25
 #: Decimals in Markdown.
 DECIMALS = 2
 
@@ -98,6 +102,34 @@ def whole(curves: Sequence[Curve], contrasts: Sequence[Contrast]) -> Iterator[Ro
             }
 
 
+def basins(curves: Sequence[Curve], contrasts: Sequence[Contrast]) -> Iterator[Row]:
+    """Yield a line for each curve, for a page: of what its last residual is made, energies or other minima.
+
+    An end point is in the basin of the reference minimum where it is within ``SAME_BASIN`` of it.
+    """
+    for curve in curves:
+        last = max(curve.points)
+        walks = curve.points[last].seeds
+        near: list[float] = []
+        far: list[float] = []
+        for one in (record for each in walks.values() for record in each.values()):
+            if (residual := residual_kcal_mol(one)) is not None:
+                distance = one.rmsd_to_references_angstrom.get(one.molecule, math.inf)
+                (near if distance < SAME_BASIN else far).append(residual)
+        found = [*near, *far]
+        yield {
+            "model": curve.model,
+            "selection": curve.selection,
+            "seeds": len(walks),
+            "labels": last,
+            "in the basin, %": 100.0 * len(near) / len(found) if found else None,
+            "residual there": fmean(near) if near else None,
+            "residual of the others": fmean(far) if far else None,
+            "largest": max(found, default=None),
+            "lowest": min(found, default=None),
+        }
+
+
 def _names(curve: Curve) -> dict[str, str | int | float | None]:
     return {"run": curve.run, "model": curve.model, "selection": curve.selection}
 
@@ -109,6 +141,7 @@ TABLES: Mapping[str, Callable[[Sequence[Curve], Sequence[Contrast]], Iterator[Ro
     "differences": differences,
     "residuals": residuals,
     "whole": whole,
+    "basins": basins,
 }
 #: Columns that a table of Markdown leaves out: the parts of a sum.
 PARTS = frozenset(f"{part}_cpu_s" for part in CpuSeconds.model_fields)

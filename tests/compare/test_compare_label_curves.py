@@ -222,6 +222,10 @@ def test_tables_have_every_number_with_its_interval_seeds_and_molecules():
     assert list(shown) == ["good", "plain"]
     assert shown["good"]["64 labels"] == float(last[MEASURE])
     assert [name for name in shown["good"] if name.endswith(" labels")] == [f"{n} labels" for n in (8, 16, 32, 64)]
+    parts = {row["selection"]: row for row in tables["basins"]}
+    # no record of these has a distance, so that none is known to be in the basin
+    assert (parts["good"]["in the basin, %"], parts["good"]["residual there"]) == (0.0, None)
+    assert math.isclose(parts["good"]["residual of the others"], float(last[MEASURE]))
     (whole,) = tables["whole"]
     assert (whole["selection"], whole["against"], whole["seeds"]) == ("good", "plain", 3)
     assert (whole["difference"], whole["verdict"]) == (rows[-1]["difference"], rows[-1]["verdict"])
