@@ -1,7 +1,7 @@
 """Write tables of README.md and of pages from the records in examples/results; with --check, fail where they differ.
 
 A block ``table: RUN`` has the table of a run. A block ``study: NAME TABLE`` has a table that ``benchmarks/study.py
-figures`` makes of a part of the study, ``examples/results/study/NAME``.
+figures`` makes of a part of the study, ``examples/study/results/NAME``; its figure goes to ``docs/images``.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,7 +22,7 @@ from golfbench.runs.summary import rows_of
 
 ROOT = Path(__file__).parents[1]
 PAGES = (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("results", "study", "tutorial-dft")))
-RESULTS = ROOT / "examples" / "results"
+RESULTS, STUDY = ROOT / "examples" / "results", ROOT / "examples" / "study" / "results"
 MARKED = re.compile(
     r"<!-- (?P<kind>table|study): (?P<name>\S+)(?: (?P<part>\S+))? -->\n.*?<!-- end of table -->", re.DOTALL
 )
@@ -44,23 +45,31 @@ def of_run(name: str) -> str:
 
 @cache
 def of_study(name: str) -> dict[str, str]:
-    """Return the tables of a part of the study, by their names."""
+    """Return what is made of a part of the study: tables in Markdown and figures, by the names of their files."""
+    script, runs = ROOT / "benchmarks" / "study.py", STUDY / name
     with TemporaryDirectory() as folder:
-        command = [ROOT / "benchmarks" / "study.py", "figures", RESULTS / "study" / name, "--output", folder]
-        subprocess.run([sys.executable, *map(str, command)], check=True, stdout=subprocess.DEVNULL)
-        return {path.stem: path.read_text(encoding="utf-8") for path in Path(folder).glob("*.md")}
+        command = [sys.executable, str(script), "figures", str(runs), "--output", folder]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        paths = [path for path in Path(folder).iterdir() if path.suffix in (".md", ".svg")]
+        return {path.stem: path.read_text(encoding="utf-8") for path in paths}
+
+
+def wanted() -> Iterator[tuple[Path, str]]:
+    """Yield each file that is written here, with its text: the pages, and the figures of the study."""
+    for page in PAGES:
+        yield page, MARKED.sub(block, page.read_text(encoding="utf-8"))
+    for name in sorted(path.name for path in STUDY.iterdir()):
+        yield ROOT / "docs" / "images" / f"study-{name}.svg", of_study(name)[f"{name}-residual"]
 
 
 def main() -> int:
-    """Write the tables or check them; return the exit code."""
+    """Write tables and figures or check them; return the exit code."""
     code = 0
-    for page in PAGES:
-        current = page.read_text(encoding="utf-8")
-        wanted = MARKED.sub(block, current)
+    for path, text in wanted():
         if "--check" not in sys.argv[1:]:
-            page.write_text(wanted, encoding="utf-8")
-        elif wanted != current:
-            print(f"{page.name} is not what docs/generate_tables.py writes", file=sys.stderr)
+            path.write_text(text, encoding="utf-8")
+        elif not path.exists() or path.read_text(encoding="utf-8") != text:
+            print(f"{path.name} is not what docs/generate_tables.py writes", file=sys.stderr)
             code = 1
     return code
 

@@ -9,7 +9,7 @@ from golfbench.errors import ConfigurationError, NothingToDoError
 from golfbench.runs.manifest import Common, Manifest, Place, read_document
 from golfbench.runs.provenance import code_of, libraries_of
 
-RESULTS = sorted((Path(__file__).parents[2] / "examples" / "results").glob("**/manifest.json"))
+RESULTS = sorted((Path(__file__).parents[2] / "examples").glob("**/manifest.json"))
 assert RESULTS
 
 
