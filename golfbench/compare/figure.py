@@ -35,6 +35,8 @@ ACROSS: dict[Axis, str] = {
     "labels": "labels of the oracle that were learned from",
     "cpu_s": "processor time of the learning loop, s",
 }
+#: A fixed model that lies higher than all curves, so many times, is named and not drawn: it would flatten them.
+ROOM = 4.0
 #: Distance of two names in the list at the right, and the width of a letter there.
 LINE_HEIGHT, LETTER = 15, 6.4
 #: Pixels between the bars of two curves at the same labels.
@@ -152,7 +154,9 @@ class _Axes:
     def __init__(self, drawing: Drawing) -> None:
         points = [point for curve in drawing.curves.values() for point in curve]
         ends = [point.found.high or point.found.value or 0.0 for point in points]
-        self.top = 100.0 if drawing.measure.share else _ceiling(max([*ends, *drawing.lines.values(), LEAST_TOP]))
+        highest = max(point.found.value or 0.0 for point in points)
+        lines = [value for value in drawing.lines.values() if value <= ROOM * highest]
+        self.top = 100.0 if drawing.measure.share else _ceiling(max([*ends, *lines, LEAST_TOP]))
         last = max(1.0, *(point.across for point in points))
         first = min(point.across for point in points)
         self._first = math.log1p(first if first < last else 0.0)
@@ -165,7 +169,7 @@ class _Axes:
         return LEFT + INSET + (RIGHT - LEFT - 2 * INSET) * share
 
     def y(self, value: float) -> float:
-        return BOTTOM - (BOTTOM - TOP) * min(value, self.top) / self.top
+        return BOTTOM - (BOTTOM - TOP) * min(max(value, 0.0), self.top) / self.top
 
     def ticks(self) -> list[float]:
         step = self.top / 5
@@ -195,7 +199,7 @@ def _svg(drawing: Drawing) -> str:
         _text(LEFT, 44, f"{_upwards(drawing.measure)}; bars: 95 % interval", colour="#555555"),
         *_frame(axes, ACROSS[drawing.axis]),
         *(_threshold(axes) if drawing.measure.name == MEASURE else ()),
-        *(_line(axes, value) for value in drawing.lines.values()),
+        *(_line(axes, value) for value in drawing.lines.values() if value <= axes.top),
         *(part for name, pen, aside in _pens(drawing) for part in _curve(axes, drawing.curves[name], pen, aside)),
         *names,
         "</svg>",
@@ -269,7 +273,10 @@ def _names_at_the_right(drawing: Drawing, axes: _Axes) -> list[tuple[float, str,
         placed.append((least, name, value, colour))
     over = max(0, placed[-1][0] - BOTTOM)
     decimals = drawing.measure.decimals
-    return [(y - over + 4, f"{name}: {value:.{decimals}f}", colour) for y, name, value, colour in placed]
+    return [
+        (y - over + 4, f"{name}: {value:.{decimals}f}{', above' if (value or 0.0) > axes.top else ''}", colour)
+        for y, name, value, colour in placed
+    ]
 
 
 def _text(

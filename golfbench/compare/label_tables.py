@@ -77,8 +77,7 @@ def residuals(curves: Sequence[Curve], contrasts: Sequence[Contrast]) -> Iterato
     """Yield a line for each curve, for a page: the residual by labels, and the success at the end."""
     for curve in curves:
         last = max(curve.points)
-        row: dict[str, str | int | float | None] = {"model": curve.model, "selection": curve.selection}
-        row["seeds"] = len(curve.points[last].seeds)
+        row = {**_told(curve, curves), "seeds": len(curve.points[last].seeds)}
         for labels in curve.points:
             found, name = curve.estimates[labels][MEASURE], f"{labels} labels"
             row |= {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
@@ -90,8 +89,7 @@ def whole(curves: Sequence[Curve], contrasts: Sequence[Contrast]) -> Iterator[Ro
     for one in contrasts:
         if one.labels is None and one.measure.name == MEASURE:
             yield {
-                "model": one.curve.model,
-                "selection": one.curve.selection,
+                **_told(one.curve, curves),
                 "against": one.against,
                 "seeds": one.seeds,
                 "difference": one.estimate.value,
@@ -118,16 +116,20 @@ def basins(curves: Sequence[Curve], contrasts: Sequence[Contrast]) -> Iterator[R
                 (near if distance < SAME_BASIN else far).append(residual)
         found = [*near, *far]
         yield {
-            "model": curve.model,
-            "selection": curve.selection,
+            **_told(curve, curves),
             "seeds": len(walks),
-            "labels": last,
             "in the basin, %": 100.0 * len(near) / len(found) if found else None,
             "residual there": fmean(near) if near else None,
             "residual of the others": fmean(far) if far else None,
             "largest": max(found, default=None),
             "lowest": min(found, default=None),
         }
+
+
+def _told(curve: Curve, curves: Sequence[Curve]) -> dict[str, str | int | float | None]:
+    """Return what a curve is called on a page that is narrow: with its model only where there are several."""
+    several = len({other.model for other in curves}) > 1
+    return {"model": curve.model, "selection": curve.selection} if several else {"selection": curve.selection}
 
 
 def _names(curve: Curve) -> dict[str, str | int | float | None]:

@@ -75,3 +75,11 @@ def test_curves_are_named_with_their_base_and_begin_at_the_left_beside_each_othe
     assert len(set(firsts)) == len(set(lasts)) == 8
     assert max(firsts) < 100
     assert min(lasts) > 480
+
+
+def test_a_fixed_model_far_above_all_curves_is_named_and_flattens_nothing():
+    root = ET.fromstring(figure([read_side(RESULTS / "druglike-xtb-on-gfn1")]))
+    above = [text for text in texts(root) if text.endswith(", above")]
+    assert sorted(text.partition(":")[0] for text in above) == ["mmff94", "uff"]
+    ticks = [float(text) for text in texts(root) if re.fullmatch(r"\d(\.\d)?", text)]
+    assert 1.5 <= max(ticks) <= 5

@@ -220,6 +220,7 @@ def test_tables_have_every_number_with_its_interval_seeds_and_molecules():
     assert "| – |" in as_markdown(tables["reached"])
     shown = {row["selection"]: row for row in tables["residuals"]}
     assert list(shown) == ["good", "plain"]
+    assert "model" not in shown["good"]  # there is one, which the page names
     assert shown["good"]["64 labels"] == float(last[MEASURE])
     assert [name for name in shown["good"] if name.endswith(" labels")] == [f"{n} labels" for n in (8, 16, 32, 64)]
     parts = {row["selection"]: row for row in tables["basins"]}
