@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +20,10 @@ from tuning_split import ORACLE, minima, service_below
 
 from golfbench.chemistry import scaffold
 from golfbench.contracts import Dataset, Label, LabelledMolecule
-from golfbench.errors import MoleculeError
 from golfbench.molecules import Molecule, group_of
 from golfbench.oracles.service import Account
 from golfbench.runs.runner import open_dataset
-from golfbench_datasets.druglike import SEED, read_drugs, screening_compounds, settle_stereo
+from golfbench_datasets.druglike import SEED, read_drugs, screening_compounds, usable
 from golfbench_datasets.files import DRUGS, INITIAL, TEST, Description, write_description, write_initial, write_test
 from golfbench_datasets.loading import data_folder
 
@@ -61,16 +60,8 @@ def drawn(dataset: Dataset, count: int) -> list[Molecule]:
     drugs = read_drugs(data_folder("druglike-xtb") / DRUGS)
     fresh = [c for c in screening_compounds(drugs) if c.name not in names and scaffold(c.smiles) not in known]
     order = np.random.default_rng(SEED).permutation(len(fresh))
-
-    def usable() -> Iterator[Molecule]:
-        for place in order:
-            try:
-                (molecule,) = settle_stereo(fresh[place]).conformers(1)
-            except MoleculeError:
-                continue
-            yield molecule
-
-    return [molecule for molecule, _ in zip(usable(), range(count), strict=False)]
+    settled = filter(None, (usable(fresh[place], 1) for place in order))
+    return [molecule for compound in islice(settled, count) for molecule in compound.conformers(1)]
 
 
 if __name__ == "__main__":

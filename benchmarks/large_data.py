@@ -1,7 +1,7 @@
 """A training set that does not fit memory: how soon it is open, how fast it is trained from, and in how much memory.
 
     python benchmarks/large_data.py
-    python benchmarks/large_data.py --rows 20000 --updates 50 --folder /tmp/large
+    python benchmarks/large_data.py --rows 20000 --updates 50 --folder large
 
 The folder is made if it is not there: geometries of druglike-xtb with 30 to 45 atoms, turned at random and shaken by
 0.01 Å, with energies and forces that follow from their labels by a spring on each atom. Rows are written as ASE writes

@@ -49,7 +49,7 @@ from golfbench_psi4.location import candidates
 
 OWN, TAUGHT = "psi4", "taught"
 #: Psi4's own threshold is of internal coordinates and may end above ours: it is set below, and the walk ends at ours.
-GOES_ON = {"g_convergence": "gau_tight", "geom_maxiter": 200}
+BELOW_OURS = {"g_convergence": "gau_tight", "geom_maxiter": 200}
 #: Run by the interpreter that has Psi4; the request is on standard input. The optimizer asks the driver's ``gradient``.
 OPTIMIZE = """
 import json, sys
@@ -114,7 +114,7 @@ def by_psi4(test: TestMolecule, force_max: float, folder: Path) -> End:
             "force_max": force_max / HARTREE_TO_EV * BOHR_TO_ANGSTROM,  # Hartree/Bohr
             "log": kept.with_suffix(".log").name,
             "method": "wB97X-D",
-            "options": {**KEYWORDS, "basis": "def2-SVP", "reference": "rks", **GOES_ON},
+            "options": {**KEYWORDS, "basis": "def2-SVP", "reference": "rks", **BELOW_OURS},
         }
         place = next(candidates(""))
         done = subprocess.run(

@@ -158,7 +158,7 @@ class _Axes:
         lines = [value for value in drawing.lines.values() if value <= ROOM * highest]
         self.top = 100.0 if drawing.measure.share else _ceiling(max([*ends, *lines, LEAST_TOP]))
         last = max(1.0, *(point.across for point in points))
-        first = min(point.across for point in points)
+        first = min(point.across for point in points) if drawing.axis == "labels" else 0.0
         self._first = math.log1p(first if first < last else 0.0)
         self._last = math.log1p(last)
         tens = [10.0**power for power in range(1 + math.floor(math.log10(last)))]

@@ -266,7 +266,7 @@ def plan(config: RunConfig, dataset: Dataset, owns: Owns = lambda row, stage: Tr
         calls.setdefault(config.delta, {})["base"] = learned + explored + judged
     if states := _judged_by_surrogate(config, dataset, asking):
         calls.setdefault(str(config.surrogate), {})["selection"] = states
-    return Plan([*fixed, *(trained or before)], calls)
+    return Plan([*fixed, *(trained if config.budget else before)], calls)
 
 
 def _judged_by_surrogate(config: RunConfig, dataset: Dataset, asking: Sequence[Combination]) -> int:

@@ -205,11 +205,11 @@ def _diverse(
     prints = [generator.GetFingerprint(Chem.RemoveHs(mol_from_smiles(c.smiles))) for c in pool]
     wanted = min(len(pool), len(first) + count + max(RESERVE, int(RESERVE_SHARE * count)))
     picks = list(MaxMinPicker().LazyBitVectorPick(prints, len(pool), wanted, first, SEED))[len(first) :]
-    usable = (settled for i in picks if (settled := _usable(pool[i], conformers)) is not None)
-    yield from islice(usable, count)
+    found = (settled for i in picks if (settled := usable(pool[i], conformers)) is not None)
+    yield from islice(found, count)
 
 
-def _usable(compound: Compound, conformers: int) -> Compound | None:
+def usable(compound: Compound, conformers: int) -> Compound | None:
     """Return the compound with settled stereochemistry, or ``None`` if it cannot be embedded.
 
     Imines whose configuration depends on an explicit ``[H]`` are left out too: it would stand among the heavy atoms.
