@@ -4,6 +4,7 @@
     python benchmarks/study.py run examples/study/painn-gfn1.yaml --workers 1
     python benchmarks/study.py run --output /data/study        # every file of examples/study, one after the other
     python benchmarks/study.py figures runs/study/painn-gfn1   # the runs below it: tables and figures beside them
+    python benchmarks/study.py publish runs/study/painn-gfn1   # what has finished, to examples/study/results
 
     python benchmarks/tuning_split.py tuning                   # settings are chosen on training molecules only:
     python benchmarks/study.py run FILE --dataset folder:path=tuning --seeds 100,101 --output runs/tuning
@@ -22,6 +23,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -42,12 +44,16 @@ from golfbench.runs.config import RunConfig, load_config
 from golfbench.runs.defaults import suited
 from golfbench.runs.directory import RunDirectory
 from golfbench.runs.grid import Combination, check_names, combinations
-from golfbench.runs.shards import FOLDER, Shard, deal, shards_in
+from golfbench.runs.shards import COMMON, FOLDER, Shard, deal, shards_in
 
 PROTOCOL = Path(__file__).parents[1] / "examples" / "study"
 #: Of cells: they take processor time that nobody else wants.
 NICENESS = 19
 CONTROLS = ("random", "golf")
+#: What a network is that was judged on the compounds held back; beside its run (``held_back.py``).
+NETWORK = "network.json"
+#: What the repository keeps of a run: from these files every table and figure is made.
+KEPT = ("manifest.json", "records.jsonl", "costs.jsonl")
 #: What is drawn: the number, and what it is drawn against.
 FIGURES: dict[str, tuple[str, Axis]] = {
     "residual": (MEASURE, "labels"),
@@ -319,6 +325,26 @@ def all_contrasts(curves: Sequence[Curve]) -> Iterator[Contrast]:
                     yield from between(curve, other)
 
 
+def publish(folders: Sequence[Path], output: Path) -> int:
+    """Copy what is kept of each finished run or cell, and return 1 where there is none."""
+    found = 0
+    for folder in folders:
+        for manifest in sorted(folder.rglob("manifest.json")):
+            run = RunDirectory(manifest.parent)
+            if run.path.name == COMMON or not run.read_manifest().finished_utc:
+                continue
+            place = output / folder.resolve().name / run.path.relative_to(folder)
+            place.mkdir(parents=True, exist_ok=True)
+            for name in KEPT:
+                if (run.path / name).exists():
+                    shutil.copyfile(run.path / name, place / name)
+            if (network := run.path.parent / NETWORK).exists():
+                shutil.copyfile(network, place.parent / NETWORK)
+            found += 1
+    print(f"{output}: {found} runs and cells")
+    return int(not found)
+
+
 # --- The command line ------------------------------------------------------------------------------------------------
 
 
@@ -336,11 +362,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     told = verbs.add_parser("figures")
     told.add_argument("runs", nargs="+", type=Path, help="run directories, or folders of them")
     told.add_argument("--output", type=Path, default=Path("runs/study/figures"), help="folder to write")
+    told = verbs.add_parser("publish")
+    told.add_argument("runs", nargs="+", type=Path, help="folders of runs, each called as its study")
+    told.add_argument("--output", type=Path, default=PROTOCOL / "results", help="folder to write")
     given = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         if given.verb == "figures":
             return figures(given.runs, given.output)
+        if given.verb == "publish":
+            return publish(given.runs, given.output)
         seeds = [int(seed) for seed in given.seeds.split(",")] if given.seeds else None
         overrides = {k: v for k, v in (("dataset", given.dataset), ("seeds", seeds)) if v}
         studies = [Study(path, overrides, given.output) for path in given.files or sorted(PROTOCOL.glob("*.yaml"))]

@@ -1,7 +1,8 @@
 """Write tables of README.md and of pages from the records in examples/results; with --check, fail where they differ.
 
 A block ``table: RUN`` has the table of a run. A block ``study: NAME TABLE`` has a table that ``benchmarks/study.py
-figures`` makes of a part of the study, ``examples/study/results/NAME``; its figure goes to ``docs/images``.
+figures`` makes of a part of the study, ``examples/study/results/NAME``; its figure goes to ``docs/images``. Of what was
+judged on the compounds held back, the tables are those of ``benchmarks/held_back.py tables``.
 """
 
 from __future__ import annotations
@@ -46,9 +47,10 @@ def of_run(name: str) -> str:
 @cache
 def of_study(name: str) -> dict[str, str]:
     """Return what is made of a part of the study: tables in Markdown and figures, by the names of their files."""
-    script, runs = ROOT / "benchmarks" / "study.py", STUDY / name
+    runs = STUDY / name
+    script, verb = ("held_back.py", "tables") if any(runs.glob("*/network.json")) else ("study.py", "figures")
     with TemporaryDirectory() as folder:
-        command = [sys.executable, str(script), "figures", str(runs), "--output", folder]
+        command = [sys.executable, str(ROOT / "benchmarks" / script), verb, str(runs), "--output", folder]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         paths = [path for path in Path(folder).iterdir() if path.suffix in (".md", ".svg")]
         return {path.stem: path.read_text(encoding="utf-8") for path in paths}
@@ -59,7 +61,8 @@ def wanted() -> Iterator[tuple[Path, str]]:
     for page in PAGES:
         yield page, MARKED.sub(block, page.read_text(encoding="utf-8"))
     for name in sorted(path.name for path in STUDY.iterdir()):
-        yield ROOT / "docs" / "images" / f"study-{name}.svg", of_study(name)[f"{name}-residual"]
+        if drawn := of_study(name).get(f"{name}-residual"):
+            yield ROOT / "docs" / "images" / f"study-{name}.svg", drawn
 
 
 def main() -> int:

@@ -15,18 +15,29 @@ from golfbench.benchmark.prepare import spread
 from golfbench.runs.config import load_config
 from golfbench.runs.grid import check_names, combinations
 from golfbench.runs.runner import open_dataset
+from golfbench_datasets.files import INITIAL, TEST, Description, write_description, write_initial, write_test
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "examples" / "study").glob("*.yaml"))
 
 
-@pytest.fixture(scope="module")
-def study():
-    spec = importlib.util.spec_from_file_location("study", ROOT / "benchmarks" / "study.py")
+def script(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
-    sys.modules["study"] = module
+    sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def study():
+    return script("study")
+
+
+@pytest.fixture(scope="module")
+def held_back(study):
+    script("tuning_split")
+    return script("held_back")
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -133,9 +144,43 @@ def test_it_runs_keeps_what_is_finished_merges_and_draws(study, small, tmp_path,
     assert drawn >= {"points.csv", "differences.md", "reached.csv", "small-residual.svg", "small-residual-cost.svg"}
     points = (figures / "points.csv").read_text().splitlines()
     assert len(points) == 1 + 2 * 3  # two selections at 2, 4 and 6 labels in all
+    kept = tmp_path / "kept"  # what is published of a run makes the same tables
+    assert study.main(["publish", str(run.parent), "--output", str(kept)]) == 0
+    assert {path.name for path in (kept / "small" / run.name).glob("*.*")} == set(study.KEPT)
+    assert study.main(["figures", str(kept), "--output", str(figures)]) == 0
+    assert (figures / "points.csv").read_text().splitlines() == points
+    assert study.main(["publish", str(tmp_path / "nothing"), "--output", str(kept)]) == 1
     (run / "manifest.json").unlink()  # not merged yet: the cells that have finished are drawn
     assert study.main(["figures", output, "--output", str(figures)]) == 0
     assert (figures / "points.csv").read_text().splitlines() == points
+
+
+def test_networks_of_a_study_are_judged_on_compounds_held_back(study, held_back, small, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(study, "NICENESS", 0)
+    assert study.main(["run", str(small), "--output", str(tmp_path / "runs")]) == 0
+    (run,) = (tmp_path / "runs" / "small").glob("druglike-mini-*")
+    networks = held_back.networks_of(run)
+    assert [(n.selection, n.labels) for n, _ in networks] == [("last", 4), ("last", 6), ("random", 4), ("random", 6)]
+    compounds, judged = tmp_path / "compounds", tmp_path / "judged"
+    mini = open_dataset("druglike-mini")
+    compounds.mkdir()
+    write_initial(compounds / INITIAL, mini.method, mini.initial[:2])
+    write_test(compounds / TEST, mini.method, mini.test[:2], {})
+    write_description(compounds, Description(name="two", method=mini.method, oracle=mini.oracle))
+    with monkeypatch.context() as only:  # two are enough
+        only.setattr(held_back, "networks_of", lambda run: [networks[1], networks[3]])
+        command = ["judge", str(compounds), str(run), "--output", str(judged)]
+        assert held_back.main(command) == 0
+        capsys.readouterr()
+        assert held_back.main(command) == 0
+        assert "2 networks, 0 to judge" in capsys.readouterr().out
+    assert held_back.main(["tables", str(judged)]) == 0
+    tables = (judged / "residuals.md").read_text(), (judged / "differences.csv").read_text()
+    assert tables[0].count("| 1 |") == 2  # both with their seed
+    assert "residual_kcal_mol_mean_all" in tables[1]
+    assert study.main(["publish", str(judged), "--output", str(tmp_path / "kept")]) == 0
+    assert held_back.main(["tables", str(tmp_path / "kept" / "judged")]) == 0
+    assert (tmp_path / "kept" / "judged" / "residuals.md").read_text() == tables[0]
 
 
 def test_wrong_input_is_said_in_one_line(study, tmp_path, capsys):
