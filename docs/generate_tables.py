@@ -11,11 +11,13 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from golfbench.benchmark.tables import markdown_table
+from golfbench.compare.figure import figure
 from golfbench.compare.sides import read_side
 from golfbench.compare.verdict import verdicts
 from golfbench.runs.directory import RunDirectory
@@ -24,6 +26,8 @@ from golfbench.runs.summary import rows_of
 ROOT = Path(__file__).parents[1]
 PAGES = (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("results", "study", "tutorial-dft")))
 RESULTS, STUDY = ROOT / "examples" / "results", ROOT / "examples" / "study" / "results"
+#: The first picture: these runs, and of a part of the study what the rules of ``golfbench run`` came to.
+FIRST, FIRST_STUDY = ("aimnet2-16", "aimnet2-64", "aimnet2-256", "aimnet2-256-golf"), "painn-gfn1"
 MARKED = re.compile(
     r"<!-- (?P<kind>table|study): (?P<name>\S+)(?: (?P<part>\S+))? -->\n.*?<!-- end of table -->", re.DOTALL
 )
@@ -56,10 +60,23 @@ def of_study(name: str) -> dict[str, str]:
         return {path.stem: path.read_text(encoding="utf-8") for path in paths}
 
 
+def first_picture() -> str:
+    """Return the picture that README.md begins with."""
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    import study
+
+    sides = [read_side(RESULTS / name) for name in FIRST]
+    for cells in study.sides_below([STUDY / FIRST_STUDY]):
+        rules = ("", *study.CONTROLS)
+        sides.append(replace(cells, series=[series for series in cells.series if series.key.selection in rules]))
+    return figure(sides)
+
+
 def wanted() -> Iterator[tuple[Path, str]]:
     """Yield each file that is written here, with its text: the pages, and the figures of the study."""
     for page in PAGES:
         yield page, MARKED.sub(block, page.read_text(encoding="utf-8"))
+    yield ROOT / "docs" / "images" / "residual-against-labels.svg", first_picture()
     for name in sorted(path.name for path in STUDY.iterdir()):
         if drawn := of_study(name).get(f"{name}-residual"):
             yield ROOT / "docs" / "images" / f"study-{name}.svg", drawn
