@@ -31,12 +31,11 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from study import NETWORK, all_contrasts
+from study import NETWORK, write_tables
 from tuning_split import ORACLE, minima, service_below
 
 from golfbench.chemistry import scaffold
 from golfbench.compare.label_curves import Curve
-from golfbench.compare.label_tables import TABLES, as_csv, as_markdown
 from golfbench.compare.sides import Series, Side, read_side
 from golfbench.contracts import Dataset, Label, LabelledMolecule
 from golfbench.molecules import Molecule, group_of
@@ -179,17 +178,6 @@ def curves_below(folder: Path) -> list[Curve]:
     return [Curve(folder.name, side.sha256, *key, found) for key, found in sorted(points.items())]
 
 
-def tables(folder: Path, output: Path) -> None:
-    """Write the tables of what was judged into a folder."""
-    curves = curves_below(folder)
-    found = list(all_contrasts(curves))
-    output.mkdir(parents=True, exist_ok=True)
-    for name, table in TABLES.items():
-        rows = list(table(curves, found))
-        (output / f"{name}.csv").write_text(as_csv(rows), encoding="utf-8")
-        (output / f"{name}.md").write_text(as_markdown(rows), encoding="utf-8")
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Make, judge, or write tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -211,7 +199,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     elif given.verb == "judge":
         return int(judge(given.dataset, given.runs, given.output, given.workers) > 0)
     else:
-        tables(given.judged, given.output or given.judged)
+        write_tables(curves_below(given.judged), given.output or given.judged)
     return 0
 
 

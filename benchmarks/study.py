@@ -297,13 +297,19 @@ def figures(folders: Sequence[Path], output: Path) -> int:
                 (output / f"{side.name}-{name}.svg").write_text(figure([side], measure, axis), encoding="utf-8")
             except NothingToDoError as error:
                 print(f"{side.name}: no figure of {name}: {error}", file=sys.stderr)
+    write_tables(curves, output)
+    print(f"{output}: tables and figures of {len({c.run for c in curves})} runs")
+    return 0
+
+
+def write_tables(curves: Sequence[Curve], output: Path) -> None:
+    """Write all tables of curves into a folder, as CSV and Markdown."""
+    output.mkdir(parents=True, exist_ok=True)
     found = list(all_contrasts(curves))
     for name, table in TABLES.items():
         rows = list(table(curves, found))
         (output / f"{name}.csv").write_text(as_csv(rows), encoding="utf-8")
         (output / f"{name}.md").write_text(as_markdown(rows), encoding="utf-8")
-    print(f"{output}: tables and figures of {len({c.run for c in curves})} runs")
-    return 0
 
 
 def all_contrasts(curves: Sequence[Curve]) -> Iterator[Contrast]:
