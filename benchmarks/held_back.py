@@ -143,7 +143,8 @@ def judge(dataset: Path, runs: Sequence[Path], output: Path, workers: int) -> in
         command = [sys.executable, "-m", "golfbench", "run", "--dataset", f"folder:path={os.path.relpath(dataset)}"]
         command += ["--model", network.model, "--delta", network.base or "none", "--budget", "0", "-j", "1"]
         command += ["--checkpoint", os.path.relpath(path), "--seed", str(network.seed), "-o", str(folder)]
-        command += ["--reference", network.base] if network.base else []
+        if network.base and network == asked[0][0]:  # once is enough
+            command += ["--reference", network.base]
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / "log.txt").open("w") as log:
             done = subprocess.run(command, stdout=log, stderr=log, check=False)
