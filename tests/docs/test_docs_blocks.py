@@ -22,8 +22,9 @@ GENERATED = ("cli.md", "configuration.md", "files.md", "hooks.md")
 WRITTEN = [page for page in pages() if page not in GENERATED]
 ALL = [block for page in WRITTEN for block in blocks(page)]
 COMMAND = re.compile(r"`(golfbench [^`]+)`")
-#: Of processor time, for all pages together.
-LIMIT_S = 90
+#: Of processor time, for all pages together: twice what a slow machine takes (110 s), so that only a page fails that
+#: has become long, and no run for the machine that it is on.
+LIMIT_S = 240
 #: A sentence may name a command without its arguments.
 LEFT_OPEN = ("MissingParameter", "BadOptionUsage")
 #: Words of a command that stand for the reader's own.
