@@ -162,7 +162,7 @@ def judge(dataset: Path, runs: Sequence[Path], output: Path, workers: int) -> in
 
 
 def curves_below(folder: Path) -> list[Curve]:
-    """Return the curves of what was judged: each selection with its seeds at all points that all of its seeds have."""
+    """Return the curves of what was judged: each selection with its seeds, those that were judged at a point."""
     read = [(Network(**json.loads(path.read_text())), path.parent) for path in sorted(folder.glob(f"*/{NETWORK}"))]
     points: defaultdict[tuple[str, str, int], dict[int, Series]] = defaultdict(dict)
     side: Side | None = None
