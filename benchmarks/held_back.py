@@ -77,8 +77,7 @@ class Network:
     @property
     def folder(self) -> str:
         """The folder of what it was judged by."""
-        rule = "".join(c if c.isalnum() else "-" for c in self.selection)
-        return f"{rule}-seed={self.seed}-labels={self.labels}"
+        return slug(f"{self.selection}_seed={self.seed}_labels={self.labels}")
 
 
 def make(output: Path, count: int) -> None:
@@ -148,7 +147,7 @@ def judge(dataset: Path, runs: Sequence[Path], output: Path, workers: int) -> in
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / "log.txt").open("w") as log:
             done = subprocess.run(command, stdout=log, stderr=log, check=False)
-        judged = [run for run in folder.iterdir() if (run / "manifest.json").exists()]
+        judged = runs_in(folder)
         ok = done.returncode in (0, 1) and len(judged) == 1  # 1: a molecule failed, which its record says
         if ok:
             (baseline,) = RunDirectory(judged[0]).read_manifest().baselines.values()
@@ -161,13 +160,18 @@ def judge(dataset: Path, runs: Sequence[Path], output: Path, workers: int) -> in
         return sum(not ok for ok in pool.map(one, waiting))
 
 
+def runs_in(folder: Path) -> list[Path]:
+    """Return the run directories that lie in a folder."""
+    return [path for path in folder.iterdir() if RunDirectory(path).manifest.exists()]
+
+
 def curves_below(folder: Path) -> list[Curve]:
     """Return the curves of what was judged: each selection with its seeds, those that were judged at a point."""
     read = [(Network(**json.loads(path.read_text())), path.parent) for path in sorted(folder.glob(f"*/{NETWORK}"))]
     points: defaultdict[tuple[str, str, int], dict[int, Series]] = defaultdict(dict)
     side: Side | None = None
     for network, place in sorted(read, key=lambda item: (item[0].labels, item[0].seed)):
-        (run,) = (path for path in place.iterdir() if (path / "manifest.json").exists())
+        (run,) = runs_in(place)
         side = read_side(run)
         (found,) = (series for series in side.series if series.key.stage == "before")
         (records,) = found.seeds.values()
