@@ -27,9 +27,10 @@ def water() -> Molecule:
 
 
 @pytest.fixture(scope="session")
-def hydroxyl() -> Molecule:
-    """A radical that lies across the axes."""
-    return Molecule("OH", np.array([8, 1]), np.array([[0.1, 0, 0], [0.4, 0.8, 0.5]]), multiplicity=2)
+def amidogen() -> Molecule:
+    """A radical that is bent: the two states of a linear one (OH) have one energy, and its SCF may not converge."""
+    positions = np.array([[0.1, 0, 0], [0.4, 0.8, 0.5], [-0.6, -0.5, 0.6]])
+    return Molecule("NH2", np.array([7, 1, 1]), positions, multiplicity=2)
 
 
 @pytest.fixture(scope="session")
