@@ -16,7 +16,7 @@ LEFT_OUT = {"golfbench-sella", "golfbench-geometric", "golfbench-wandb", "golfbe
 #: Commands that no test runs, by how they begin, and why not.
 NOT_RUN = {
     "make run": "makes an environment, then runs for minutes",
-    "apt-get install psi4": "needs root and the network",
+    "apt-get install psi4 libopenblas0": "needs root and the network",
     "golfbench run --model mace --oracle psi4    #": "hours of Psi4",
 }
 #: What a command needs that not every machine has.

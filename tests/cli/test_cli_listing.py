@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from golfbench.cli.doctor import NEEDED
+from golfbench.cli.doctor import NEEDED, has_reference_blas
 from golfbench.cli.options import DEFAULTS
 from golfbench.runs.config import RunConfig
 
@@ -189,6 +189,21 @@ def test_doctor_names_what_the_default_run_lacks(golfbench):
     assert by_name["probe-net"]["detail"] == "probe_engine.nets not found; pip install probe-engine"
     assert by_name["torch"]["status"] == "ok"
     assert by_name["OMP_WAIT_POLICY"]["detail"] == "PASSIVE"
+
+
+def test_doctor_knows_the_slow_blas_of_debian(tmp_path):
+    """As Debian lays its libraries out: a chain of links ends in the folder of the package that was chosen."""
+    libraries, chosen = tmp_path / "x86_64-linux-gnu", tmp_path / "alternative"
+    for package in ("blas", "openblas-pthread"):
+        (libraries / package).mkdir(parents=True)
+        (libraries / package / "libblas.so.3").touch()
+    assert not has_reference_blas(tmp_path)  # Psi4 brings its own
+    (libraries / "libblas.so.3").symlink_to(chosen)
+    chosen.symlink_to(libraries / "blas" / "libblas.so.3")
+    assert has_reference_blas(tmp_path)
+    chosen.unlink()
+    chosen.symlink_to(libraries / "openblas-pthread" / "libblas.so.3")
+    assert not has_reference_blas(tmp_path)
 
 
 def test_doctor_is_ready_exactly_when_nothing_that_is_needed_is_missing(golfbench):

@@ -49,7 +49,7 @@ def expected(root: Path, modules: str, interpreter: str = "bin/python3") -> loca
 def test_nothing_anywhere(install: Install) -> None:
     assert list(location.candidates("")) == []
     with pytest.raises(
-        ComponentMissingError, match="Psi4 was not found; install it with: apt-get install psi4, or conda"
+        ComponentMissingError, match="Psi4 was not found; install it with: apt-get install psi4 libopenblas0, or conda"
     ):
         engine.start_driver("", 1, 10**9)
 
@@ -101,7 +101,7 @@ def test_what_was_tried_is_told(install: Install, tmp_path: Path, monkeypatch: p
 def test_a_missing_psi4_is_told_through_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(location.LOCATION_VARIABLE, "/nowhere/bin/psi4")
     molecule = Molecule("H2", np.array([1, 1]), np.array([[0, 0, 0], [0, 0, 0.74]]))
-    complaint = "Psi4 was not found at '/nowhere/bin/psi4'; install it with: apt-get install psi4"
+    complaint = "Psi4 was not found at '/nowhere/bin/psi4'; install it with: apt-get install psi4 libopenblas0"
     with open_oracle(ComponentRef.parse("psi4"), registry()) as oracle:
         for _ in range(2):
             with pytest.raises(ComponentMissingError, match=complaint):

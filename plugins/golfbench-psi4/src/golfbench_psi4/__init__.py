@@ -6,7 +6,7 @@ from golfbench.specs import OracleSpec, Parameter
 #: Range-separated functionals are grossly wrong in 1.4 and what led to it, 1.4.1 corrects them (psi4 issue 2279).
 REFUSED_ENGINES = r"psi4 1\.4(\.0)?([^.\d].*)?"
 #: Psi4 is no PyPI package.
-INSTALL_HINT = "apt-get install psi4, or conda install -c conda-forge psi4"
+INSTALL_HINT = "apt-get install psi4 libopenblas0, or conda install -c conda-forge psi4"
 
 #: Psi4 1.3.2 on one core, s of CPU: thiamazole (13 atoms), nicotinamide (15), paracetamol (20) and zonisamide (22), by
 #: their sizes (see ``golfbench.oracles.sizes``).
