@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -244,12 +245,18 @@ def matches(header: Mapping[str, Any], ref: ComponentRef, delta: str | None, met
 def check_matches(path: Path, header: Mapping[str, Any], ref: ComponentRef, delta: str | None, method: str) -> None:
     """Refuse a checkpoint of another model, another delta or another level of theory.
 
+    What has learned from weights that were made elsewhere keeps their architecture, which nobody has to spell out:
+    parameters that a person gives must agree with it, as for those weights themselves.
+
     Raises:
         CheckpointError: With what it is and what was asked for.
     """
     if "model" not in header:
         raise CheckpointError(f"checkpoint {path} holds no model: it is the state of an unfinished training")
-    if not matches(header, ref, delta, method):
+    asked = ref
+    if header.get("imported") and header["model"] == ref.name:
+        asked = replace(ref, parameters={**header["parameters"], **ref.parameters})
+    if not matches(header, asked, delta, method):
         parameters = {k: v for k, v in header["parameters"].items() if v is not None}
         has = ComponentRef(header["model"], parameters)
         raise CheckpointError(

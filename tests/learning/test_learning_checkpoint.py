@@ -159,6 +159,21 @@ def test_a_checkpoint_of_another_model_delta_or_method_is_refused_by_name(labell
         check_matches(path, {"schema_version": 1, "update": 3}, ref, None, "GFN2-xTB")
 
 
+def test_what_learned_from_weights_made_elsewhere_need_not_have_its_architecture_spelled_out(labelled, make_potential):
+    """As those weights themselves: ``--model aimnet2 --checkpoint final.safetensors`` goes on where a run ended."""
+    header = potential_header(ComponentRef("painn", SMALL), make_potential(labelled), None, "GFN2-xTB")
+    header, path = {**header, "imported": {"weights": "published"}}, Path("final.safetensors")
+    check_matches(path, header, ComponentRef("painn"), None, "GFN2-xTB")
+    check_matches(path, header, ComponentRef("painn", {"features": 16}), None, "GFN2-xTB")
+    for ref, delta in (
+        (ComponentRef("painn", {"features": 32}), None),
+        (ComponentRef("schnet"), None),
+        (ComponentRef("painn"), "mmff94"),
+    ):
+        with pytest.raises(CheckpointError, match=f"not of {ref}"):
+            check_matches(path, header, ref, delta, "GFN2-xTB")
+
+
 def test_a_success_leaves_no_partial_file(tmp_path, tensors):
     checkpoint.save(tmp_path / "a.safetensors", tensors, {})
     checkpoint.save(tmp_path / "a.safetensors", tensors, {"second": True})
